@@ -1,0 +1,1 @@
+//! CPU kernels of `ueo`, without a tensor framework.

@@ -1,0 +1,1 @@
+//! Fine-tunes CLIP without labels (Universal Entropy Optimization).

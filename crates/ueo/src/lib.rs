@@ -1,1 +1,15 @@
-//! Fine-tunes CLIP without labels (Universal Entropy Optimization).
+//! Fine-tunes CLIP without labels under realistic category shift, after Liang et al.,
+//! "Realistic Unsupervised CLIP Fine-tuning with Universal Entropy Optimization" (ICML 2024).
+//!
+//! Data flows from left to right, and so do the imports:
+//!
+//! ```text
+//! checkpoint -> model -> objective -> adapt -> run directory -> predict / evaluate
+//!                 ^                     ^
+//!          text (prompts)       image, data (pixels)
+//! ```
+
+pub mod checkpoint;
+pub mod data;
+pub mod image;
+pub mod text;

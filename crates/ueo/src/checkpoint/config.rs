@@ -1,0 +1,96 @@
+//! The architecture of a CLIP model, read from a checkpoint's files or inferred from tensor shapes.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything needed to build both towers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClipConfig {
+    /// Width of the shared embedding space.
+    pub embed_dim: usize,
+    /// The image encoder.
+    pub vision: VisionConfig,
+    /// The text encoder.
+    pub text: TextConfig,
+}
+
+/// The image encoder's architecture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "kebab-case")]
+pub enum VisionConfig {
+    /// Vision transformer.
+    Vit(VitConfig),
+    /// CLIP's modified ResNet.
+    ResNet(ResNetConfig),
+}
+
+impl VisionConfig {
+    /// Side of the square input image in pixels.
+    pub fn image_size(&self) -> usize {
+        match self {
+            Self::Vit(vit) => vit.image_size,
+            Self::ResNet(resnet) => resnet.image_size,
+        }
+    }
+}
+
+/// A CLIP vision transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VitConfig {
+    /// Side of the square input image in pixels.
+    pub image_size: usize,
+    /// Side of a square patch in pixels.
+    pub patch_size: usize,
+    /// The residual blocks.
+    pub transformer: TransformerConfig,
+}
+
+/// CLIP's modified ResNet: three-convolution stem, anti-aliased strides, attention pooling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResNetConfig {
+    /// Side of the square input image in pixels.
+    pub image_size: usize,
+    /// Bottleneck blocks per stage.
+    pub layers: [usize; 4],
+    /// Channels after the stem (64 in RN50); the attention pool sees 32 times as many.
+    pub width: usize,
+    /// Heads of the attention pool.
+    pub heads: usize,
+}
+
+/// CLIP's text transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextConfig {
+    /// Tokens that a prompt may have, `[SOS]` and `[EOS]` included.
+    pub context_length: usize,
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// The residual blocks (causal).
+    pub transformer: TransformerConfig,
+}
+
+/// A stack of pre-norm residual attention blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TransformerConfig {
+    /// Channels of the residual stream.
+    pub width: usize,
+    /// Residual blocks.
+    pub layers: usize,
+    /// Attention heads; `width` is a multiple of it.
+    pub heads: usize,
+    /// Channels of the hidden layer of the MLP.
+    pub mlp_width: usize,
+    /// Activation of the MLP.
+    pub activation: Activation,
+    /// Added to the variance in every LayerNorm.
+    pub layer_norm_epsilon: f64,
+}
+
+/// Activation of the MLPs. The wrong choice loses points silently, so it is always decided by the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `x * sigmoid(1.702 x)`, used by OpenAI's weights.
+    QuickGelu,
+    /// `x * Phi(x)` with the exact normal distribution function, used by most open_clip weights.
+    Gelu,
+}

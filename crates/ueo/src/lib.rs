@@ -9,7 +9,10 @@
 //!          text (prompts)       image, data (pixels)
 //! ```
 
+pub mod adapt;
 pub mod checkpoint;
 pub mod data;
 pub mod image;
+pub mod model;
+pub mod objective;
 pub mod text;

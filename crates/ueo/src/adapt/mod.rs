@@ -1,0 +1,309 @@
+//! The adaptation loop. It prints nothing and writes nothing: it asks a [`PixelSource`] for images and tells an
+//! [`Observer`] what happened.
+
+mod settings;
+mod step;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use burn::tensor::{Tensor, TensorData};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::model::{Clip, Prompts, square_sum, to_host};
+
+pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
+pub use step::{BatchGradient, TrainedParameters, batch_gradient};
+
+/// The error of a caller's [`PixelSource`] or [`Observer`].
+pub type CallerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an adaptation stopped before its end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdaptError {
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    /// There is nothing to adapt to.
+    #[error("expected at least one image to adapt to, found none")]
+    NoImages,
+    /// The loss or a gradient became infinite or not a number; the parameters of the step before are kept.
+    #[error("step {step} of {total}: the {quantity} is {value}, expected a finite number")]
+    NotFinite {
+        /// The step, from 1.
+        step: usize,
+        /// Steps of the whole adaptation.
+        total: usize,
+        /// What is not finite.
+        quantity: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The images could not be delivered.
+    #[error("the images of step {step} could not be read")]
+    Source {
+        /// The step, from 1.
+        step: usize,
+        /// What the source said.
+        #[source]
+        source: CallerError,
+    },
+    /// The observer failed, for example because the disk is full.
+    #[error("the results of step {step} could not be recorded")]
+    Observer {
+        /// The step, from 1.
+        step: usize,
+        /// What the observer said.
+        #[source]
+        source: CallerError,
+    },
+}
+
+/// Which view of an image is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Resized shorter side and centre crop.
+    Test,
+    /// Random resized crop and flip, a function of seed, epoch and image.
+    Training {
+        /// Seed of the adaptation.
+        seed: u64,
+        /// Epoch, from 0.
+        epoch: usize,
+    },
+}
+
+/// Images ready for the vision tower.
+#[derive(Clone, Debug)]
+pub struct PixelBatch {
+    /// Which images these are.
+    pub indices: Vec<usize>,
+    /// `[indices, 3, image_size, image_size]`, row-major, normalized.
+    pub pixels: Vec<f32>,
+}
+
+/// Delivers images in a given order.
+pub trait PixelSource {
+    /// Number of images; indices are below it.
+    fn len(&self) -> usize;
+
+    /// Whether there are no images.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Side of the square images in pixels.
+    fn image_size(&self) -> usize;
+
+    /// The images of `order` in batches of `batch_size`, the last one shorter if need be.
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        batch_size: usize,
+        view: View,
+    ) -> Box<dyn Iterator<Item = Result<PixelBatch, CallerError>> + 'a>;
+}
+
+/// Told about every step; decides whether to go on.
+pub trait Observer {
+    /// Called after the update of each step.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the adaptation with [`AdaptError::Observer`].
+    fn on_step(
+        &mut self,
+        record: &StepRecord,
+        state: &AdaptState,
+    ) -> Result<ControlFlow<()>, CallerError>;
+}
+
+/// The record of one step, a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Step, from 1.
+    pub step: usize,
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Learning rate of the context vectors in this step; that of the affine parameters follows the same schedule.
+    pub learning_rate: f64,
+    /// Loss of the batch before the update, in nats.
+    pub loss: f64,
+    /// Weighted mean of the samples' entropies, in nats.
+    pub conditional_entropy: f64,
+    /// Entropy of the inversely weighted mean prediction, in nats.
+    pub marginal_entropy: f64,
+    /// L2 norm of the gradient of all context vectors together.
+    pub context_grad_norm: f64,
+    /// L2 norm of the gradient of all trained affine parameters together.
+    pub affine_grad_norm: f64,
+    /// Images of the batch per second of wall-clock time, loading included.
+    pub images_per_sec: f64,
+}
+
+/// Everything that a later step depends on besides the images.
+#[derive(Clone, Debug)]
+pub struct AdaptState {
+    /// Steps done.
+    pub step: usize,
+    /// The parameters after these steps.
+    pub parameters: TrainedParameters,
+}
+
+/// How an adaptation ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished(AdaptState),
+    /// The observer asked to stop.
+    Interrupted(AdaptState),
+}
+
+/// An adaptation of one model to one set of images.
+#[derive(Debug)]
+pub struct Adaptation<'a> {
+    /// The model whose frozen weights are used.
+    pub clip: &'a Clip,
+    /// The prompts of the known classes.
+    pub prompts: &'a Prompts,
+    /// The confidence weight of each image.
+    pub weights: &'a [f32],
+    /// All choices.
+    pub settings: &'a AdaptSettings,
+}
+
+impl Adaptation<'_> {
+    /// Runs from `state` (step 0 for a new adaptation) to the end.
+    ///
+    /// The result depends on `state`, images and settings only, not on how often the run was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`AdaptError`]; the state of the last good step has then been seen by the observer.
+    ///
+    /// # Panics
+    ///
+    /// When the number of weights is not the number of images.
+    pub fn run(
+        &self,
+        mut state: AdaptState,
+        images: &dyn PixelSource,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, AdaptError> {
+        self.settings.validate()?;
+        if images.is_empty() {
+            return Err(AdaptError::NoImages);
+        }
+        assert_eq!(self.weights.len(), images.len(), "one weight per image");
+        let per_epoch = self.settings.steps_per_epoch(images.len());
+        let total = self.settings.total_steps(images.len());
+        let mut started = Instant::now();
+        for epoch in state.step / per_epoch..self.settings.epochs {
+            let done = (state.step - epoch * per_epoch) * self.settings.batch_size;
+            let order = self
+                .order(epoch, images.len())
+                .split_off(done.min(images.len()));
+            let view = match self.settings.augmentation {
+                Augmentation::CropFlip => View::Training {
+                    seed: self.settings.seed,
+                    epoch,
+                },
+                Augmentation::None => View::Test,
+            };
+            for batch in images.batches(order, self.settings.batch_size, view) {
+                let step = state.step + 1;
+                let batch = batch.map_err(|source| AdaptError::Source { step, source })?;
+                let (parameters, mut record) =
+                    self.step(&state, &batch, images.image_size(), total)?;
+                state = AdaptState { step, parameters };
+                record.epoch = epoch + 1;
+                record.images_per_sec =
+                    batch.indices.len() as f64 / started.elapsed().as_secs_f64();
+                started = Instant::now();
+                let flow = observer
+                    .on_step(&record, &state)
+                    .map_err(|source| AdaptError::Observer { step, source })?;
+                if flow.is_break() && step < total {
+                    return Ok(Outcome::Interrupted(state));
+                }
+            }
+        }
+        Ok(Outcome::Finished(state))
+    }
+
+    /// The order in which an epoch (from 0) visits the images.
+    fn order(&self, epoch: usize, images: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..images).collect();
+        if self.settings.shuffle {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.settings.seed);
+            rng.set_stream(epoch as u64);
+            order.shuffle(&mut rng);
+        }
+        order
+    }
+
+    fn step(
+        &self,
+        state: &AdaptState,
+        batch: &PixelBatch,
+        image_size: usize,
+        total: usize,
+    ) -> Result<(TrainedParameters, StepRecord), AdaptError> {
+        let settings = self.settings;
+        let shape = [batch.indices.len(), 3, image_size, image_size];
+        let pixels = Tensor::from_data(
+            TensorData::new(batch.pixels.clone(), shape),
+            self.clip.device(),
+        );
+        let weights: Vec<f32> = batch.indices.iter().map(|&i| self.weights[i]).collect();
+        let gradient = batch_gradient(
+            self.clip,
+            self.prompts,
+            &state.parameters,
+            &pixels,
+            &weights,
+            settings.trade_off,
+            settings.micro_batch,
+        );
+        let rate = |initial| cosine_annealing(initial, state.step, total);
+        let record = StepRecord {
+            step: state.step + 1,
+            epoch: 0,
+            learning_rate: rate(settings.context_learning_rate),
+            loss: gradient.loss,
+            conditional_entropy: gradient.conditional_entropy,
+            marginal_entropy: gradient.marginal_entropy,
+            context_grad_norm: square_sum(&to_host(&gradient.context).data).sqrt(),
+            affine_grad_norm: gradient.affine.norm(),
+            images_per_sec: 0.0,
+        };
+        for (quantity, value) in [
+            ("loss", record.loss),
+            ("gradient norm of the context", record.context_grad_norm),
+            (
+                "gradient norm of the affine parameters",
+                record.affine_grad_norm,
+            ),
+        ] {
+            if !value.is_finite() {
+                return Err(AdaptError::NotFinite {
+                    step: record.step,
+                    total,
+                    quantity,
+                    value,
+                });
+            }
+        }
+        let parameters = state.parameters.descend(
+            &gradient,
+            rate(settings.context_learning_rate),
+            rate(settings.affine_learning_rate),
+        );
+        Ok((parameters, record))
+    }
+}

@@ -1,0 +1,171 @@
+//! CLIP's two towers as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
+
+mod affine;
+mod resnet;
+mod text_encoder;
+mod transformer;
+mod vision_transformer;
+mod weights;
+
+use burn::tensor::{Device, Tensor};
+use thiserror::Error;
+
+use crate::checkpoint::{Checkpoint, ClipConfig, TensorMap, VisionConfig};
+
+use resnet::ModifiedResNet;
+use vision_transformer::VisionTransformer;
+use weights::Weights;
+
+pub use affine::{AffineGradients, AffineParameters, NormAffine};
+pub(crate) use affine::{square_sum, to_host};
+pub use text_encoder::{Context, Prompts, TextEncoder};
+
+/// Why a model cannot be built from a set of tensors.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A tensor that the architecture needs is not there.
+    #[error("the checkpoint has no tensor `{name}`")]
+    MissingTensor {
+        /// OpenAI name.
+        name: String,
+    },
+    /// A tensor has another shape than the architecture says.
+    #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// OpenAI name.
+        name: String,
+        /// Shape that follows from the configuration.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        found: Vec<usize>,
+    },
+    /// A prompt does not fit the text encoder.
+    #[error("prompt {index} has {found} tokens, but the text encoder takes at most {limit}")]
+    PromptTooLong {
+        /// Position of the prompt in its list.
+        index: usize,
+        /// Tokens including `[SOS]`, context and `[EOS]`.
+        found: usize,
+        /// Context length of the checkpoint.
+        limit: usize,
+    },
+    /// A token does not exist in the checkpoint's vocabulary.
+    #[error("token id {token} is outside of the checkpoint's vocabulary of {vocab_size} tokens")]
+    TokenOutOfRange {
+        /// The offending id.
+        token: u32,
+        /// Rows of the token embedding.
+        vocab_size: usize,
+    },
+}
+
+/// The image encoder, in one of CLIP's two architectures.
+#[derive(Debug)]
+enum VisionTower {
+    Vit(VisionTransformer),
+    ResNet(ModifiedResNet),
+}
+
+/// A CLIP model with frozen weights.
+#[derive(Debug)]
+pub struct Clip {
+    config: ClipConfig,
+    device: Device,
+    vision: VisionTower,
+    text: TextEncoder,
+    zero_shot_affine: AffineParameters,
+    logit_scale: f64,
+}
+
+impl Clip {
+    /// Builds both towers from a checkpoint, moving its tensors onto `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::MissingTensor`] and [`ModelError::Shape`] when tensors and configuration do not agree.
+    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self, ModelError> {
+        Self::from_tensors(checkpoint.config, checkpoint.tensors, device)
+    }
+
+    /// Builds both towers from a configuration and tensors in OpenAI's naming.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clip::from_checkpoint`].
+    pub fn from_tensors(
+        config: ClipConfig,
+        mut tensors: TensorMap,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut weights = Weights::new(&mut tensors, device);
+        let logit_scale = weights.take_host("logit_scale", &[])?.data[0];
+        let text = TextEncoder::new(&config.text, config.embed_dim, &mut weights)?;
+        let (vision, zero_shot_affine) = match &config.vision {
+            VisionConfig::Vit(vit) => {
+                let (tower, affine) = VisionTransformer::new(vit, config.embed_dim, &mut weights)?;
+                (VisionTower::Vit(tower), affine)
+            }
+            VisionConfig::ResNet(resnet) => {
+                let (tower, affine) = ModifiedResNet::new(resnet, config.embed_dim, &mut weights)?;
+                (VisionTower::ResNet(tower), affine)
+            }
+        };
+        Ok(Self {
+            config,
+            device: device.clone(),
+            vision,
+            text,
+            zero_shot_affine,
+            logit_scale: f64::from(logit_scale).exp(),
+        })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &ClipConfig {
+        &self.config
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The factor on the cosines, `exp(logit_scale)`; 100 in OpenAI's checkpoints.
+    pub fn logit_scale(&self) -> f64 {
+        self.logit_scale
+    }
+
+    /// The checkpoint's own affine parameters.
+    pub fn zero_shot_affine(&self) -> &AffineParameters {
+        &self.zero_shot_affine
+    }
+
+    /// The text encoder.
+    pub fn text(&self) -> &TextEncoder {
+        &self.text
+    }
+
+    /// Encodes images.
+    ///
+    /// # Shapes
+    ///
+    /// - `pixels`: `[batch, 3, image_size, image_size]`, normalized
+    /// - result: `[batch, embed_dim]`, not normalized
+    pub fn image_features(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
+        match &self.vision {
+            VisionTower::Vit(tower) => tower.forward(pixels, affine),
+            VisionTower::ResNet(tower) => tower.forward(pixels, affine),
+        }
+    }
+}
+
+/// Scales each row to unit L2 norm, as CLIP does before it takes cosines.
+///
+/// # Shapes
+///
+/// `[rows, embed_dim]` to the same.
+pub fn normalize_rows(features: Tensor<2>) -> Tensor<2> {
+    let norm = features.clone().powi_scalar(2).sum_dim(1).sqrt();
+    features / norm
+}

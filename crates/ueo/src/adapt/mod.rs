@@ -19,7 +19,7 @@ use crate::model::{Clip, Prompts, square_sum, to_host};
 pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
 pub use step::{BatchGradient, TrainedParameters, batch_gradient};
 
-/// The error of a caller's [`PixelSource`] or [`Observer`].
+/// The error of a caller's [`Observer`].
 pub type CallerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why an adaptation stopped before its end.
@@ -44,14 +44,15 @@ pub enum AdaptError {
         /// Its value.
         value: f64,
     },
-    /// The images could not be delivered.
-    #[error("the images of step {step} could not be read")]
-    Source {
+    /// An image that was readable before could not be read again; going on without it would change the result.
+    #[error("step {step}: image {index}, which was readable before the adaptation, cannot be read: {reason}")]
+    ImageLost {
         /// The step, from 1.
         step: usize,
-        /// What the source said.
-        #[source]
-        source: CallerError,
+        /// Which image it is.
+        index: usize,
+        /// What was wrong with it.
+        reason: String,
     },
     /// The observer failed, for example because the disk is full.
     #[error("the results of step {step} could not be recorded")]
@@ -79,12 +80,23 @@ pub enum View {
 }
 
 /// Images ready for the vision tower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PixelBatch {
     /// Which images these are.
     pub indices: Vec<usize>,
     /// `[indices, 3, image_size, image_size]`, row-major, normalized.
     pub pixels: Vec<f32>,
+    /// Images of the batch that could not be read, and why.
+    pub failures: Vec<UnreadableImage>,
+}
+
+/// An image that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableImage {
+    /// Which image it is.
+    pub index: usize,
+    /// What was wrong with it.
+    pub reason: String,
 }
 
 /// Delivers images in a given order.
@@ -106,7 +118,7 @@ pub trait PixelSource {
         order: Vec<usize>,
         batch_size: usize,
         view: View,
-    ) -> Box<dyn Iterator<Item = Result<PixelBatch, CallerError>> + 'a>;
+    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a>;
 }
 
 /// Told about every step; decides whether to go on.
@@ -217,7 +229,9 @@ impl Adaptation<'_> {
             };
             for batch in images.batches(order, self.settings.batch_size, view) {
                 let step = state.step + 1;
-                let batch = batch.map_err(|source| AdaptError::Source { step, source })?;
+                if let Some(UnreadableImage { index, reason }) = batch.failures.first().cloned() {
+                    return Err(AdaptError::ImageLost { step, index, reason });
+                }
                 let (parameters, mut record) =
                     self.step(&state, &batch, images.image_size(), total)?;
                 state = AdaptState { step, parameters };

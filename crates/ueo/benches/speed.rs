@@ -1,0 +1,289 @@
+//! Times one adaptation step and image encoding on a CLIP of ViT-B/16's or RN50's shape with random weights.
+//!
+//! `cargo bench -p ueo --bench speed -- --classes 50 --batch 16` prints one JSON object per measurement.
+//! `tools/benchmark/compare.py` runs it side by side with PyTorch and rewrites BENCHMARKS.md.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use ueo::adapt::{TrainedParameters, batch_gradient};
+use ueo::checkpoint::{
+    Activation, ClipConfig, HostTensor, ResNetConfig, TensorMap, TextConfig, TransformerConfig,
+    VisionConfig, VitConfig,
+};
+use ueo::model::{Clip, Prompts};
+
+fn main() {
+    let options = Options::parse();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build_global()
+        .expect("the global thread pool is built once");
+    let device = Device::flex();
+    let config = config(&options.model);
+    let image_size = config.vision.image_size();
+    let clip = Clip::from_tensors(config.clone(), random_tensors(&config), &device)
+        .expect("the tensors are made for the configuration");
+    let own_tokens = (0..options.classes)
+        .map(|class| {
+            // Two tokens for the name, as most class names have, then the full stop and [EOS].
+            let name = [1000 + class as u32, 2000 + class as u32];
+            [&name[..], &[269, 49407]].concat()
+        })
+        .collect();
+    let prompts = Prompts::new(49406, 4, own_tokens);
+    let mut parameters = TrainedParameters {
+        context: clip
+            .text()
+            .context_from_tokens(&[320, 1125, 539, 320])
+            .expect("the tokens are in the vocabulary"),
+        affine: clip.zero_shot_affine().clone(),
+    };
+    let shape = [options.batch, 3, image_size, image_size];
+    let pixels = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    let weights = vec![1.0; options.batch];
+
+    let mut run = |iterations: usize| -> Vec<f64> {
+        (0..iterations)
+            .map(|_| {
+                let started = Instant::now();
+                match options.mode.as_str() {
+                    "step" => {
+                        let gradient = batch_gradient(
+                            &clip,
+                            &prompts,
+                            &parameters,
+                            &pixels,
+                            &weights,
+                            1.0,
+                            options.micro_batch,
+                        );
+                        parameters = parameters.descend(&gradient, 1e-6, 1e-6);
+                        let _ = parameters.context.clone().into_data();
+                    }
+                    "vision" => {
+                        let affine = parameters.affine.tracked();
+                        let loss = clip.image_features(pixels.clone(), &affine).powi_scalar(2).mean();
+                        let mut gradients = loss.backward();
+                        let _ = affine.take_gradients(&mut gradients).norm();
+                    }
+                    "encode" => {
+                        let features = clip.image_features(pixels.clone(), &parameters.affine);
+                        let _ = features.into_data();
+                    }
+                    other => panic!("unknown mode {other}: expected step, vision or encode"),
+                }
+                started.elapsed().as_secs_f64()
+            })
+            .collect()
+    };
+    run(1);
+    let seconds = run(options.iterations);
+    let mut sorted = seconds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let report = serde_json::json!({
+        "implementation": "ueo",
+        "version": env!("CARGO_PKG_VERSION"),
+        "mode": options.mode,
+        "model": options.model,
+        "batch": options.batch,
+        "classes": options.classes,
+        "threads": options.threads,
+        "seconds": seconds,
+        "median_seconds": sorted[sorted.len() / 2],
+        "peak_memory_bytes": peak_memory_bytes(),
+    });
+    println!("{report}");
+}
+
+struct Options {
+    mode: String,
+    model: String,
+    batch: usize,
+    micro_batch: Option<usize>,
+    classes: usize,
+    threads: usize,
+    iterations: usize,
+}
+
+impl Options {
+    fn parse() -> Self {
+        let arguments: Vec<String> = std::env::args().collect();
+        let value = |flag: &str| {
+            let at = arguments.iter().position(|argument| argument == flag)?;
+            arguments.get(at + 1).cloned()
+        };
+        let number = |flag: &str, default: usize| {
+            value(flag).map_or(default, |text| text.parse().expect("a number after the flag"))
+        };
+        Self {
+            mode: value("--mode").unwrap_or_else(|| "step".to_owned()),
+            model: value("--model").unwrap_or_else(|| "ViT-B-16".to_owned()),
+            batch: number("--batch", 16),
+            micro_batch: value("--micro-batch").map(|text| text.parse().expect("a number")),
+            classes: number("--classes", 50),
+            threads: number("--threads", 2),
+            iterations: number("--iterations", 3),
+        }
+    }
+}
+
+fn config(model: &str) -> ClipConfig {
+    let transformer = |width, layers| TransformerConfig {
+        width,
+        layers,
+        heads: width / 64,
+        mlp_width: 4 * width,
+        activation: Activation::QuickGelu,
+        layer_norm_epsilon: 1e-5,
+    };
+    let (embed_dim, vision) = match model {
+        "ViT-B-16" => (
+            512,
+            VisionConfig::Vit(VitConfig {
+                image_size: 224,
+                patch_size: 16,
+                transformer: transformer(768, 12),
+            }),
+        ),
+        "RN50" => (
+            1024,
+            VisionConfig::ResNet(ResNetConfig {
+                image_size: 224,
+                layers: [3, 4, 6, 3],
+                width: 64,
+                heads: 32,
+            }),
+        ),
+        other => panic!("unknown model {other}: expected ViT-B-16 or RN50"),
+    };
+    ClipConfig {
+        embed_dim,
+        vision,
+        text: TextConfig {
+            context_length: 77,
+            vocab_size: 49408,
+            transformer: transformer(512, 12),
+        },
+    }
+}
+
+/// Random weights of about the scale of trained ones, so that no activation overflows or becomes denormal.
+fn random_tensors(config: &ClipConfig) -> TensorMap {
+    let mut random = Random {
+        rng: ChaCha8Rng::seed_from_u64(1),
+        tensors: TensorMap::new(),
+    };
+    let embed = config.embed_dim;
+    random.put("logit_scale", &[], 4.6, 0.0);
+    let text = &config.text;
+    let width = text.transformer.width;
+    random.put("token_embedding.weight", &[text.vocab_size, width], 0.0, 0.02);
+    random.put("positional_embedding", &[text.context_length, width], 0.0, 0.01);
+    random.put("text_projection", &[width, embed], 0.0, 0.04);
+    random.norm("ln_final", width);
+    random.stack("transformer", &text.transformer);
+    match &config.vision {
+        VisionConfig::Vit(vit) => {
+            let width = vit.transformer.width;
+            let patch = vit.patch_size;
+            let patches = (vit.image_size / patch).pow(2);
+            random.put("visual.conv1.weight", &[width, 3, patch, patch], 0.0, 0.02);
+            random.put("visual.class_embedding", &[width], 0.0, 0.04);
+            random.put("visual.positional_embedding", &[1 + patches, width], 0.0, 0.04);
+            random.put("visual.proj", &[width, embed], 0.0, 0.04);
+            random.norm("visual.ln_pre", width);
+            random.norm("visual.ln_post", width);
+            random.stack("visual.transformer", &vit.transformer);
+        }
+        VisionConfig::ResNet(resnet) => random.resnet(resnet, embed),
+    }
+    random.tensors
+}
+
+struct Random {
+    rng: ChaCha8Rng,
+    tensors: TensorMap,
+}
+
+impl Random {
+    fn put(&mut self, name: &str, shape: &[usize], mean: f32, spread: f32) {
+        let data = (0..shape.iter().product())
+            .map(|_| mean + spread * (self.rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0))
+            .collect();
+        let shape = shape.to_vec();
+        self.tensors.insert(name.to_owned(), HostTensor { shape, data });
+    }
+
+    fn norm(&mut self, name: &str, width: usize) {
+        self.put(&format!("{name}.weight"), &[width], 1.0, 0.1);
+        self.put(&format!("{name}.bias"), &[width], 0.0, 0.1);
+    }
+
+    fn linear(&mut self, weight: &str, bias: &str, inputs: usize, outputs: usize) {
+        self.put(weight, &[outputs, inputs], 0.0, (inputs as f32).powf(-0.5));
+        self.put(bias, &[outputs], 0.0, 0.01);
+    }
+
+    fn stack(&mut self, prefix: &str, config: &TransformerConfig) {
+        let (width, mlp) = (config.width, config.mlp_width);
+        for layer in 0..config.layers {
+            let name = |part: &str| format!("{prefix}.resblocks.{layer}.{part}");
+            self.norm(&name("ln_1"), width);
+            self.norm(&name("ln_2"), width);
+            self.linear(&name("attn.in_proj_weight"), &name("attn.in_proj_bias"), width, 3 * width);
+            self.linear(&name("attn.out_proj.weight"), &name("attn.out_proj.bias"), width, width);
+            self.linear(&name("mlp.c_fc.weight"), &name("mlp.c_fc.bias"), width, mlp);
+            self.linear(&name("mlp.c_proj.weight"), &name("mlp.c_proj.bias"), mlp, width);
+        }
+    }
+
+    fn conv_norm(&mut self, conv: &str, norm: &str, inputs: usize, outputs: usize, kernel: usize) {
+        let fan_in = (inputs * kernel * kernel) as f32;
+        let shape = [outputs, inputs, kernel, kernel];
+        self.put(&format!("{conv}.weight"), &shape, 0.0, (3.0 / fan_in).sqrt());
+        self.norm(norm, outputs);
+        self.put(&format!("{norm}.running_mean"), &[outputs], 0.0, 0.1);
+        self.put(&format!("{norm}.running_var"), &[outputs], 1.0, 0.1);
+    }
+
+    fn resnet(&mut self, config: &ResNetConfig, embed: usize) {
+        let width = config.width;
+        self.conv_norm("visual.conv1", "visual.bn1", 3, width / 2, 3);
+        self.conv_norm("visual.conv2", "visual.bn2", width / 2, width / 2, 3);
+        self.conv_norm("visual.conv3", "visual.bn3", width / 2, width, 3);
+        let mut inputs = width;
+        for (stage, &count) in config.layers.iter().enumerate() {
+            let planes = width << stage;
+            for block in 0..count {
+                let name = |part: &str| format!("visual.layer{}.{block}.{part}", stage + 1);
+                self.conv_norm(&name("conv1"), &name("bn1"), inputs, planes, 1);
+                self.conv_norm(&name("conv2"), &name("bn2"), planes, planes, 3);
+                self.conv_norm(&name("conv3"), &name("bn3"), planes, 4 * planes, 1);
+                if block == 0 {
+                    let (conv, norm) = (name("downsample.0"), name("downsample.1"));
+                    self.conv_norm(&conv, &norm, inputs, 4 * planes, 1);
+                }
+                inputs = 4 * planes;
+            }
+        }
+        let positions = (config.image_size / 32).pow(2);
+        let name = |part: &str| format!("visual.attnpool.{part}");
+        self.put(&name("positional_embedding"), &[1 + positions, inputs], 0.0, 0.02);
+        for part in ["q_proj", "k_proj", "v_proj"] {
+            let (weight, bias) = (name(&format!("{part}.weight")), name(&format!("{part}.bias")));
+            self.linear(&weight, &bias, inputs, inputs);
+        }
+        self.linear(&name("c_proj.weight"), &name("c_proj.bias"), inputs, embed);
+    }
+}
+
+/// Largest resident memory of this process so far, where the system tells.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}

@@ -11,5 +11,6 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod evaluate;
 pub mod image;
 pub mod text;

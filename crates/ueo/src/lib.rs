@@ -12,6 +12,7 @@
 pub mod adapt;
 pub mod checkpoint;
 pub mod data;
+pub mod evaluate;
 pub mod image;
 pub mod model;
 pub mod objective;

@@ -1,0 +1,83 @@
+//! Input that no metric is defined for.
+
+/// Numbers that do not belong together, or that are no cosines, confidences or settings.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvaluateError {
+    /// Cosines that do not fill a matrix.
+    #[error("expected cosines of shape [images, {classes}], found {length} values")]
+    Shape {
+        /// Number of classes.
+        classes: usize,
+        /// Number of values.
+        length: usize,
+    },
+    /// A setting outside of its range.
+    #[error("{name} must be {expected}, found {value}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// The allowed range, in words.
+        expected: &'static str,
+        /// The value that was given.
+        value: f64,
+    },
+    /// A value that is no cosine.
+    #[error("the cosines of image {image} contain {value}, expected finite numbers")]
+    NonFiniteCosine {
+        /// Row of the image.
+        image: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A value that is no probability.
+    #[error("the confidence of image {image} is {value}, expected a number between 0 and 1")]
+    Confidence {
+        /// Index of the image.
+        image: usize,
+        /// The value.
+        value: f64,
+    },
+    /// Lists of different lengths.
+    #[error(
+        "{predictions} predictions, {confidences} confidences and {labels} labels do not belong together"
+    )]
+    Lengths {
+        /// Number of predicted classes.
+        predictions: usize,
+        /// Number of confidences.
+        confidences: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A class index that no name belongs to.
+    #[error("image {image} has class index {class}, but there are only {classes} known classes")]
+    ClassIndex {
+        /// Index of the image.
+        image: usize,
+        /// The label or prediction.
+        class: usize,
+        /// Number of known classes.
+        classes: usize,
+    },
+    /// Nothing to measure.
+    #[error("there are no images to measure")]
+    NoImages,
+}
+
+impl EvaluateError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NonFiniteCosine { .. } | Self::Confidence { .. } => Some(
+                "the model produced values that are no numbers; check the checkpoint and the adaptation's losses",
+            ),
+            Self::NoImages => {
+                Some("check the images' folder, and that labels are given where they are needed")
+            }
+            Self::Setting { .. }
+            | Self::Shape { .. }
+            | Self::Lengths { .. }
+            | Self::ClassIndex { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The measurements of one labelled set of images, as `evaluation.json` holds them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, oscr};
+use super::{EvaluateError, Predictions};
+
+/// All measurements of one labelled set. Rates are fractions between 0 and 1; `null` in JSON means undefined: there
+/// are no known images, no unknown images, or no threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Correct known images over all known images, without rejection.
+    pub overall_accuracy: Option<f64>,
+    /// Mean recall over the known classes that occur, without rejection.
+    pub per_class_accuracy: Option<f64>,
+    /// Recall by class name, `null` for classes without images.
+    pub per_class: BTreeMap<String, Option<f64>>,
+    /// Area under the ROC curve of the confidence, positives are known images.
+    pub auroc: Option<f64>,
+    /// Share of unknown images that pass for known at the threshold which 95 % of the known images pass.
+    pub fpr_at_95_tpr: Option<f64>,
+    /// The positive class of `fpr_at_95_tpr`.
+    pub fpr_at_95_tpr_convention: FprConvention,
+    /// The other convention (OpenOOD): share of known images rejected where 95 % of the unknown images are.
+    pub fpr_at_95_tpr_unknown_positive: Option<f64>,
+    /// Average precision of the confidence, positives are known images.
+    pub aupr_known: Option<f64>,
+    /// Average precision of the negated confidence, positives are unknown images.
+    pub aupr_unknown: Option<f64>,
+    /// Harmonic mean of `per_class_accuracy` and `auroc`; not the H-score.
+    pub harmonic_mean_accuracy_auroc: Option<f64>,
+    /// Harmonic mean of `known_accuracy_at_threshold` and `unknown_recall_at_threshold` (H-score, HOS).
+    pub h_score: Option<f64>,
+    /// Open-set classification rate.
+    pub oscr: Option<f64>,
+    /// Images with at least this confidence count as known.
+    pub threshold: Option<f64>,
+    /// Mean recall over the known classes that occur, where a rejected image is wrong.
+    pub known_accuracy_at_threshold: Option<f64>,
+    /// Share of unknown images that are rejected.
+    pub unknown_recall_at_threshold: Option<f64>,
+    /// Images of known classes.
+    pub n_known: usize,
+    /// Images of other classes.
+    pub n_unknown: usize,
+}
+
+/// Which images are the positives of a false positive rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FprConvention {
+    /// Known images, as in MCM (Ming et al. 2022).
+    KnownPositive,
+}
+
+/// Measures predictions against labels.
+///
+/// `labels` holds the index of a known class, or `None` for an unknown image. A `threshold` splits known (confidence at
+/// or above it) from unknown for the H-score.
+///
+/// # Errors
+///
+/// If there are no images, the lists differ in length, a class index has no name, or a confidence is not in 0..=1.
+pub fn evaluate(
+    predictions: &Predictions,
+    labels: &[Option<usize>],
+    class_names: &[impl AsRef<str>],
+    threshold: Option<f64>,
+) -> Result<Evaluation, EvaluateError> {
+    check(predictions, labels, class_names.len())?;
+    let mut classes = vec![ClassCounts::default(); class_names.len()];
+    let (mut known, mut unknown, mut correct) = (Vec::new(), Vec::new(), Vec::new());
+    for ((class, confidence), label) in predictions
+        .classes
+        .iter()
+        .zip(&predictions.confidences)
+        .zip(labels)
+    {
+        let Some(label) = *label else {
+            unknown.push(*confidence);
+            continue;
+        };
+        known.push(*confidence);
+        let counts = &mut classes[label];
+        counts.images += 1;
+        if *class == label {
+            correct.push(*confidence);
+            counts.correct += 1;
+            counts.correct_and_accepted += usize::from(threshold.is_none_or(|t| *confidence >= t));
+        }
+    }
+
+    let per_class_accuracy = mean_recall(&classes, |counts| counts.correct);
+    let auroc = auroc(&known, &unknown);
+    let known_accuracy_at_threshold =
+        threshold.and_then(|_| mean_recall(&classes, |counts| counts.correct_and_accepted));
+    let unknown_recall_at_threshold = threshold.and_then(|t| {
+        let rejected = unknown.iter().filter(|confidence| **confidence < t).count();
+        ratio(rejected, unknown.len())
+    });
+    let negated = |values: &[f64]| values.iter().map(|value| -value).collect::<Vec<_>>();
+    let (known_negated, unknown_negated) = (negated(&known), negated(&unknown));
+    Ok(Evaluation {
+        overall_accuracy: ratio(correct.len(), known.len()),
+        per_class_accuracy,
+        per_class: class_names
+            .iter()
+            .zip(&classes)
+            .map(|(name, counts)| {
+                (
+                    name.as_ref().to_owned(),
+                    ratio(counts.correct, counts.images),
+                )
+            })
+            .collect(),
+        auroc,
+        fpr_at_95_tpr: fpr_at_95_tpr(&known, &unknown),
+        fpr_at_95_tpr_convention: FprConvention::KnownPositive,
+        fpr_at_95_tpr_unknown_positive: fpr_at_95_tpr(&unknown_negated, &known_negated),
+        aupr_known: average_precision(&known, &unknown),
+        aupr_unknown: average_precision(&unknown_negated, &known_negated),
+        harmonic_mean_accuracy_auroc: both(per_class_accuracy, auroc),
+        h_score: both(known_accuracy_at_threshold, unknown_recall_at_threshold),
+        oscr: oscr(&correct, known.len(), &unknown),
+        threshold,
+        known_accuracy_at_threshold,
+        unknown_recall_at_threshold,
+        n_known: known.len(),
+        n_unknown: unknown.len(),
+    })
+}
+
+#[derive(Clone, Copy, Default)]
+struct ClassCounts {
+    images: usize,
+    correct: usize,
+    correct_and_accepted: usize,
+}
+
+fn check(
+    predictions: &Predictions,
+    labels: &[Option<usize>],
+    classes: usize,
+) -> Result<(), EvaluateError> {
+    if predictions.classes.len() != labels.len() || predictions.confidences.len() != labels.len() {
+        return Err(EvaluateError::Lengths {
+            predictions: predictions.classes.len(),
+            confidences: predictions.confidences.len(),
+            labels: labels.len(),
+        });
+    }
+    if labels.is_empty() {
+        return Err(EvaluateError::NoImages);
+    }
+    for (image, (predicted, label)) in predictions.classes.iter().zip(labels).enumerate() {
+        if let Some(class) = [Some(*predicted), *label]
+            .into_iter()
+            .flatten()
+            .find(|class| *class >= classes)
+        {
+            return Err(EvaluateError::ClassIndex {
+                image,
+                class,
+                classes,
+            });
+        }
+    }
+    check_confidences(&predictions.confidences)
+}
+
+/// Rejects NaN and values that are no probabilities.
+pub(super) fn check_confidences(confidences: &[f64]) -> Result<(), EvaluateError> {
+    match confidences
+        .iter()
+        .position(|value| !(0.0..=1.0).contains(value))
+    {
+        Some(image) => Err(EvaluateError::Confidence {
+            image,
+            value: confidences[image],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Mean over the classes that occur of `hits / images`.
+fn mean_recall(classes: &[ClassCounts], hits: impl Fn(&ClassCounts) -> usize) -> Option<f64> {
+    let recalls: Vec<f64> = classes
+        .iter()
+        .filter_map(|counts| ratio(hits(counts), counts.images))
+        .collect();
+    (!recalls.is_empty()).then(|| recalls.iter().sum::<f64>() / recalls.len() as f64)
+}
+
+fn ratio(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(harmonic_mean(a?, b?))
+}

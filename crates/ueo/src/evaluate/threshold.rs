@@ -1,0 +1,293 @@
+//! The confidence that separates known from unknown images, chosen without labels.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::check_confidences;
+use super::{EvaluateError, GaussianMixture};
+
+/// Fewer images than this do not tell two groups apart by their distribution.
+const FEWEST_IMAGES: usize = 20;
+/// A component with a smaller share of the images describes outliers, not a group.
+const SMALLEST_WEIGHT: f64 = 0.01;
+/// Keeps the logit of a saturated confidence finite.
+const SMALLEST_PROBABILITY: f64 = 1e-12;
+/// Deviation of the logits, relative to their size, below which all confidences count as equal.
+const SMALLEST_SPREAD: f64 = 1e-12;
+
+/// How the threshold between known and unknown is chosen from the confidences of unlabeled images.
+///
+/// Spelled `gaussian-mixture`, `otsu` and `target-rejection-rate=0.2`, on the command line as in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ThresholdMethod {
+    /// Two Gaussians are fitted to the logits of the confidences; the threshold is where an image is as probably of
+    /// the upper one as of the lower one. Falls back to [`ThresholdMethod::Otsu`] where that means nothing.
+    #[default]
+    GaussianMixture,
+    /// The split of the logits with the largest variance between its two sides (Otsu 1979), over all splits.
+    Otsu,
+    /// This fraction of the images, those of the lowest confidence, is rejected.
+    TargetRejectionRate(f64),
+}
+
+/// A threshold, and how it came about.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// Images with at least this confidence count as known.
+    pub value: f64,
+    /// The method that gave the value.
+    pub method: ThresholdMethod,
+    /// Why the method is not the one that was asked for, if it is not.
+    pub fallback: Option<Fallback>,
+    /// The fitted mixture, where the value comes from one.
+    pub mixture: Option<GaussianMixture>,
+    /// Fraction of the images below the threshold.
+    pub rejected_fraction: f64,
+    /// Number of images it was chosen from.
+    pub images: usize,
+}
+
+/// Why a Gaussian mixture gave no threshold and Otsu's method took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// There are fewer than 20 images.
+    FewImages,
+    /// All confidences are equal, so the threshold accepts every image.
+    EqualConfidences,
+    /// One component holds less than 1 % of the images.
+    EmptyComponent,
+    /// The components are never equally probable between their means.
+    NoCrossing,
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FewImages => "fewer than 20 images",
+            Self::EqualConfidences => "all confidences are equal",
+            Self::EmptyComponent => {
+                "one component of the mixture holds less than 1 % of the images"
+            }
+            Self::NoCrossing => "the components of the mixture do not cross between their means",
+        })
+    }
+}
+
+/// Chooses the threshold from the confidences of unlabeled images, `[images]`, in any order.
+///
+/// The mixture and Otsu's method see standardized logits, `z = (logit(p) - mean) / deviation` with
+/// `logit(p) = ln(p / (1 - p))`: at temperature 1 confidences lie squeezed just above 1 / classes, at CLIP's logit
+/// scale they pile up below 1, and on this axis both spread out. The mixture starts from Otsu's split, so the result
+/// depends on nothing but the confidences.
+///
+/// # Errors
+///
+/// If there are no images, a confidence is not in 0..=1, or a rejection rate is not in 0..=1.
+pub fn choose_threshold(
+    confidences: &[f64],
+    method: ThresholdMethod,
+) -> Result<Threshold, EvaluateError> {
+    check_confidences(confidences)?;
+    let mut sorted = confidences.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let lowest = *sorted.first().ok_or(EvaluateError::NoImages)?;
+    let mut threshold = Threshold {
+        // Accepts every image, which is all that can be said where nothing can be split.
+        value: lowest,
+        method,
+        fallback: None,
+        mixture: None,
+        rejected_fraction: 0.0,
+        images: sorted.len(),
+    };
+    match (method, Axis::new(&sorted)) {
+        (ThresholdMethod::TargetRejectionRate(rate), _) => {
+            threshold.value = rejecting(&sorted, rate)?
+        }
+        (ThresholdMethod::Otsu, None) => {}
+        (ThresholdMethod::Otsu, Some(axis)) => threshold.value = axis.otsu_value(&sorted),
+        (ThresholdMethod::GaussianMixture, None) => {
+            threshold.method = ThresholdMethod::Otsu;
+            threshold.fallback = Some(Fallback::EqualConfidences);
+        }
+        (ThresholdMethod::GaussianMixture, Some(axis)) => match axis.mixture() {
+            Ok((mixture, crossing)) => {
+                threshold.value = axis.confidence(crossing);
+                threshold.mixture = Some(mixture);
+            }
+            Err(reason) => {
+                threshold.value = axis.otsu_value(&sorted);
+                threshold.method = ThresholdMethod::Otsu;
+                threshold.fallback = Some(reason);
+            }
+        },
+    }
+    let rejected = sorted.partition_point(|confidence| *confidence < threshold.value);
+    threshold.rejected_fraction = rejected as f64 / sorted.len() as f64;
+    Ok(threshold)
+}
+
+/// Confidences as standardized logits, in ascending order.
+struct Axis {
+    values: Vec<f64>,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Axis {
+    /// `None` if the values are all the same, so that there is nothing to standardize by.
+    fn new(sorted: &[f64]) -> Option<Self> {
+        let logit = |p: &f64| {
+            let p = p.clamp(SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY);
+            (p / (1.0 - p)).ln()
+        };
+        let mut values: Vec<f64> = sorted.iter().map(logit).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let variance = values
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+            / count;
+        let deviation = variance.sqrt();
+        if deviation <= SMALLEST_SPREAD * (1.0 + mean.abs()) {
+            return None;
+        }
+        values
+            .iter_mut()
+            .for_each(|value| *value = (*value - mean) / deviation);
+        Some(Self {
+            values,
+            mean,
+            deviation,
+        })
+    }
+
+    fn confidence(&self, value: f64) -> f64 {
+        let logit = self.mean + self.deviation * value;
+        1.0 / (1.0 + (-logit).exp())
+    }
+
+    /// A mixture with two real components and the value where they cross.
+    fn mixture(&self) -> Result<(GaussianMixture, f64), Fallback> {
+        if self.values.len() < FEWEST_IMAGES {
+            return Err(Fallback::FewImages);
+        }
+        let mixture = GaussianMixture::fit(&self.values, self.otsu_split());
+        if mixture
+            .weights
+            .iter()
+            .any(|weight| *weight < SMALLEST_WEIGHT)
+        {
+            return Err(Fallback::EmptyComponent);
+        }
+        let crossing = mixture.crossing().ok_or(Fallback::NoCrossing)?;
+        Ok((mixture, crossing))
+    }
+
+    /// Number of values below Otsu's split; at least one and not all, and never between equal values.
+    ///
+    /// The variance between the sides is `n0 n1 (m1 - m0)^2 / n^2`; with mean zero, `s0^2 / (n0 n1)` up to a constant,
+    /// where `s0` is the sum of the lower side. The lowest of equally good splits wins.
+    fn otsu_split(&self) -> usize {
+        let count = self.values.len();
+        let (mut best, mut best_variance, mut sum) = (1, f64::NEG_INFINITY, 0.0);
+        for split in 1..count {
+            sum += self.values[split - 1];
+            let variance = sum * sum / (split as f64 * (count - split) as f64);
+            if self.values[split] > self.values[split - 1] && variance > best_variance {
+                (best, best_variance) = (split, variance);
+            }
+        }
+        best
+    }
+
+    /// Halfway between the confidences on both sides of Otsu's split.
+    fn otsu_value(&self, sorted: &[f64]) -> f64 {
+        let split = self.otsu_split();
+        let (below, above) = match (sorted.get(split - 1), sorted.get(split)) {
+            (Some(below), Some(above)) => (*below, *above),
+            _ => return sorted[0],
+        };
+        let middle = below + (above - below) / 2.0;
+        // Between neighboring numbers there is no middle, and the lower one must be rejected.
+        if middle > below { middle } else { above }
+    }
+}
+
+/// The largest threshold that rejects at most this fraction of the images.
+fn rejecting(sorted: &[f64], rate: f64) -> Result<f64, EvaluateError> {
+    if !(0.0..=1.0).contains(&rate) {
+        return Err(EvaluateError::Setting {
+            name: "target rejection rate",
+            expected: "between 0 and 1",
+            value: rate,
+        });
+    }
+    let rejected = (rate * sorted.len() as f64).floor() as usize;
+    Ok(match sorted.get(rejected) {
+        Some(value) => *value,
+        // All are rejected: just above the largest.
+        None => sorted[sorted.len() - 1].next_up(),
+    })
+}
+
+const GAUSSIAN_MIXTURE: &str = "gaussian-mixture";
+const OTSU: &str = "otsu";
+const TARGET_REJECTION_RATE: &str = "target-rejection-rate=";
+
+impl fmt::Display for ThresholdMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GaussianMixture => f.write_str(GAUSSIAN_MIXTURE),
+            Self::Otsu => f.write_str(OTSU),
+            Self::TargetRejectionRate(rate) => write!(f, "{TARGET_REJECTION_RATE}{rate}"),
+        }
+    }
+}
+
+/// A spelling that names no threshold method.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected gaussian-mixture, otsu or target-rejection-rate=FRACTION with a fraction between 0 and 1, found {found:?}"
+)]
+pub struct ParseThresholdMethodError {
+    found: String,
+}
+
+impl FromStr for ThresholdMethod {
+    type Err = ParseThresholdMethodError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rate = |text: &str| text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+        match text {
+            GAUSSIAN_MIXTURE => Some(Self::GaussianMixture),
+            OTSU => Some(Self::Otsu),
+            _ => text
+                .strip_prefix(TARGET_REJECTION_RATE)
+                .and_then(rate)
+                .map(Self::TargetRejectionRate),
+        }
+        .ok_or_else(|| ParseThresholdMethodError {
+            found: text.to_owned(),
+        })
+    }
+}
+
+impl TryFrom<String> for ThresholdMethod {
+    type Error = ParseThresholdMethodError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ThresholdMethod> for String {
+    fn from(method: ThresholdMethod) -> Self {
+        method.to_string()
+    }
+}

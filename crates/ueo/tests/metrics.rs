@@ -1,0 +1,429 @@
+//! Predictions, metrics and thresholds against numbers of scikit-learn made by `tools/fixtures/metrics.py`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ueo::evaluate::{
+    EvaluateError, Evaluation, Fallback, Predictions, Scores, ThresholdMethod, choose_threshold,
+    evaluate, predictions,
+};
+
+#[derive(Deserialize)]
+struct PredictionCase {
+    name: String,
+    classes: usize,
+    temperature: f64,
+    cosines: Vec<f32>,
+    predictions: Vec<usize>,
+    confidences: Vec<f64>,
+    probabilities: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct MetricCase {
+    name: String,
+    classes: usize,
+    labels: Vec<Option<usize>>,
+    predictions: Vec<usize>,
+    confidences: Vec<f64>,
+    threshold: f64,
+    expected: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct MixtureCase {
+    name: String,
+    confidences: Vec<f64>,
+    weights: [f64; 2],
+    means: [f64; 2],
+    deviations: [f64; 2],
+    best_threshold: f64,
+    unknown: usize,
+}
+
+fn read<T: DeserializeOwned>(name: &str) -> Vec<T> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/metrics")
+        .join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn close(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance
+}
+
+fn class_names(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|class| format!("class {class:02}"))
+        .collect()
+}
+
+fn two_classes(confidences: &[f64]) -> Predictions {
+    Predictions {
+        classes: vec![0; confidences.len()],
+        confidences: confidences.to_vec(),
+    }
+}
+
+#[test]
+fn predictions_equal_scipy_softmax() {
+    for case in read::<PredictionCase>("predictions.json") {
+        let scores = Scores {
+            cosine_logits: &case.cosines,
+            classes: case.classes,
+        };
+        let found = predictions(scores, case.temperature).unwrap();
+        assert_eq!(found.classes, case.predictions, "{}", case.name);
+        for (image, (ours, theirs)) in found.confidences.iter().zip(&case.confidences).enumerate() {
+            assert!(
+                close(*ours, *theirs, 1e-12),
+                "{}: {ours} {theirs}",
+                case.name
+            );
+            let top = scores.top(image, case.temperature, case.classes);
+            assert_eq!(top.len(), case.classes);
+            assert_eq!(top[0].0, case.predictions[image]);
+            assert!(top.is_sorted_by(|a, b| a.1 >= b.1));
+            for (class, probability) in top {
+                let theirs = case.probabilities[image * case.classes + class];
+                assert!(
+                    close(probability, theirs, 1e-12),
+                    "{}: {probability} {theirs}",
+                    case.name
+                );
+            }
+        }
+        assert_eq!(scores.top(0, case.temperature, 1).len(), 1);
+        assert!(scores.top(6, case.temperature, 1).is_empty());
+    }
+}
+
+#[test]
+fn predictions_refuse_what_is_no_matrix_of_cosines() {
+    let predict = |cosine_logits: &[f32], classes, temperature| {
+        predictions(
+            Scores {
+                cosine_logits,
+                classes,
+            },
+            temperature,
+        )
+        .unwrap_err()
+        .to_string()
+    };
+    assert_eq!(
+        predict(&[0.1, 0.2, 0.3], 2, 1.0),
+        "expected cosines of shape [images, 2], found 3 values"
+    );
+    assert!(predict(&[], 0, 1.0).contains("[images, 0]"));
+    assert!(predict(&[0.1, 0.2], 2, 0.0).contains("score temperature must be positive"));
+    assert!(predict(&[0.1, 0.2, 0.3, f32::NAN], 2, 1.0).contains("cosines of image 1 contain NaN"));
+}
+
+#[test]
+fn metrics_equal_scikit_learn() {
+    for case in read::<MetricCase>("metrics.json") {
+        let names = class_names(case.classes);
+        let found = evaluate(
+            &Predictions {
+                classes: case.predictions,
+                confidences: case.confidences,
+            },
+            &case.labels,
+            &names,
+            Some(case.threshold),
+        )
+        .unwrap();
+        assert_eq!(
+            found.n_known,
+            case.labels.iter().flatten().count(),
+            "{}",
+            case.name
+        );
+        assert_eq!(
+            found.n_known + found.n_unknown,
+            case.labels.len(),
+            "{}",
+            case.name
+        );
+        let json = serde_json::to_value(&found).unwrap();
+        for (metric, expected) in &case.expected {
+            if metric == "per_class" {
+                for (name, recall) in names.iter().zip(expected.as_array().unwrap()) {
+                    assert_same(
+                        &json[metric][name],
+                        recall,
+                        &format!("{}: {name}", case.name),
+                    );
+                }
+            } else {
+                assert_same(&json[metric], expected, &format!("{}: {metric}", case.name));
+            }
+        }
+        assert_eq!(serde_json::from_value::<Evaluation>(json).unwrap(), found);
+    }
+}
+
+fn assert_same(ours: &Value, theirs: &Value, what: &str) {
+    match (ours.as_f64(), theirs.as_f64()) {
+        (Some(a), Some(b)) => assert!(close(a, b, 1e-12), "{what}: {a} {b}"),
+        (None, None) => assert!(
+            ours.is_null() && theirs.is_null(),
+            "{what}: {ours} {theirs}"
+        ),
+        _ => panic!("{what}: {ours} {theirs}"),
+    }
+}
+
+#[test]
+fn evaluation_has_the_documented_fields_in_order() {
+    let evaluation = evaluate(
+        &two_classes(&[0.5, 0.5]),
+        &[Some(0), None],
+        &["a", "b"],
+        None,
+    )
+    .unwrap();
+    let json = serde_json::to_value(&evaluation).unwrap();
+    let names: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(
+        names,
+        [
+            "overall_accuracy",
+            "per_class_accuracy",
+            "per_class",
+            "auroc",
+            "fpr_at_95_tpr",
+            "fpr_at_95_tpr_convention",
+            "fpr_at_95_tpr_unknown_positive",
+            "aupr_known",
+            "aupr_unknown",
+            "harmonic_mean_accuracy_auroc",
+            "h_score",
+            "oscr",
+            "threshold",
+            "known_accuracy_at_threshold",
+            "unknown_recall_at_threshold",
+            "n_known",
+            "n_unknown",
+        ]
+    );
+    assert_eq!(json["fpr_at_95_tpr_convention"], "known-positive");
+    assert!(
+        json["h_score"].is_null(),
+        "without a threshold there is no H-score"
+    );
+}
+
+#[test]
+fn evaluation_refuses_lists_that_do_not_belong_together() {
+    let names = ["a", "b"];
+    let error = |predictions: &Predictions, labels: &[Option<usize>]| {
+        evaluate(predictions, labels, &names, None).unwrap_err()
+    };
+    assert_eq!(error(&two_classes(&[]), &[]), EvaluateError::NoImages);
+    assert_eq!(
+        error(&two_classes(&[0.5]), &[None, None]),
+        EvaluateError::Lengths {
+            predictions: 1,
+            confidences: 1,
+            labels: 2
+        }
+    );
+    assert_eq!(
+        error(&two_classes(&[0.5]), &[Some(2)]).to_string(),
+        "image 0 has class index 2, but there are only 2 known classes"
+    );
+    let not_a_number = error(&two_classes(&[0.5, f64::NAN]), &[None, None]);
+    assert!(
+        not_a_number
+            .to_string()
+            .contains("confidence of image 1 is NaN")
+    );
+    assert!(not_a_number.hint().is_some());
+}
+
+#[test]
+fn mixture_equals_scikit_learn_and_finds_the_best_threshold() {
+    for case in read::<MixtureCase>("mixtures.json") {
+        let threshold =
+            choose_threshold(&case.confidences, ThresholdMethod::GaussianMixture).unwrap();
+        assert_eq!(threshold.fallback, None, "{}", case.name);
+        let mixture = threshold.mixture.unwrap();
+        for (ours, theirs) in [
+            (mixture.weights, case.weights),
+            (mixture.means, case.means),
+            (mixture.deviations, case.deviations),
+        ] {
+            for (a, b) in ours.iter().zip(theirs) {
+                assert!(close(*a, b, 1e-4), "{}: {ours:?} {theirs:?}", case.name);
+            }
+        }
+        // The best threshold of the true mixture makes some errors; the estimated one makes hardly more.
+        let errors = |value: f64| {
+            let is_wrong = |(image, confidence): (usize, &f64)| {
+                (*confidence >= value) == (image < case.unknown)
+            };
+            case.confidences
+                .iter()
+                .enumerate()
+                .filter(|item| is_wrong(*item))
+                .count()
+        };
+        let (ours, best) = (errors(threshold.value), errors(case.best_threshold));
+        assert!(
+            ours <= best + case.confidences.len() / 100,
+            "{}: {ours} errors, {best}",
+            case.name
+        );
+        // The order of the images is of no account.
+        let reversed: Vec<f64> = case.confidences.iter().rev().copied().collect();
+        assert_eq!(
+            choose_threshold(&reversed, ThresholdMethod::GaussianMixture).unwrap(),
+            threshold
+        );
+    }
+}
+
+#[test]
+fn otsu_maximizes_the_variance_between_its_sides() {
+    let case = read::<MixtureCase>("mixtures.json").swap_remove(1);
+    let threshold = choose_threshold(&case.confidences, ThresholdMethod::Otsu).unwrap();
+    let logits: Vec<f64> = case
+        .confidences
+        .iter()
+        .map(|p| (p / (1.0 - p)).ln())
+        .collect();
+    let cut = (threshold.value / (1.0 - threshold.value)).ln();
+    let between = |cut: f64| {
+        let (low, high): (Vec<f64>, Vec<f64>) = logits.iter().partition(|value| **value < cut);
+        let mean = |side: &[f64]| side.iter().sum::<f64>() / side.len() as f64;
+        low.len() as f64 * high.len() as f64 * (mean(&high) - mean(&low)).powi(2)
+    };
+    let found = between(cut);
+    assert!(found > 0.0);
+    for other in &logits {
+        let variance = between(*other);
+        // A cut at the lowest value leaves one side empty, which is no split.
+        assert!(
+            variance.is_nan() || variance <= found * (1.0 + 1e-12),
+            "{variance} {found}"
+        );
+    }
+}
+
+#[test]
+fn mixture_falls_back_with_a_reason() {
+    let choose = |confidences: &[f64]| {
+        choose_threshold(confidences, ThresholdMethod::GaussianMixture).unwrap()
+    };
+    let few = choose(&[0.1, 0.11, 0.12, 0.9, 0.91]);
+    assert_eq!(
+        (few.method, few.fallback),
+        (ThresholdMethod::Otsu, Some(Fallback::FewImages))
+    );
+    assert!(few.value > 0.12 && few.value < 0.9);
+    assert_eq!(few.rejected_fraction, 0.6);
+
+    let equal = choose(&[0.25; 50]);
+    assert_eq!(
+        (equal.fallback, equal.value),
+        (Some(Fallback::EqualConfidences), 0.25)
+    );
+    assert_eq!(equal.rejected_fraction, 0.0);
+
+    let mut outlier = vec![0.01];
+    outlier.extend((0..400).map(|index| 0.5 + 1e-4 * f64::from(index)));
+    assert_eq!(choose(&outlier).fallback, Some(Fallback::EmptyComponent));
+
+    // A narrow group inside a wide one: no value parts them.
+    let mut nested: Vec<f64> = (0..200)
+        .map(|index| 0.5 + 1e-6 * f64::from(index))
+        .collect();
+    nested.extend((1..40).map(|index| f64::from(index) / 40.0));
+    let nested = choose(&nested);
+    assert_eq!(nested.fallback, Some(Fallback::NoCrossing), "{nested:?}");
+
+    assert!(choose(&[0.0; 30]).value == 0.0 && choose(&[1.0; 30]).value == 1.0);
+    let saturated: Vec<f64> = (0..60)
+        .map(|index| if index < 20 { 0.0 } else { 1.0 })
+        .collect();
+    assert_eq!(choose(&saturated).rejected_fraction, 1.0 / 3.0);
+}
+
+#[test]
+fn target_rejection_rate_rejects_at_most_that_share() {
+    let confidences = [0.5, 0.1, 0.3, 0.2, 0.4];
+    let choose = |rate| choose_threshold(&confidences, ThresholdMethod::TargetRejectionRate(rate));
+    for (rate, value, rejected) in [
+        (0.0, 0.1, 0.0),
+        (0.4, 0.3, 0.4),
+        (0.59, 0.3, 0.4),
+        (1.0, 0.5f64.next_up(), 1.0),
+    ] {
+        let threshold = choose(rate).unwrap();
+        assert_eq!(
+            (threshold.value, threshold.rejected_fraction),
+            (value, rejected),
+            "{rate}"
+        );
+    }
+    let tied = choose_threshold(
+        &[0.2, 0.2, 0.2, 0.9],
+        ThresholdMethod::TargetRejectionRate(0.5),
+    )
+    .unwrap();
+    assert_eq!(
+        tied.rejected_fraction, 0.0,
+        "equal confidences are rejected together or not at all"
+    );
+    assert!(
+        choose(1.5)
+            .unwrap_err()
+            .to_string()
+            .contains("between 0 and 1, found 1.5")
+    );
+    assert_eq!(
+        choose_threshold(&[], ThresholdMethod::Otsu),
+        Err(EvaluateError::NoImages)
+    );
+    assert!(choose_threshold(&[0.5, 1.5], ThresholdMethod::Otsu).is_err());
+}
+
+#[test]
+fn threshold_methods_are_spelled_the_same_everywhere() {
+    for (method, spelling) in [
+        (ThresholdMethod::GaussianMixture, "gaussian-mixture"),
+        (ThresholdMethod::Otsu, "otsu"),
+        (
+            ThresholdMethod::TargetRejectionRate(0.25),
+            "target-rejection-rate=0.25",
+        ),
+    ] {
+        assert_eq!(method.to_string(), spelling);
+        assert_eq!(spelling.parse(), Ok(method));
+        assert_eq!(serde_json::to_value(method).unwrap(), spelling);
+        assert_eq!(
+            serde_json::from_value::<ThresholdMethod>(spelling.into()).unwrap(),
+            method
+        );
+    }
+    for wrong in [
+        "Otsu",
+        "target-rejection-rate",
+        "target-rejection-rate=2",
+        "target-rejection-rate=NaN",
+        "",
+    ] {
+        let error = wrong.parse::<ThresholdMethod>().unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("expected gaussian-mixture, otsu or"),
+            "{error}"
+        );
+    }
+}

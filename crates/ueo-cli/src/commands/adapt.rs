@@ -1,0 +1,212 @@
+//! `ueo adapt`: from a checkpoint, class names and unlabeled images to a run directory.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ueo::adapt::{AdaptSettings, Augmentation};
+use ueo::evaluate::ThresholdMethod;
+use ueo::objective::ConfidenceWeights;
+
+use crate::args::{
+    ImageArgs, ModelArgs, non_negative_number, positive_integer, positive_number,
+};
+
+const AFTER_HELP: &str = "\
+What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift of
+the image tower's normalization layers. Everything else stays as it is in the checkpoint.
+
+The run directory:
+  adapted.safetensors  the trained parameters, and nothing else
+  run.json             base checkpoint with SHA-256, classes, every setting, threshold, skipped images, metrics
+  metrics.jsonl        one line per training step
+  state/               what --resume continues from, while the run is not finished
+
+The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax
+probability at --score-temperature) of the adapted model on the images it was adapted to:
+  gaussian-mixture           two Gaussians on the logits of the confidences; the threshold is where they cross. Falls
+                             back to otsu where the two cannot be told apart
+  otsu                       the split of the logits with the largest variance between its sides
+  target-rejection-rate=0.2  the given fraction of the images, those of lowest confidence, is unknown
+
+Examples:
+  ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
+  ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
+  ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/ --resume
+
+Exit codes: 0 done, 1 done but some images were skipped (listed in run.json), 2 error, 130 interrupted and resumable.";
+
+/// Adapt a CLIP checkpoint to unlabeled images
+///
+/// Fine-tunes on your images without labels, so that your classes are recognized better and other images are told
+/// apart. Labels that the images happen to have (folder names) are used only to report accuracy before and after.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct AdaptArgs {
+    /// What is adapted.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// What it is adapted to.
+    #[command(flatten)]
+    pub images: ImageArgs,
+
+    /// Text file (UTF-8) with the name of one known class per line
+    #[arg(long, value_name = "FILE")]
+    pub classes: PathBuf,
+
+    /// Run directory to create
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Continue an interrupted run in --output; the result is the same as without the interruption
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+
+    /// Replace a run directory that exists
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Also write a full adapted checkpoint that other programs can load
+    ///
+    /// In Hugging Face layout for a vision transformer, else with OpenAI's tensor names; always safetensors.
+    #[arg(long)]
+    pub standalone: bool,
+
+    /// Training steps between two points that --resume can continue from
+    #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = positive_integer)]
+    pub checkpoint_every: usize,
+
+    /// How to train.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+
+    /// How to tell unknown images.
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+}
+
+/// How to train.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub struct TrainingArgs {
+    /// Passes over the images; 5 are enough for tens of thousands of images
+    #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().epochs, value_parser = positive_integer)]
+    pub epochs: usize,
+
+    /// Images per training step
+    #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().batch_size, value_parser = positive_integer)]
+    pub batch_size: usize,
+
+    /// Images in memory at once; the gradient stays that of the whole batch [default: the whole batch]
+    #[arg(long, value_name = "N", value_parser = positive_integer)]
+    pub micro_batch: Option<usize>,
+
+    /// Initial learning rate of the context vectors (annealed to 0 along a cosine)
+    #[arg(
+        long, value_name = "RATE",
+        default_value_t = AdaptSettings::default().context_learning_rate, value_parser = non_negative_number
+    )]
+    pub context_learning_rate: f64,
+
+    /// Initial learning rate of the normalization layers' scale and shift
+    #[arg(
+        long, value_name = "RATE",
+        default_value_t = AdaptSettings::default().affine_learning_rate, value_parser = non_negative_number
+    )]
+    pub affine_learning_rate: f64,
+
+    /// Weight of the diversity term (marginal entropy) in the loss
+    #[arg(
+        long, value_name = "FACTOR",
+        default_value_t = AdaptSettings::default().trade_off, value_parser = non_negative_number
+    )]
+    pub trade_off: f64,
+
+    /// How much each image counts as probably known
+    #[arg(long, value_enum, value_name = "SOURCE", default_value = "zero-shot")]
+    pub confidence_weights: WeightSource,
+
+    /// t in the softmax(cosines / t) that gives the zero-shot weights; 0.01 makes them sharp
+    #[arg(
+        long, value_name = "T",
+        default_value_t = AdaptSettings::default().weight_temperature, value_parser = positive_number
+    )]
+    pub weight_temperature: f64,
+
+    /// Where true labels for --confidence-weights oracle come from: `images`, or a list file of `path label` lines
+    #[arg(
+        long, value_name = "images|FILE", required_if_eq("confidence_weights", "oracle"),
+    )]
+    pub labels_for_oracle: Option<PathBuf>,
+
+    /// Random changes of the training images
+    #[arg(long, value_enum, value_name = "KIND", default_value = "crop-flip")]
+    pub augmentation: AugmentationKind,
+
+    /// Visit the images in the order of their paths in every epoch
+    #[arg(long)]
+    pub no_shuffle: bool,
+
+    /// Seed of everything random
+    #[arg(long, value_name = "SEED", default_value_t = AdaptSettings::default().seed)]
+    pub seed: u64,
+}
+
+/// How to tell unknown images.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Unknown images")]
+pub struct ThresholdArgs {
+    /// t in the softmax(cosines / t) whose maximum is the confidence
+    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = positive_number)]
+    pub score_temperature: f64,
+
+    /// How the threshold is chosen: gaussian-mixture, otsu or target-rejection-rate=FRACTION
+    #[arg(long, value_name = "METHOD", default_value = "gaussian-mixture")]
+    pub threshold: ThresholdMethod,
+}
+
+/// How much each image counts as probably known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WeightSource {
+    /// Confidence of the checkpoint before training
+    ZeroShot,
+    /// All images alike: plain mutual-information maximization
+    Uniform,
+    /// True labels: an upper bound for experiments; needs --labels-for-oracle
+    Oracle,
+}
+
+/// Random changes of the training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AugmentationKind {
+    /// Random resized crop (area 0.5 to 1) and horizontal flip
+    CropFlip,
+    /// Centre crop, as when predicting
+    None,
+}
+
+impl TrainingArgs {
+    /// The choices as the library takes them.
+    pub fn settings(&self) -> AdaptSettings {
+        AdaptSettings {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            micro_batch: self.micro_batch,
+            context_learning_rate: self.context_learning_rate,
+            affine_learning_rate: self.affine_learning_rate,
+            trade_off: self.trade_off,
+            confidence_weights: match self.confidence_weights {
+                WeightSource::ZeroShot => ConfidenceWeights::ZeroShot,
+                WeightSource::Uniform => ConfidenceWeights::Uniform,
+                WeightSource::Oracle => ConfidenceWeights::Oracle,
+            },
+            weight_temperature: self.weight_temperature,
+            augmentation: match self.augmentation {
+                AugmentationKind::CropFlip => Augmentation::CropFlip,
+                AugmentationKind::None => Augmentation::None,
+            },
+            shuffle: !self.no_shuffle,
+            seed: self.seed,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `ueo evaluate`: how well a model recognizes known classes and rejects unknown images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::args::{ImageArgs, ModelArgs, ScoreArgs};
+
+const AFTER_HELP: &str = "\
+Labels are the first folder level of a directory, the second column of a list file or the `.cls` / `.json` entry of a
+shard. A label that is none of the classes (underscores count as spaces) makes an unknown image.
+
+All rates are fractions between 0 and 1:
+  overall_accuracy              correct known images over known images, nothing rejected
+  per_class_accuracy            mean over the classes that occur
+  per_class                     recall of each class
+  auroc                         of the confidence; known images are the positives
+  fpr_at_95_tpr                 unknown images that pass where 95 % of the known ones do (known positive, as MCM)
+  aupr_known, aupr_unknown      average precision with known, or with unknown images as positives
+  harmonic_mean_accuracy_auroc  of per_class_accuracy and auroc
+  h_score                       harmonic mean of known accuracy and unknown recall at the threshold
+A measurement that needs images that are not there (auroc without unknown images) is null.
+
+Examples:
+  ueo evaluate --model run/ --images labelled/ --output evaluation.json
+  ueo evaluate --model ViT-B-16.pt --classes classes.txt --images test.txt --image-root data/
+
+Exit codes: 0 done, 1 done but some images were skipped, 2 error.";
+
+/// Measure a model on labelled images
+///
+/// Prints a table and, with --output, writes the measurements as JSON.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct EvaluateArgs {
+    /// What is measured.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Labelled images.
+    #[command(flatten)]
+    pub images: ImageArgs,
+
+    /// Measurements to write (.json)
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// How images are scored.
+    #[command(flatten)]
+    pub score: ScoreArgs,
+}

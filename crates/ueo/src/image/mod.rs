@@ -1,6 +1,79 @@
-//! Image input: decoding, resizing and normalizing as Pillow and torchvision do it.
+//! Image input: decoding, resizing and normalizing as Pillow and torchvision do it, and the loader that does it in
+//! threads beside the computation.
+//!
+//! ```text
+//! bytes -> decode -> RgbImage -> view (test or training) -> normalize -> [3, crop, crop]
+//! ```
+
+mod decode;
+mod error;
+mod resize;
+mod view;
 
 use serde::{Deserialize, Serialize};
+
+pub use decode::{DecodeOptions, ExifOrientation, PILLOW_MAX_PIXELS, decode};
+pub use error::ImageError;
+pub use resize::{Region, resize_region, resize_then_crop};
+pub use view::{ViewKind, view_rng};
+
+/// A decoded image: 8-bit RGB, row by row, at least one pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RgbImage {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+impl RgbImage {
+    /// An image from interleaved samples.
+    ///
+    /// # Shapes
+    /// `pixels` is `[height, width, 3]`.
+    ///
+    /// # Errors
+    /// [`ImageError::NoPixels`] for an empty image, [`ImageError::Resize`] when the number of samples is another.
+    pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, ImageError> {
+        if width == 0 || height == 0 {
+            return Err(ImageError::NoPixels { width, height });
+        }
+        if width.checked_mul(height).and_then(|n| n.checked_mul(3)) != Some(pixels.len()) {
+            return Err(ImageError::Resize {
+                reason: format!("{} samples for {width} x {height} RGB pixels", pixels.len()),
+            });
+        }
+        Ok(Self {
+            width,
+            height,
+            pixels,
+        })
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Samples, `[height, width, 3]`.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The mirror image, left and right exchanged.
+    pub fn flipped(mut self) -> Self {
+        for row in self.pixels.chunks_exact_mut(self.width * 3) {
+            row.reverse();
+            // Reversing the samples also reversed the channels.
+            row.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
+        }
+        self
+    }
+}
 
 /// How an image becomes the input of a vision tower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,89 @@
+//! Features of both towers against the Python package that owns each checkpoint layout.
+//!
+//! `tools/fixtures/checkpoints.py` made the checkpoints and the expected features.
+
+mod fixtures;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use ueo::model::{Clip, Prompts};
+
+use fixtures::{Fixture, assert_close};
+
+/// Largest difference relative to the largest expected feature.
+const TOLERANCE: f64 = 1e-4;
+
+#[test]
+fn every_layout_gives_the_features_of_its_own_package() {
+    let names = [
+        "hf-vit",
+        "hf-vit-bin",
+        "openai-rn-torchscript-f16",
+        "openai-vit-state-dict",
+        "openai-vit-torchscript-f16",
+        "openai-vit-torchscript-f32",
+        "openclip-custom-text",
+        "openclip-rn",
+        "openclip-training-checkpoint",
+        "openclip-vit",
+        "openclip-vit-quickgelu-bin",
+    ];
+    let device = Device::flex();
+    for name in names {
+        let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
+        let checkpoint = ueo::checkpoint::load(&fixtures::checkpoint_path(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let clip = Clip::from_checkpoint(checkpoint, &device)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+
+        let pixels = fixture.tensor("pixels");
+        let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), &device);
+        let found = clip.image_features(pixels, clip.zero_shot_affine());
+        let expected = fixture.tensor("image_features");
+        assert_close(&format!("{name}: image features"), &values(found), &expected.data, TOLERANCE);
+
+        let end = fixtures::eot_positions(name);
+        let token_ids = fixture.integers("token_ids");
+        let own_tokens = token_ids
+            .iter()
+            .zip(&end)
+            .map(|(row, &end)| row[1..=end].to_vec())
+            .collect();
+        let prompts = Prompts::new(token_ids[0][0], 0, own_tokens);
+        let found = clip.text().features(&prompts, None);
+        let expected = fixture.tensor("text_features");
+        assert_close(&format!("{name}: text features"), &values(found), &expected.data, TOLERANCE);
+
+        let expected = fixture.tensor("logit_scale").data;
+        let found = [clip.logit_scale() as f32];
+        assert_close(&format!("{name}: logit scale"), &found, &expected, 1e-6);
+    }
+}
+
+#[test]
+fn splitting_the_prompt_into_context_and_own_tokens_changes_nothing() {
+    let name = "openai-vit-torchscript-f32";
+    let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
+    let checkpoint = ueo::checkpoint::load(&fixtures::checkpoint_path(name)).unwrap();
+    let clip = Clip::from_checkpoint(checkpoint, &Device::flex()).unwrap();
+    let end = fixtures::eot_positions(name);
+    let token_ids = fixture.integers("token_ids");
+    let expected = fixture.tensor("text_features");
+    let embed_dim = expected.shape[1];
+    let mut checked = 0;
+    for (row, (tokens, &end)) in token_ids.iter().zip(&end).enumerate() {
+        for context_len in 1..end.min(5) {
+            let context = clip.text().context_from_tokens(&tokens[1..=context_len]).unwrap();
+            let own_tokens = vec![tokens[1 + context_len..=end].to_vec()];
+            let prompts = Prompts::new(tokens[0], context_len, own_tokens);
+            let found = clip.text().features(&prompts, Some(&context));
+            let expected = &expected.data[row * embed_dim..(row + 1) * embed_dim];
+            assert_close("text features", &values(found), expected, TOLERANCE);
+            checked += 1;
+        }
+    }
+    assert!(checked > 3, "the fixture's prompts are too short to be split");
+}
+
+fn values(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().unwrap()
+}

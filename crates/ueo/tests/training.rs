@@ -1,0 +1,200 @@
+//! Adaptation step by step against PyTorch: losses, gradient norms, first gradients, final parameters, final cosines.
+//!
+//! `tools/fixtures/training.py` made the trajectories with the plain reference in `tools/fixtures/reference.py`.
+
+mod fixtures;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::Value;
+use ueo::adapt::{TrainedParameters, batch_gradient, cosine_annealing};
+use ueo::checkpoint::TensorMap;
+use ueo::model::{Clip, Prompts};
+use ueo::objective::{ConfidenceWeights, confidence_weights};
+use ueo::run::Classifier;
+
+use fixtures::{Fixture, assert_close};
+
+/// Relative tolerance of everything that is compared.
+const TOLERANCE: f64 = 1e-4;
+
+struct Trajectory {
+    facts: Value,
+    arrays: Fixture,
+    clip: Clip,
+    prompts: Prompts,
+    start: TrainedParameters,
+    device: Device,
+}
+
+impl Trajectory {
+    fn open(name: &str) -> Self {
+        let facts = fixtures::json(&format!("training/{name}.json"));
+        let arrays = Fixture::open(&format!("training/{name}.safetensors"));
+        let device = Device::flex();
+        let path = fixtures::path("checkpoints").join(facts["checkpoint"].as_str().unwrap());
+        let checkpoint = ueo::checkpoint::load(&path).unwrap();
+        let clip = Clip::from_checkpoint(checkpoint, &device).unwrap();
+
+        let tokens = arrays.integers("prompt_token_ids");
+        let context_tokens = arrays.integers("context_token_ids").concat();
+        let ends = fixtures::integers(&facts["eot_positions"]);
+        let own_tokens = tokens
+            .iter()
+            .zip(ends)
+            .map(|(row, end)| row[1 + context_tokens.len()..=end].to_vec())
+            .collect();
+        let prompts = Prompts::new(tokens[0][0], context_tokens.len(), own_tokens);
+        let start = TrainedParameters {
+            context: clip.text().context_from_tokens(&context_tokens).unwrap(),
+            affine: clip.zero_shot_affine().clone(),
+        };
+        Self {
+            facts,
+            arrays,
+            clip,
+            prompts,
+            start,
+            device,
+        }
+    }
+
+    fn pixels(&self, indices: &[u32]) -> Tensor<4> {
+        let images = self.arrays.tensor("images");
+        let size = images.shape[1..].iter().product::<usize>();
+        let data: Vec<f32> = indices
+            .iter()
+            .flat_map(|&index| &images.data[index as usize * size..(index as usize + 1) * size])
+            .map(|byte| (byte - 128.0) / 64.0)
+            .collect();
+        let shape = [indices.len(), images.shape[1], images.shape[2], images.shape[3]];
+        Tensor::from_data(TensorData::new(data, shape), &self.device)
+    }
+
+    fn cosine_logits(&self, parameters: &TrainedParameters) -> Vec<f32> {
+        let images: Vec<u32> = (0..self.arrays.tensor("images").shape[0] as u32).collect();
+        let features = self.clip.image_features(self.pixels(&images), &parameters.affine);
+        let classifier = Classifier::new(&self.clip, &self.prompts, parameters);
+        let cosines = classifier.cosine_logits(features);
+        cosines.try_into_vec_as::<f32>().unwrap()
+    }
+
+    /// Replays a recorded case and compares every step.
+    fn replay(&self, case: &str, micro_batch: Option<usize>) {
+        let facts = &self.facts["cases"][case];
+        let steps = facts["steps"].as_array().unwrap();
+        let weights = self.arrays.tensor(&format!("{case}.confidence_weights")).data;
+        let order = self.arrays.integers("order");
+        let batch_size = self.facts["batch_size"].as_u64().unwrap() as usize;
+        let batches: Vec<Vec<u32>> = order
+            .iter()
+            .flat_map(|epoch| epoch.chunks(batch_size).map(<[u32]>::to_vec))
+            .collect();
+        let total = batches.len();
+        let initial = |name: &str| self.facts[name].as_f64().unwrap();
+        let trade_off = facts["trade_off"].as_f64().unwrap();
+
+        let mut parameters = self.start.clone();
+        for (index, (batch, expected)) in batches.iter().zip(steps).enumerate() {
+            let weights: Vec<f32> = batch.iter().map(|&image| weights[image as usize]).collect();
+            let gradient = batch_gradient(
+                &self.clip,
+                &self.prompts,
+                &parameters,
+                &self.pixels(batch),
+                &weights,
+                trade_off,
+                micro_batch,
+            );
+            let what = |quantity: &str| format!("{case}, step {index}: {quantity}");
+            let check = |quantity: &str, found: f64| {
+                let expected = expected[quantity].as_f64().unwrap();
+                let difference = (found - expected).abs();
+                assert!(
+                    difference <= TOLERANCE * expected.abs(),
+                    "{}: found {found}, expected {expected}",
+                    what(quantity)
+                );
+            };
+            check("loss", gradient.loss);
+            check("conditional_entropy", gradient.conditional_entropy);
+            check("marginal_entropy", gradient.marginal_entropy);
+            let context_gradient = gradient.context.clone().try_into_vec_as::<f32>().unwrap();
+            let norm = context_gradient.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            check("context_grad_norm", norm.sqrt());
+            check("affine_grad_norm", gradient.affine.norm());
+            let first = format!("{case}.first_gradient.context");
+            if index == 0 && !self.arrays.names(&first).is_empty() {
+                let expected = self.arrays.tensor(&first).data;
+                assert_close(&what("context gradient"), &context_gradient, &expected, TOLERANCE);
+            }
+            let context_rate = cosine_annealing(initial("context_learning_rate"), index, total);
+            let affine_rate = cosine_annealing(initial("affine_learning_rate"), index, total);
+            check("context_learning_rate", context_rate);
+            check("affine_learning_rate", affine_rate);
+            parameters = parameters.descend(&gradient, context_rate, affine_rate);
+        }
+        if steps.len() < total {
+            return;
+        }
+        self.compare_final(case, &parameters);
+    }
+
+    fn compare_final(&self, case: &str, parameters: &TrainedParameters) {
+        let prefix = format!("{case}.final.");
+        let mut found: TensorMap = parameters.affine.to_host().into_iter().collect();
+        let context = parameters.context.clone();
+        found.insert(
+            "context".to_owned(),
+            ueo::checkpoint::HostTensor {
+                shape: context.dims().to_vec(),
+                data: context.try_into_vec_as::<f32>().unwrap(),
+            },
+        );
+        let names = self.arrays.names(&prefix);
+        assert_eq!(names.len(), found.len(), "{case}: number of trained tensors");
+        for name in names {
+            let expected = self.arrays.tensor(&name);
+            let found = &found[name.strip_prefix(&prefix).unwrap()];
+            assert_close(&name, &found.data, &expected.data, TOLERANCE);
+        }
+        let cosines = self.cosine_logits(parameters);
+        let expected = self.arrays.tensor(&format!("{case}.final_cosine_logits")).data;
+        assert_close(&format!("{case}: final cosines"), &cosines, &expected, TOLERANCE);
+    }
+}
+
+/// Every recorded case of an architecture, with whole batches and with micro-batches.
+fn replay_all(name: &str) {
+    let trajectory = Trajectory::open(name);
+    let cosines = trajectory.cosine_logits(&trajectory.start);
+    let expected = trajectory.arrays.tensor("zero_shot_cosine_logits").data;
+    assert_close("zero-shot cosines", &cosines, &expected, TOLERANCE);
+    for (case, facts) in trajectory.facts["cases"].as_object().unwrap() {
+        let source = match facts["confidence_weights"].as_str().unwrap() {
+            "zero-shot" => ConfidenceWeights::ZeroShot,
+            "uniform" => ConfidenceWeights::Uniform,
+            "oracle" => ConfidenceWeights::Oracle,
+            other => panic!("unknown confidence weights {other}"),
+        };
+        let known = trajectory.arrays.tensor("known").data;
+        let known: Vec<bool> = known.iter().map(|&known| known > 0.0).collect();
+        let temperature = facts["weight_temperature"].as_f64().unwrap_or(1.0);
+        let weights =
+            confidence_weights(source, &cosines, trajectory.prompts.len(), temperature, &known);
+        let expected = trajectory.arrays.tensor(&format!("{case}.confidence_weights")).data;
+        assert_close(&format!("{case}: weights"), &weights, &expected, TOLERANCE);
+
+        trajectory.replay(case, None);
+        trajectory.replay(case, Some(5));
+    }
+}
+
+#[test]
+fn vision_transformer_follows_pytorch() {
+    replay_all("vit");
+}
+
+#[test]
+fn modified_resnet_follows_pytorch() {
+    replay_all("resnet");
+}

@@ -24,7 +24,7 @@ A session:
   ueo predict  --model run/ --images photos/ --output predictions.csv
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
 
-Nothing at hand? `ueo demo --output demo/` adapts an embedded model to embedded images.
+Nothing at hand? `ueo demo` adapts an embedded model to embedded images.
 
 Exit codes:
   0    everything was done
@@ -68,7 +68,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// Print nothing but errors and the data asked for
+    /// Print nothing but errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
@@ -115,32 +115,73 @@ pub struct ModelArgs {
     pub base: Option<PathBuf>,
 }
 
-/// Optional images of a command that can also do without.
-#[derive(Clone, Debug, Args)]
-pub struct ImageOptions {
-    /// Directory that the paths of a list file are relative to [default: the list's own directory]
-    #[arg(long, value_name = "DIR")]
-    pub image_root: Option<PathBuf>,
-
-    /// Memory for decoded images, so that later epochs need not decode them again (for example 512MiB; 0 for none)
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    pub image_cache: ByteSize,
-}
-
 /// The images of a command.
 #[derive(Clone, Debug, Args)]
 pub struct ImageArgs {
     /// Directory tree, list file or WebDataset .tar shards
     ///
-    /// A directory is searched for images in all its levels; the first folder level is the label where one is needed. A
-    /// list file has one `path label` or `path` per line. A .tar shard keeps labels in `.cls` or `.json` entries; a
-    /// directory of shards works too. The order is by path, whatever the file system says.
+    /// A directory is searched in all its levels; the first folder level is the label where one is needed. A list file has
+    /// one `path label` or `path` per line. A .tar shard keeps labels in `.cls` or `.json` entries; a directory of shards
+    /// works too. The order is by path, whatever the file system says.
     #[arg(long, value_name = "PATH")]
     pub images: PathBuf,
 
-    /// The rest of what says how images are read.
-    #[command(flatten)]
-    pub options: ImageOptions,
+    /// Directory that the paths of a list file are relative to [default: the list's own directory]
+    #[arg(long, value_name = "DIR")]
+    pub image_root: Option<PathBuf>,
+}
+
+/// How images are scored.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Scores")]
+pub struct ScoreArgs {
+    /// Text file (UTF-8) with one class name per line; replaces those of a run directory
+    ///
+    /// A plain checkpoint needs it. The learned context of a run moves to other class lists.
+    #[arg(long, value_name = "FILE")]
+    pub classes: Option<PathBuf>,
+
+    /// t in the softmax(cosines / t) whose maximum is the confidence [default: the run's, else 1]
+    #[arg(long, value_name = "T", value_parser = positive_number)]
+    pub score_temperature: Option<f64>,
+
+    /// Confidence from which on an image counts as known: a number between 0 and 1, or `stored`
+    ///
+    /// `stored` is the threshold of the run. Where there is none for these classes and this temperature, it is chosen from
+    /// the confidences of these images, without labels, in the way that the run was told (gaussian-mixture at first).
+    #[arg(long, value_name = "VALUE", default_value = "stored")]
+    pub threshold: ThresholdChoice,
+}
+
+/// The confidence that separates known from unknown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ThresholdChoice {
+    /// The one that the run directory holds.
+    Stored,
+    /// A given one.
+    Value(f64),
+}
+
+impl FromStr for ThresholdChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse::<f64>()) {
+            ("stored", _) => Ok(Self::Stored),
+            (_, Ok(value)) if (0.0..=1.0).contains(&value) => Ok(Self::Value(value)),
+            _ => Err("expected `stored` or a number between 0 and 1".to_owned()),
+        }
+    }
+}
+
+impl ThresholdChoice {
+    /// The given value, if there is one.
+    pub fn value(self) -> Option<f64> {
+        match self {
+            Self::Stored => None,
+            Self::Value(value) => Some(value),
+        }
+    }
 }
 
 /// What kinds of devices a build can compute on.

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -109,12 +109,18 @@ impl Printer {
         self.stderr(text);
     }
 
-    /// Shows how far `what` is, such as "encoding images"; `already_done` of the images were done before.
-    pub fn progress(&self, what: &'static str, already_done: u64, images: u64) -> Progress {
+    /// Shows how far `what` is, such as "encoding images"; `already_done` of the `total` were done before.
+    pub fn progress(
+        &self,
+        what: &'static str,
+        unit: Unit,
+        already_done: u64,
+        total: u64,
+    ) -> Progress {
         match (&self.bars, self.verbosity) {
             (_, Verbosity::Quiet) => Progress::hidden(),
-            (Some(bars), _) => Progress::bar(bars, what, already_done, images),
-            (None, _) => Progress::lines(self.clone(), what, already_done, images),
+            (Some(bars), _) => Progress::bar(bars, what, unit, already_done, total),
+            (None, _) => Progress::lines(self.clone(), what, unit, already_done, total),
         }
     }
 

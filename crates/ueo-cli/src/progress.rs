@@ -10,10 +10,34 @@ use crate::printer::Printer;
 /// Time between two lines where there is no terminal: short enough to see life, long enough for log files.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-const BAR: &str =
-    "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len}, {per_sec}, {eta} left {msg:.dim}";
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Images, at a rate of images/s.
+    Images,
+    /// Training steps, at a rate of steps/s.
+    Steps,
+}
 
-/// Progress over a number of images.
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Steps => "steps",
+        }
+    }
+
+    fn bar(self) -> &'static str {
+        match self {
+            Self::Images => {
+                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} images, {per_sec}, {eta} left"
+            }
+            Self::Steps => "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {eta} left, {msg}",
+        }
+    }
+}
+
+/// Progress over a number of images or steps.
 #[derive(Debug)]
 pub struct Progress(Shown);
 
@@ -28,8 +52,9 @@ enum Shown {
 struct Lines {
     printer: Printer,
     what: &'static str,
+    unit: Unit,
     already_done: u64,
-    images: u64,
+    total: u64,
     started: Instant,
     printed: Instant,
 }
@@ -42,13 +67,14 @@ impl Progress {
     pub(crate) fn bar(
         bars: &MultiProgress,
         what: &'static str,
+        unit: Unit,
         already_done: u64,
-        images: u64,
+        total: u64,
     ) -> Self {
-        let bar = ProgressBar::new(images)
+        let bar = ProgressBar::new(total)
             .with_prefix(what)
             .with_position(already_done);
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
+        if let Ok(style) = ProgressStyle::with_template(unit.bar()) {
             bar.set_style(style);
         }
         let bar = bars.add(bar);
@@ -60,31 +86,33 @@ impl Progress {
     pub(crate) fn lines(
         printer: Printer,
         what: &'static str,
+        unit: Unit,
         already_done: u64,
-        images: u64,
+        total: u64,
     ) -> Self {
         let now = Instant::now();
         Self(Shown::Lines(Lines {
             printer,
             what,
+            unit,
             already_done,
-            images,
+            total,
             started: now,
             printed: now,
         }))
     }
 
-    /// `images` of them are done; `detail` says more about where the work is, such as "epoch 2/50".
-    pub fn update(&mut self, images: u64, detail: impl Display) {
+    /// `done` of the total are done; `detail` says more about where the work is, such as "epoch 2".
+    pub fn update(&mut self, done: u64, detail: impl Display) {
         match &mut self.0 {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
                 bar.set_message(detail.to_string());
-                bar.set_position(images);
+                bar.set_position(done);
             }
             Shown::Lines(lines) if lines.printed.elapsed() >= LINE_INTERVAL => {
                 lines.printed = Instant::now();
-                lines.print(images, detail);
+                lines.print(done, detail);
             }
             Shown::Lines(_) => {}
         }
@@ -99,26 +127,30 @@ impl Progress {
 }
 
 impl Lines {
-    fn print(&self, images: u64, detail: impl Display) {
-        let Self { what, images: total, .. } = self;
-        let line = status(
-            images - self.already_done.min(images),
-            total - images.min(*total),
+    fn print(&self, done: u64, detail: impl Display) {
+        let Self { what, total, .. } = self;
+        let unit = self.unit.name();
+        let pace = pace(
+            done.saturating_sub(self.already_done),
+            total.saturating_sub(done),
             self.started.elapsed(),
+            self.unit,
         );
+        let detail = detail.to_string();
+        let separator = if detail.is_empty() { "" } else { ", " };
         self.printer
-            .message(format_args!("{what}: {images}/{total}, {line} {detail}"));
+            .message(format_args!("{what}: {done}/{total} {unit}, {pace}{separator}{detail}"));
     }
 }
 
 /// Rate and remaining time, in words.
-fn status(done: u64, to_do: u64, elapsed: Duration) -> String {
-    let images_per_sec = done as f64 / elapsed.as_secs_f64().max(1e-9);
+fn pace(done: u64, to_do: u64, elapsed: Duration, unit: Unit) -> String {
     if done == 0 {
         return "just started".to_owned();
     }
-    let left = Duration::from_secs_f64(to_do as f64 / images_per_sec);
-    format!("{images_per_sec:.1} images/s, {} left", HumanDuration(left))
+    let per_sec = done as f64 / elapsed.as_secs_f64().max(1e-9);
+    let left = HumanDuration(Duration::from_secs_f64(to_do as f64 / per_sec));
+    format!("{per_sec:.1} {}/s, {left} left", unit.name())
 }
 
 #[cfg(test)]
@@ -128,9 +160,9 @@ mod tests {
     #[test]
     fn remaining_time_follows_the_rate() {
         assert_eq!(
-            status(20, 60, Duration::from_secs(10)),
+            pace(20, 60, Duration::from_secs(10), Unit::Images),
             "2.0 images/s, 30 seconds left"
         );
-        assert_eq!(status(0, 60, Duration::ZERO), "just started");
+        assert_eq!(pace(0, 60, Duration::ZERO, Unit::Steps), "just started");
     }
 }

@@ -87,11 +87,8 @@ pub fn check_file(
 /// # Errors
 ///
 /// [`TargetError::NoParent`], [`TargetError::Kind`] and [`TargetError::NotWritable`].
-pub fn check_parent(path: &Path) -> Result<(), TargetError> {
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+fn check_parent(path: &Path) -> Result<(), TargetError> {
+    let parent = directory_of(path);
     if !parent.exists() {
         return Err(TargetError::NoParent {
             path: parent.to_owned(),
@@ -111,4 +108,12 @@ pub fn check_parent(path: &Path) -> Result<(), TargetError> {
             path: parent.to_owned(),
             source,
         })
+}
+
+/// The directory that holds a file, the current one for a bare name.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }

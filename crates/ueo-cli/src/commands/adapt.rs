@@ -1,5 +1,6 @@
 //! `ueo adapt`: from a checkpoint, class names and unlabeled images to a run directory.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -7,9 +8,7 @@ use ueo::adapt::{AdaptSettings, Augmentation};
 use ueo::evaluate::ThresholdMethod;
 use ueo::objective::ConfidenceWeights;
 
-use crate::args::{
-    ImageArgs, ModelArgs, non_negative_number, positive_integer, positive_number,
-};
+use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number};
 
 const AFTER_HELP: &str = "\
 What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift of
@@ -19,7 +18,7 @@ The run directory:
   adapted.safetensors  the trained parameters, and nothing else
   run.json             base checkpoint with SHA-256, classes, every setting, threshold, skipped images, metrics
   metrics.jsonl        one line per training step
-  state/               what --resume continues from, while the run is not finished
+  state.safetensors    what --resume continues from
 
 The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax
 probability at --score-temperature) of the adapted model on the images it was adapted to:
@@ -31,7 +30,7 @@ probability at --score-temperature) of the adapted model on the images it was ad
 Examples:
   ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
   ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
-  ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/ --resume
+  ueo adapt --resume --output run/
 
 Exit codes: 0 done, 1 done but some images were skipped (listed in run.json), 2 error, 130 interrupted and resumable.";
 
@@ -42,31 +41,71 @@ Exit codes: 0 done, 1 done but some images were skipped (listed in run.json), 2 
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct AdaptArgs {
-    /// What is adapted.
+    /// What is adapted to what.
     #[command(flatten)]
-    pub model: ModelArgs,
-
-    /// What it is adapted to.
-    #[command(flatten)]
-    pub images: ImageArgs,
-
-    /// Text file (UTF-8) with the name of one known class per line
-    #[arg(long, value_name = "FILE")]
-    pub classes: PathBuf,
+    pub inputs: InputArgs,
 
     /// Run directory to create
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
 
-    /// Continue an interrupted run in --output; the result is the same as without the interruption
-    #[arg(long, conflicts_with = "overwrite")]
-    pub resume: bool,
-
     /// Replace a run directory that exists
     #[arg(long)]
     pub overwrite: bool,
 
-    /// Also write a full adapted checkpoint that other programs can load
+    /// Continue the unfinished run in --output, with the inputs and settings that it was started with
+    ///
+    /// The result is the same, byte for byte, as that of a run that was never interrupted.
+    #[arg(long, conflicts_with_all = ["overwrite", "InputArgs", "OutputArgs", "TrainingArgs", "ThresholdArgs"])]
+    pub resume: bool,
+
+    /// With --resume: where the checkpoint is now, if it has moved
+    #[arg(long, value_name = "PATH", requires = "resume")]
+    pub base: Option<PathBuf>,
+
+    /// What is written besides the result.
+    #[command(flatten)]
+    pub outputs: OutputArgs,
+
+    /// How to train.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+
+    /// How to tell unknown images.
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+}
+
+/// What is adapted to what. Each of the three is required, but not for `--resume`.
+#[derive(Clone, Debug, Args)]
+pub struct InputArgs {
+    /// CLIP checkpoint; its kind is recognized
+    ///
+    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin), an open_clip directory or file, or
+    /// an OpenAI .pt archive or state dict.
+    #[arg(long, value_name = "PATH", required_unless_present = "resume")]
+    pub model: Option<PathBuf>,
+
+    /// Unlabeled images: directory tree, list file or WebDataset .tar shards
+    ///
+    /// A directory is searched in all its levels. A list file has one `path` or `path label` per line. A directory of
+    /// shards works like one shard. The order is by path, whatever the file system says.
+    #[arg(long, value_name = "PATH", required_unless_present = "resume")]
+    pub images: Option<PathBuf>,
+
+    /// Directory that the paths of a list file are relative to [default: the list's own directory]
+    #[arg(long, value_name = "DIR")]
+    pub image_root: Option<PathBuf>,
+
+    /// Text file (UTF-8) with the name of one known class per line
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    pub classes: Option<PathBuf>,
+}
+
+/// What is written besides the result, and what may be kept in memory.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// Also write a full adapted checkpoint that other programs can load, into the run directory
     ///
     /// In Hugging Face layout for a vision transformer, else with OpenAI's tensor names; always safetensors.
     #[arg(long)]
@@ -76,13 +115,9 @@ pub struct AdaptArgs {
     #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = positive_integer)]
     pub checkpoint_every: usize,
 
-    /// How to train.
-    #[command(flatten)]
-    pub training: TrainingArgs,
-
-    /// How to tell unknown images.
-    #[command(flatten)]
-    pub threshold: ThresholdArgs,
+    /// Memory for decoded images, so that later epochs need not decode them again; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    pub image_cache: ByteSize,
 }
 
 /// How to train.
@@ -133,11 +168,12 @@ pub struct TrainingArgs {
     )]
     pub weight_temperature: f64,
 
-    /// Where true labels for --confidence-weights oracle come from: `images`, or a list file of `path label` lines
-    #[arg(
-        long, value_name = "images|FILE", required_if_eq("confidence_weights", "oracle"),
-    )]
-    pub labels_for_oracle: Option<PathBuf>,
+    /// Where the true labels for --confidence-weights oracle come from
+    ///
+    /// `images` takes those of --images themselves; a path names the same images with labels, for example a list file of
+    /// `path label` lines. Without this option labels never touch training.
+    #[arg(long, value_name = "images|PATH", required_if_eq("confidence_weights", "oracle"))]
+    pub labels_for_oracle: Option<OracleLabels>,
 
     /// Random changes of the training images
     #[arg(long, value_enum, value_name = "KIND", default_value = "crop-flip")]
@@ -163,6 +199,25 @@ pub struct ThresholdArgs {
     /// How the threshold is chosen: gaussian-mixture, otsu or target-rejection-rate=FRACTION
     #[arg(long, value_name = "METHOD", default_value = "gaussian-mixture")]
     pub threshold: ThresholdMethod,
+}
+
+/// Where true labels come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OracleLabels {
+    /// The images that are adapted to.
+    Images,
+    /// The same images with labels.
+    Path(PathBuf),
+}
+
+impl From<OsString> for OracleLabels {
+    fn from(value: OsString) -> Self {
+        if value == "images" {
+            Self::Images
+        } else {
+            Self::Path(value.into())
+        }
+    }
 }
 
 /// How much each image counts as probably known.

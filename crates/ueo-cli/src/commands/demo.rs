@@ -7,8 +7,8 @@ use clap::Args;
 const AFTER_HELP: &str = "\
 The same code as `ueo adapt` runs on an embedded model and embedded images, some of them of unknown classes. The run
 directory that it writes works like any other:
-  ueo demo --output demo/
-  ueo inspect --model demo/
+  ueo demo
+  ueo inspect --model ueo-demo/
 
 Exit codes: 0 done, 2 error, 130 interrupted.";
 
@@ -17,7 +17,7 @@ Exit codes: 0 done, 2 error, 130 interrupted.";
 #[command(after_long_help = AFTER_HELP)]
 pub struct DemoArgs {
     /// Run directory to create
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "ueo-demo")]
     pub output: PathBuf,
 
     /// Replace a run directory that exists

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use crate::args::{ImageOptions, ModelArgs, positive_integer};
+use crate::args::ModelArgs;
 
 const AFTER_HELP: &str = "\
 The output is a safetensors file with f32 tensors of unit L2 norm per row:
@@ -37,9 +37,13 @@ pub struct EmbedArgs {
     #[arg(long, value_name = "FILE")]
     pub texts: Option<PathBuf>,
 
-    /// How images are read.
-    #[command(flatten)]
-    pub options: ImageOptions,
+    /// Directory that the paths of a list file are relative to [default: the list's own directory]
+    #[arg(long, value_name = "DIR", requires = "images")]
+    pub image_root: Option<PathBuf>,
+
+    /// Shorten texts that are too long for the model instead of refusing them
+    #[arg(long, requires = "texts")]
+    pub truncate: bool,
 
     /// Features to write (.safetensors)
     #[arg(long, value_name = "FILE")]
@@ -48,8 +52,4 @@ pub struct EmbedArgs {
     /// Replace the output if it exists
     #[arg(long)]
     pub overwrite: bool,
-
-    /// Images encoded at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive_integer)]
-    pub batch_size: usize,
 }

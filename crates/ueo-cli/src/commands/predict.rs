@@ -15,8 +15,8 @@ Columns of predictions.csv (keys of each line of predictions.jsonl):
 With --top-k N also the runners-up: label_2, confidence_2, and so on.
 
 The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of
-the confidences cross (`ueo adapt --help` has all methods). A plain checkpoint stores none: then it is chosen in the same
-way from the images that are predicted.
+the confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and temperature; with others,
+and for a plain checkpoint, it is chosen in the same way from the images at hand.
 
 Examples:
   ueo predict --model run/ --images photos/ --output predictions.csv

@@ -71,6 +71,11 @@ impl ClassList {
         Ok(Self { names })
     }
 
+    /// A list of names that were read before, for example from a run directory.
+    pub fn from_names(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
     /// The names, exactly as in the file.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -7,6 +7,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{adapt, demo, embed, evaluate, inspect, predict};
+use crate::printer::Verbosity;
 
 const ABOUT: &str = "Fine-tune CLIP without labels, and tell known classes from unknown ones";
 
@@ -96,6 +97,17 @@ pub struct GlobalArgs {
     /// file wins over the defaults. A key that the command does not have is an error.
     #[arg(long, global = true, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
+}
+
+impl GlobalArgs {
+    /// How much to say.
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
 }
 
 /// The model of a command.

@@ -1,14 +1,21 @@
 //! `ueo adapt`: from a checkpoint, class names and unlabeled images to a run directory.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ueo::adapt::{AdaptSettings, Augmentation};
 use ueo::evaluate::ThresholdMethod;
 use ueo::objective::ConfidenceWeights;
+use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
+use super::{Context, absolute, read_classes};
 use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::interrupt::Interrupt;
+use crate::reporter::ProgressReporter;
+use crate::tables;
 
 const AFTER_HELP: &str = "\
 What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift of
@@ -263,5 +270,127 @@ impl TrainingArgs {
             shuffle: !self.no_shuffle,
             seed: self.seed,
         }
+    }
+}
+
+/// Adapts, or continues.
+///
+/// # Errors
+///
+/// [`CliError`]; what was done until then can be resumed.
+pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
+    let start = match args.request(context)? {
+        Some(request) => Start::New {
+            request: Box::new(request),
+            overwrite: args.overwrite,
+        },
+        None => Start::Resume {
+            base: args.base.clone(),
+        },
+    };
+    adapt(start, &args.output, context)
+}
+
+/// The part that `adapt` and `demo` have in common.
+///
+/// # Errors
+///
+/// [`CliError::Run`] and [`CliError::Interrupt`].
+pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, CliError> {
+    let interrupt = Interrupt::listen()?;
+    let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
+    let adapted = ueo::run::adapt(start, output, &context.device, &mut reporter);
+    reporter.finish();
+    let report = adapted?;
+    let ending = context.list_skipped(&report.record.images.skipped);
+    if report.record.status == RunStatus::Incomplete {
+        let printer = context.printer;
+        printer.message(format_args!(
+            "stopped after step {} of {}; to continue:",
+            report.steps_done, report.record.total_steps
+        ));
+        printer.message(format_args!("  ueo adapt --resume --output {}", quoted(output)));
+        return Ok(Ending::Interrupted);
+    }
+    summarize(&report, output, context)?;
+    Ok(ending)
+}
+
+fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(), CliError> {
+    let (printer, record) = (context.printer, &report.record);
+    printer.message(format_args!(
+        "adapted {} parameters to {} images in {} steps ({:.0} s): {}",
+        record.trained_parameters,
+        record.images.used,
+        record.total_steps,
+        record.adaptation_secs,
+        output.display()
+    ));
+    if let Some(threshold) = &record.threshold {
+        printer.message(format_args!("threshold: {}", tables::threshold(threshold)));
+    }
+    if let (Some(before), Some(after)) = (&record.zero_shot, &record.adapted) {
+        printer.message(format_args!(
+            "the images have labels ({} known, {} unknown), which were used for this table only:",
+            after.n_known, after.n_unknown
+        ));
+        let table = tables::measurements(&[("zero-shot", before), ("adapted", after)]);
+        printer.data(table).map_err(CliError::Stdout)?;
+    }
+    Ok(())
+}
+
+/// A path as it can be pasted into a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+impl AdaptArgs {
+    /// Everything resolved, or `None` where an earlier run is continued.
+    fn request(&self, context: &Context) -> Result<Option<AdaptRequest>, CliError> {
+        let inputs = &self.inputs;
+        let (Some(model), Some(images), Some(classes)) =
+            (&inputs.model, &inputs.images, &inputs.classes)
+        else {
+            return Ok(None);
+        };
+        let oracle_labels = match &self.training.labels_for_oracle {
+            Some(OracleLabels::Path(path)) => Some(absolute(path)?),
+            Some(OracleLabels::Images) | None => None,
+        };
+        Ok(Some(AdaptRequest {
+            model: absolute(model)?,
+            images: absolute(images)?,
+            image_root: inputs.image_root.as_deref().map(absolute).transpose()?,
+            classes: read_classes(classes)?,
+            oracle_labels,
+            settings: self.training.settings(),
+            score_temperature: self.threshold.score_temperature,
+            threshold_method: self.threshold.threshold,
+            standalone: self.outputs.standalone,
+            checkpoint_every: self.outputs.checkpoint_every,
+            image_cache_bytes: self.outputs.image_cache.0,
+            strict: context.strict,
+            threads: context.threads,
+            device: context.device_name.to_owned(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_a_shell() {
+        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(quoted(Path::new("my run")), "'my run'");
+        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
     }
 }

@@ -3,8 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ueo::run::RunError;
 
+use super::Context;
 use crate::args::{ImageArgs, ModelArgs, ScoreArgs};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::output::write_file;
+use crate::tables;
+use crate::target::check_file;
 
 const AFTER_HELP: &str = "\
 Labels are the first folder level of a directory, the second column of a list file or the `.cls` / `.json` entry of a
@@ -52,4 +59,39 @@ pub struct EvaluateArgs {
     /// How images are scored.
     #[command(flatten)]
     pub score: ScoreArgs,
+}
+
+/// Measures, shows a table and writes the measurements.
+///
+/// # Errors
+///
+/// [`CliError`], for example when the images have no labels.
+pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
+    if let Some(output) = &args.output {
+        check_file(output, args.overwrite, &["json"], ".json")?;
+    }
+    let model = context.open_model(&args.model)?;
+    let predicted = context.predict(&model, &args.images, &args.score, 1)?;
+    let evaluation = predicted.evaluation.ok_or_else(|| RunError::NoLabels {
+        path: args.images.images.clone(),
+        needed_for: "`ueo evaluate`",
+    })?;
+
+    let printer = context.printer;
+    let title = if model.run.is_some() { "adapted" } else { "zero-shot" };
+    printer
+        .data(tables::measurements(&[(title, &evaluation)]))
+        .map_err(CliError::Stdout)?;
+    printer.message(format_args!(
+        "{} known and {} unknown images, {} classes, threshold {:.6}",
+        evaluation.n_known,
+        evaluation.n_unknown,
+        predicted.classes.len(),
+        predicted.threshold
+    ));
+    if let Some(output) = &args.output {
+        let json = serde_json::to_string_pretty(&evaluation)?;
+        write_file(output, |file| writeln!(file, "{json}"))?;
+    }
+    Ok(context.list_skipped(&predicted.skipped))
 }

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ::image::error::{DecodingError, LimitErrorKind};
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::tiff_palette::{self, PaletteTiff};
 use super::{ImageError, RgbImage};
 
 /// What `PIL.Image` refuses: twice its `MAX_IMAGE_PIXELS` of 1 GiB / 4 bytes / 3 channels.
@@ -78,7 +79,15 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageEr
         });
     }
     let decoded = catch_unwind(AssertUnwindSafe(|| {
-        decode_format(bytes, format, name, options)
+        let palette = (format == ImageFormat::Tiff).then(|| tiff_palette::as_grey(bytes));
+        match palette.flatten() {
+            Some(PaletteTiff { grey, colors }) => {
+                let mut image = decode_format(&grey, format, name, options)?;
+                image.map_pixels(|[index, ..]| colors[usize::from(index)]);
+                Ok(image)
+            }
+            None => decode_format(bytes, format, name, options),
+        }
     }));
     decoded.unwrap_or_else(|_| {
         Err(ImageError::Corrupt {

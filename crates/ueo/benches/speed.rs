@@ -65,7 +65,10 @@ fn main() {
                     }
                     "vision" => {
                         let affine = parameters.affine.tracked();
-                        let loss = clip.image_features(pixels.clone(), &affine).powi_scalar(2).mean();
+                        let loss = clip
+                            .image_features(pixels.clone(), &affine)
+                            .powi_scalar(2)
+                            .mean();
                         let mut gradients = loss.backward();
                         let _ = affine.take_gradients(&mut gradients).norm();
                     }
@@ -116,7 +119,9 @@ impl Options {
             arguments.get(at + 1).cloned()
         };
         let number = |flag: &str, default: usize| {
-            value(flag).map_or(default, |text| text.parse().expect("a number after the flag"))
+            value(flag).map_or(default, |text| {
+                text.parse().expect("a number after the flag")
+            })
         };
         Self {
             mode: value("--mode").unwrap_or_else(|| "step".to_owned()),
@@ -180,8 +185,18 @@ fn random_tensors(config: &ClipConfig) -> TensorMap {
     random.put("logit_scale", &[], 4.6, 0.0);
     let text = &config.text;
     let width = text.transformer.width;
-    random.put("token_embedding.weight", &[text.vocab_size, width], 0.0, 0.02);
-    random.put("positional_embedding", &[text.context_length, width], 0.0, 0.01);
+    random.put(
+        "token_embedding.weight",
+        &[text.vocab_size, width],
+        0.0,
+        0.02,
+    );
+    random.put(
+        "positional_embedding",
+        &[text.context_length, width],
+        0.0,
+        0.01,
+    );
     random.put("text_projection", &[width, embed], 0.0, 0.04);
     random.norm("ln_final", width);
     random.stack("transformer", &text.transformer);
@@ -192,7 +207,12 @@ fn random_tensors(config: &ClipConfig) -> TensorMap {
             let patches = (vit.image_size / patch).pow(2);
             random.put("visual.conv1.weight", &[width, 3, patch, patch], 0.0, 0.02);
             random.put("visual.class_embedding", &[width], 0.0, 0.04);
-            random.put("visual.positional_embedding", &[1 + patches, width], 0.0, 0.04);
+            random.put(
+                "visual.positional_embedding",
+                &[1 + patches, width],
+                0.0,
+                0.04,
+            );
             random.put("visual.proj", &[width, embed], 0.0, 0.04);
             random.norm("visual.ln_pre", width);
             random.norm("visual.ln_post", width);
@@ -214,7 +234,8 @@ impl Random {
             .map(|_| mean + spread * (self.rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0))
             .collect();
         let shape = shape.to_vec();
-        self.tensors.insert(name.to_owned(), HostTensor { shape, data });
+        self.tensors
+            .insert(name.to_owned(), HostTensor { shape, data });
     }
 
     fn norm(&mut self, name: &str, width: usize) {
@@ -233,17 +254,37 @@ impl Random {
             let name = |part: &str| format!("{prefix}.resblocks.{layer}.{part}");
             self.norm(&name("ln_1"), width);
             self.norm(&name("ln_2"), width);
-            self.linear(&name("attn.in_proj_weight"), &name("attn.in_proj_bias"), width, 3 * width);
-            self.linear(&name("attn.out_proj.weight"), &name("attn.out_proj.bias"), width, width);
+            self.linear(
+                &name("attn.in_proj_weight"),
+                &name("attn.in_proj_bias"),
+                width,
+                3 * width,
+            );
+            self.linear(
+                &name("attn.out_proj.weight"),
+                &name("attn.out_proj.bias"),
+                width,
+                width,
+            );
             self.linear(&name("mlp.c_fc.weight"), &name("mlp.c_fc.bias"), width, mlp);
-            self.linear(&name("mlp.c_proj.weight"), &name("mlp.c_proj.bias"), mlp, width);
+            self.linear(
+                &name("mlp.c_proj.weight"),
+                &name("mlp.c_proj.bias"),
+                mlp,
+                width,
+            );
         }
     }
 
     fn conv_norm(&mut self, conv: &str, norm: &str, inputs: usize, outputs: usize, kernel: usize) {
         let fan_in = (inputs * kernel * kernel) as f32;
         let shape = [outputs, inputs, kernel, kernel];
-        self.put(&format!("{conv}.weight"), &shape, 0.0, (3.0 / fan_in).sqrt());
+        self.put(
+            &format!("{conv}.weight"),
+            &shape,
+            0.0,
+            (3.0 / fan_in).sqrt(),
+        );
         self.norm(norm, outputs);
         self.put(&format!("{norm}.running_mean"), &[outputs], 0.0, 0.1);
         self.put(&format!("{norm}.running_var"), &[outputs], 1.0, 0.1);
@@ -271,9 +312,17 @@ impl Random {
         }
         let positions = (config.image_size / 32).pow(2);
         let name = |part: &str| format!("visual.attnpool.{part}");
-        self.put(&name("positional_embedding"), &[1 + positions, inputs], 0.0, 0.02);
+        self.put(
+            &name("positional_embedding"),
+            &[1 + positions, inputs],
+            0.0,
+            0.02,
+        );
         for part in ["q_proj", "k_proj", "v_proj"] {
-            let (weight, bias) = (name(&format!("{part}.weight")), name(&format!("{part}.bias")));
+            let (weight, bias) = (
+                name(&format!("{part}.weight")),
+                name(&format!("{part}.bias")),
+            );
             self.linear(&weight, &bias, inputs, inputs);
         }
         self.linear(&name("c_proj.weight"), &name("c_proj.bias"), inputs, embed);

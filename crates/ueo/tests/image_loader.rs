@@ -143,7 +143,7 @@ fn random_regions_cover_the_stated_range() {
 
 #[test]
 fn about_half_of_the_training_views_are_flipped() {
-    // The only region of a two-pixel-high strip this thin is the central one, so views differ by the flip alone.
+    // An image this thin has one allowed region, the central one, so views differ by the flip alone.
     let folder = TempDir::new().unwrap();
     fs::copy(fixture("source_strip.png"), folder.path().join("a.png")).unwrap();
     let source = source(&folder, BIG);

@@ -39,7 +39,12 @@ fn every_layout_gives_the_features_of_its_own_package() {
         let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), &device);
         let found = clip.image_features(pixels, clip.zero_shot_affine());
         let expected = fixture.tensor("image_features");
-        assert_close(&format!("{name}: image features"), &values(found), &expected.data, TOLERANCE);
+        assert_close(
+            &format!("{name}: image features"),
+            &values(found),
+            &expected.data,
+            TOLERANCE,
+        );
 
         let end = fixtures::eot_positions(name);
         let token_ids = fixture.integers("token_ids");
@@ -51,7 +56,12 @@ fn every_layout_gives_the_features_of_its_own_package() {
         let prompts = Prompts::new(token_ids[0][0], 0, own_tokens);
         let found = clip.text().features(&prompts, None);
         let expected = fixture.tensor("text_features");
-        assert_close(&format!("{name}: text features"), &values(found), &expected.data, TOLERANCE);
+        assert_close(
+            &format!("{name}: text features"),
+            &values(found),
+            &expected.data,
+            TOLERANCE,
+        );
 
         let expected = fixture.tensor("logit_scale").data;
         let found = [clip.logit_scale() as f32];
@@ -72,7 +82,10 @@ fn splitting_the_prompt_into_context_and_own_tokens_changes_nothing() {
     let mut checked = 0;
     for (row, (tokens, &end)) in token_ids.iter().zip(&end).enumerate() {
         for context_len in 1..end.min(5) {
-            let context = clip.text().context_from_tokens(&tokens[1..=context_len]).unwrap();
+            let context = clip
+                .text()
+                .context_from_tokens(&tokens[1..=context_len])
+                .unwrap();
             let own_tokens = vec![tokens[1 + context_len..=end].to_vec()];
             let prompts = Prompts::new(tokens[0], context_len, own_tokens);
             let found = clip.text().features(&prompts, Some(&context));
@@ -81,7 +94,10 @@ fn splitting_the_prompt_into_context_and_own_tokens_changes_nothing() {
             checked += 1;
         }
     }
-    assert!(checked > 3, "the fixture's prompts are too short to be split");
+    assert!(
+        checked > 3,
+        "the fixture's prompts are too short to be split"
+    );
 }
 
 fn values(tensor: Tensor<2>) -> Vec<f32> {

@@ -66,13 +66,20 @@ impl Trajectory {
             .flat_map(|&index| &images.data[index as usize * size..(index as usize + 1) * size])
             .map(|byte| (byte - 128.0) / 64.0)
             .collect();
-        let shape = [indices.len(), images.shape[1], images.shape[2], images.shape[3]];
+        let shape = [
+            indices.len(),
+            images.shape[1],
+            images.shape[2],
+            images.shape[3],
+        ];
         Tensor::from_data(TensorData::new(data, shape), &self.device)
     }
 
     fn cosine_logits(&self, parameters: &TrainedParameters) -> Vec<f32> {
         let images: Vec<u32> = (0..self.arrays.tensor("images").shape[0] as u32).collect();
-        let features = self.clip.image_features(self.pixels(&images), &parameters.affine);
+        let features = self
+            .clip
+            .image_features(self.pixels(&images), &parameters.affine);
         let classifier = Classifier::new(&self.clip, &self.prompts, parameters);
         let cosines = classifier.cosine_logits(features);
         cosines.try_into_vec_as::<f32>().unwrap()
@@ -82,7 +89,10 @@ impl Trajectory {
     fn replay(&self, case: &str, micro_batch: Option<usize>) {
         let facts = &self.facts["cases"][case];
         let steps = facts["steps"].as_array().unwrap();
-        let weights = self.arrays.tensor(&format!("{case}.confidence_weights")).data;
+        let weights = self
+            .arrays
+            .tensor(&format!("{case}.confidence_weights"))
+            .data;
         let order = self.arrays.integers("order");
         let batch_size = self.facts["batch_size"].as_u64().unwrap() as usize;
         let batches: Vec<Vec<u32>> = order
@@ -119,13 +129,21 @@ impl Trajectory {
             check("conditional_entropy", gradient.conditional_entropy);
             check("marginal_entropy", gradient.marginal_entropy);
             let context_gradient = gradient.context.clone().try_into_vec_as::<f32>().unwrap();
-            let norm = context_gradient.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            let norm = context_gradient
+                .iter()
+                .map(|x| f64::from(*x).powi(2))
+                .sum::<f64>();
             check("context_grad_norm", norm.sqrt());
             check("affine_grad_norm", gradient.affine.norm());
             let first = format!("{case}.first_gradient.context");
             if index == 0 && !self.arrays.names(&first).is_empty() {
                 let expected = self.arrays.tensor(&first).data;
-                assert_close(&what("context gradient"), &context_gradient, &expected, TOLERANCE);
+                assert_close(
+                    &what("context gradient"),
+                    &context_gradient,
+                    &expected,
+                    TOLERANCE,
+                );
             }
             let context_rate = cosine_annealing(initial("context_learning_rate"), index, total);
             let affine_rate = cosine_annealing(initial("affine_learning_rate"), index, total);
@@ -151,15 +169,27 @@ impl Trajectory {
             },
         );
         let names = self.arrays.names(&prefix);
-        assert_eq!(names.len(), found.len(), "{case}: number of trained tensors");
+        assert_eq!(
+            names.len(),
+            found.len(),
+            "{case}: number of trained tensors"
+        );
         for name in names {
             let expected = self.arrays.tensor(&name);
             let found = &found[name.strip_prefix(&prefix).unwrap()];
             assert_close(&name, &found.data, &expected.data, TOLERANCE);
         }
         let cosines = self.cosine_logits(parameters);
-        let expected = self.arrays.tensor(&format!("{case}.final_cosine_logits")).data;
-        assert_close(&format!("{case}: final cosines"), &cosines, &expected, TOLERANCE);
+        let expected = self
+            .arrays
+            .tensor(&format!("{case}.final_cosine_logits"))
+            .data;
+        assert_close(
+            &format!("{case}: final cosines"),
+            &cosines,
+            &expected,
+            TOLERANCE,
+        );
     }
 }
 
@@ -179,9 +209,17 @@ fn replay_all(name: &str) {
         let known = trajectory.arrays.tensor("known").data;
         let known: Vec<bool> = known.iter().map(|&known| known > 0.0).collect();
         let temperature = facts["weight_temperature"].as_f64().unwrap_or(1.0);
-        let weights =
-            confidence_weights(source, &cosines, trajectory.prompts.len(), temperature, &known);
-        let expected = trajectory.arrays.tensor(&format!("{case}.confidence_weights")).data;
+        let weights = confidence_weights(
+            source,
+            &cosines,
+            trajectory.prompts.len(),
+            temperature,
+            &known,
+        );
+        let expected = trajectory
+            .arrays
+            .tensor(&format!("{case}.confidence_weights"))
+            .data;
         assert_close(&format!("{case}: weights"), &weights, &expected, TOLERANCE);
 
         trajectory.replay(case, None);

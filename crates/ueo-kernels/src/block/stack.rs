@@ -34,6 +34,10 @@ impl Saved {
 }
 
 fn uniform_offsets(sequences: usize, tokens: usize) -> Vec<usize> {
+    assert!(
+        tokens > 0 || sequences == 0,
+        "a sequence has at least one token"
+    );
     (0..=sequences).map(|sequence| sequence * tokens).collect()
 }
 

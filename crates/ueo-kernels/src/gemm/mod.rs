@@ -275,3 +275,6 @@ pub(crate) fn multiply(
         _ => portable::multiply(left, right, bias, output),
     }
 }
+
+#[cfg(test)]
+mod tests;

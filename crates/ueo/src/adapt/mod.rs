@@ -46,7 +46,9 @@ pub enum AdaptError {
         value: f64,
     },
     /// An image that was readable before could not be read again; going on without it would change the result.
-    #[error("step {step}: image {index}, which was readable before the adaptation, cannot be read: {reason}")]
+    #[error(
+        "step {step}: image {index}, which was readable before the adaptation, cannot be read: {reason}"
+    )]
     ImageLost {
         /// The step, from 1.
         step: usize,
@@ -217,7 +219,11 @@ impl Adaptation<'_> {
             for batch in images.batches(order, self.settings.batch_size, view) {
                 let step = state.step + 1;
                 if let Some(UnreadableImage { index, reason }) = batch.failures.first().cloned() {
-                    return Err(AdaptError::ImageLost { step, index, reason });
+                    return Err(AdaptError::ImageLost {
+                        step,
+                        index,
+                        reason,
+                    });
                 }
                 let (parameters, mut record) =
                     self.step(&state, &batch, images.image_size(), total)?;

@@ -94,3 +94,13 @@ pub enum Activation {
     /// `x * Phi(x)` with the exact normal distribution function, used by most open_clip weights.
     Gelu,
 }
+
+impl Activation {
+    /// The name as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "QuickGELU",
+            Self::Gelu => "exact GELU",
+        }
+    }
+}

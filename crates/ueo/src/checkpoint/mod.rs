@@ -4,7 +4,24 @@
 //! (`visual.transformer.resblocks.0.attn.in_proj_weight` is `[3 * width, width]`,
 //! `visual.proj` and `text_projection` are `[width, embed_dim]`).
 
+mod assemble;
 mod config;
+mod digest;
+mod error;
+mod hugging_face;
+mod infer;
+mod json;
+mod load;
+mod open_clip;
+mod parameters;
+mod pickle;
+mod safetensors_file;
+mod state_dict;
+mod store;
+mod tokenizer;
+mod torch_file;
+mod validate;
+mod weights_file;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +34,9 @@ use crate::text::TokenizerSource;
 pub use config::{
     Activation, ClipConfig, ResNetConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
+pub use digest::sha256_of_file;
+pub use error::{CheckpointError, TensorMismatch, WrongShape};
+pub use load::load;
 
 /// A tensor in host memory, row-major, in f32 whatever the file's precision was.
 #[derive(Clone, Debug, PartialEq)]

@@ -345,7 +345,14 @@ fn score(
     let predictions = predictions(scores, request.score_temperature)?;
     let threshold = choose_threshold(&predictions.confidences, request.threshold_method)?;
     let evaluation = labels
-        .map(|labels| evaluate(&predictions, &labels, &request.classes, Some(threshold.value)))
+        .map(|labels| {
+            evaluate(
+                &predictions,
+                &labels,
+                &request.classes,
+                Some(threshold.value),
+            )
+        })
         .transpose()?;
     Ok(Measured {
         threshold,

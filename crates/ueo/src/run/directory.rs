@@ -8,9 +8,9 @@ use crate::adapt::{AdaptState, StepRecord, TrainedParameters};
 use crate::checkpoint::adapted;
 use crate::model::Clip;
 
+use super::RunError;
 use super::record::{FORMAT_VERSION, RunRecord};
 use super::state::{self, SavedState};
-use super::RunError;
 
 const RECORD: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
@@ -104,14 +104,18 @@ impl RunDirectory {
     /// [`RunError::Record`] when it is not what this version writes.
     pub fn read_record(&self) -> Result<RunRecord, RunError> {
         let path = self.file(RECORD);
-        let text = fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
         let invalid = |reason: String| RunError::Record {
             path: path.clone(),
             reason,
         };
         let value: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        match value.get("format_version").and_then(serde_json::Value::as_u64) {
+        match value
+            .get("format_version")
+            .and_then(serde_json::Value::as_u64)
+        {
             Some(version) if version == u64::from(FORMAT_VERSION) => {}
             Some(version) => {
                 return Err(invalid(format!(
@@ -226,7 +230,8 @@ impl RunDirectory {
     /// [`RunError::Io`] or [`RunError::Record`].
     pub fn read_metrics(&self) -> Result<Vec<StepRecord>, RunError> {
         let path = self.file(METRICS);
-        let text = fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
         text.lines()
             .map(|line| {
                 serde_json::from_str(line).map_err(|error| RunError::Record {

@@ -1,24 +1,27 @@
 //! The images of a job: a data set on disk, decoded and turned into batches beside the computation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-
-use rayon::prelude::*;
+use std::sync::Arc;
 
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
-use crate::image::{DecodeOptions, Preprocessing, ViewKind, decode};
+use crate::image::{
+    BatchLoader, DecodeOptions, ImageSource, LoaderOptions, Preprocessing, ViewKind,
+};
 
+use super::RunError;
 use super::adapting::skipped_image;
 use super::record::{AdaptRequest, SkippedImage};
-use super::RunError;
+
+/// Batches that the loader may prepare before the computation asks for them.
+const PREFETCH_BATCHES: usize = 2;
 
 /// A data set with the preprocessing of a model.
 #[derive(Debug)]
 pub struct ImageSet {
     path: PathBuf,
-    dataset: Dataset,
-    preprocessing: Preprocessing,
+    source: Arc<ImageSource>,
 }
 
 /// Which known class each image of a set shows.
@@ -35,6 +38,8 @@ impl Labels {
 impl ImageSet {
     /// Opens a directory, list file, tar shard or directory of shards.
     ///
+    /// Up to `cache_bytes` of decoded images stay in memory for later epochs.
+    ///
     /// # Errors
     ///
     /// [`RunError::Data`].
@@ -42,15 +47,20 @@ impl ImageSet {
         path: &Path,
         image_root: Option<&Path>,
         preprocessing: &Preprocessing,
-        _cache_bytes: u64,
+        cache_bytes: u64,
     ) -> Result<Self, RunError> {
         let options = DatasetOptions {
             image_root: image_root.map(Path::to_owned),
         };
+        let source = ImageSource::new(
+            Dataset::open(path, &options)?,
+            preprocessing.clone(),
+            DecodeOptions::default(),
+            usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+        );
         Ok(Self {
             path: path.to_owned(),
-            dataset: Dataset::open(path, &options)?,
-            preprocessing: preprocessing.clone(),
+            source: Arc::new(source),
         })
     }
 
@@ -61,7 +71,7 @@ impl ImageSet {
 
     /// Path of an image relative to the images' root.
     pub fn id(&self, index: usize) -> &str {
-        &self.dataset.samples[index].id
+        &self.dataset().samples[index].id
     }
 
     /// The labels, if every image has one and at least one of them is a known class.
@@ -69,7 +79,7 @@ impl ImageSet {
     /// Folders that sort images by anything else than the known classes are therefore no labels.
     pub fn labels(&self, classes: &[String]) -> Option<Labels> {
         let classes = ClassList::from_names(classes.to_vec());
-        let labels = resolve_labels(&self.dataset, &classes)
+        let labels = resolve_labels(self.dataset(), &classes)
             .into_iter()
             .map(|label| match label? {
                 ClassMatch::Known(class) => Some(Some(class)),
@@ -113,7 +123,7 @@ impl ImageSet {
     /// Everything that was left out: entries of the data set, and images that could not be decoded.
     pub(super) fn skipped_with(&self, failures: &[UnreadableImage]) -> Vec<SkippedImage> {
         let entries = self
-            .dataset
+            .dataset()
             .skipped
             .iter()
             .map(|entry| skipped_image(&entry.id, &entry.reason.to_string()));
@@ -127,31 +137,24 @@ impl ImageSet {
 
     /// Indices of the images that are not among `skipped`.
     pub(super) fn without(&self, skipped: &[SkippedImage]) -> Vec<usize> {
-        let skipped: std::collections::HashSet<&str> =
-            skipped.iter().map(|image| image.id.as_str()).collect();
+        let skipped: HashSet<&str> = skipped.iter().map(|image| image.id.as_str()).collect();
         (0..self.len())
             .filter(|&index| !skipped.contains(self.id(index)))
             .collect()
     }
 
-    fn pixels(&self, index: usize, view: ViewKind) -> Result<Vec<f32>, String> {
-        let bytes = self.dataset.read_bytes(index).map_err(|error| error.to_string())?;
-        let image = decode(&bytes, &DecodeOptions::default()).map_err(|error| error.to_string())?;
-        let view = self
-            .preprocessing
-            .view(&image, view, index)
-            .map_err(|error| error.to_string())?;
-        Ok(self.preprocessing.normalize(&view))
+    fn dataset(&self) -> &Dataset {
+        self.source.dataset()
     }
 }
 
 impl PixelSource for ImageSet {
     fn len(&self) -> usize {
-        self.dataset.len()
+        self.dataset().len()
     }
 
     fn image_size(&self) -> usize {
-        self.preprocessing.crop
+        self.source.preprocessing().crop
     }
 
     fn batches<'a>(
@@ -160,23 +163,39 @@ impl PixelSource for ImageSet {
         batch_size: usize,
         view: ViewKind,
     ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
-        let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
-        Box::new(batches.into_iter().map(move |indices| {
-            let images: Vec<Result<Vec<f32>, String>> = indices
-                .par_iter()
-                .map(|&index| self.pixels(index, view))
-                .collect();
-            let mut batch = PixelBatch::default();
-            for (index, image) in indices.into_iter().zip(images) {
-                match image {
-                    Ok(pixels) => {
-                        batch.indices.push(index);
-                        batch.pixels.extend(pixels);
-                    }
-                    Err(reason) => batch.failures.push(UnreadableImage { index, reason }),
+        let options = LoaderOptions {
+            batch_size,
+            threads: rayon::current_num_threads(),
+            prefetch_batches: PREFETCH_BATCHES,
+            view,
+        };
+        let loader = BatchLoader::start(Arc::clone(&self.source), order.clone(), options);
+        match loader {
+            Ok(loader) => Box::new(loader.map(|batch| {
+                PixelBatch {
+                    indices: batch.indices,
+                    pixels: batch.pixels,
+                    failures: batch
+                        .failures
+                        .into_iter()
+                        .map(|(index, error)| UnreadableImage {
+                            index,
+                            reason: error.to_string(),
+                        })
+                        .collect(),
                 }
-            }
-            batch
-        }))
+            })),
+            // Without a single thread nothing can be read: every image says so.
+            Err(error) => Box::new(std::iter::once(PixelBatch {
+                failures: order
+                    .into_iter()
+                    .map(|index| UnreadableImage {
+                        index,
+                        reason: format!("no thread could be started: {error}"),
+                    })
+                    .collect(),
+                ..PixelBatch::default()
+            })),
+        }
     }
 }

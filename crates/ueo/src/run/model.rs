@@ -10,9 +10,9 @@ use crate::image::Preprocessing;
 use crate::model::{Clip, Prompts, normalize_rows};
 use crate::text::{PromptSet, Tokenizer};
 
+use super::RunError;
 use super::directory::RunDirectory;
 use super::record::{BaseRecord, RunRecord};
-use super::RunError;
 
 /// A model ready for use, with what is known about where it came from.
 #[derive(Debug)]

@@ -188,8 +188,13 @@ pub fn embed_images(
     let (encoded, skipped) = encode(model, images, strict, reporter)?;
     let mut features = encoded.features;
     for row in features.chunks_exact_mut(encoded.embed_dim) {
-        let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+        let norm = row
+            .iter()
+            .map(|x| f64::from(*x).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        row.iter_mut()
+            .for_each(|x| *x = (f64::from(*x) / norm) as f32);
     }
     Ok(Embedding {
         names: encoded

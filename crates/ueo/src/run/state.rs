@@ -71,7 +71,10 @@ pub(super) fn encode(state: &AdaptState, weights: &[f32]) -> Result<Vec<u8>, Run
         .iter()
         .map(|(name, tensor)| {
             let bytes = bytemuck::cast_slice(&tensor.data);
-            Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?))
+            Ok((
+                name,
+                TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?,
+            ))
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
     let metadata = HashMap::from([(STEP.to_owned(), state.step.to_string())]);
@@ -92,7 +95,10 @@ pub(super) fn decode(bytes: &[u8], clip: &Clip) -> Result<SavedState, String> {
     let mut tensors = TensorMap::new();
     for (name, view) in file.tensors() {
         if view.dtype() != Dtype::F32 {
-            return Err(format!("tensor `{name}`: expected F32, found {:?}", view.dtype()));
+            return Err(format!(
+                "tensor `{name}`: expected F32, found {:?}",
+                view.dtype()
+            ));
         }
         tensors.insert(
             name,

@@ -1,0 +1,218 @@
+//! What can go wrong between a path and a complete set of tensors.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a checkpoint cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The path does not exist.
+    #[error("no such file or directory: {}", path.display())]
+    NotFound {
+        /// The path that the user named.
+        path: PathBuf,
+    },
+    /// The operating system refused an operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted (`read`, `write`).
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// Nothing about the path looks like a checkpoint.
+    #[error("{} is no checkpoint: expected {expected}, found {found}", path.display())]
+    Unrecognized {
+        /// The file or directory.
+        path: PathBuf,
+        /// The layouts that would have been accepted.
+        expected: String,
+        /// What is there instead.
+        found: String,
+    },
+    /// A file is damaged, or not what its name or its first bytes say.
+    #[error("{} is damaged: expected {expected}, found {found}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What should have been there.
+        expected: String,
+        /// What is there instead.
+        found: String,
+    },
+    /// A pickle asks Python to do something other than to rebuild tensors. It was not executed.
+    #[error(
+        "{} asks Python for `{requested}`, but a checkpoint may only ask for tensors; nothing was executed",
+        path.display()
+    )]
+    ForbiddenPickle {
+        /// The file.
+        path: PathBuf,
+        /// What the pickle asked for, for example `posix.system`.
+        requested: String,
+    },
+    /// The file holds tensors, but not those of a CLIP model.
+    #[error("{} is not a CLIP model: expected {expected}, found {found}", path.display())]
+    NotClip {
+        /// The file.
+        path: PathBuf,
+        /// What every CLIP checkpoint has.
+        expected: String,
+        /// What is there instead.
+        found: String,
+    },
+    /// The model is a relative of CLIP whose architecture is not implemented.
+    #[error("{}: {feature} is not supported", path.display())]
+    Unsupported {
+        /// The file that says so.
+        path: PathBuf,
+        /// The feature, for example `attentional pooling (attentional_pool)`.
+        feature: String,
+    },
+    /// Configuration and tensors do not agree.
+    #[error("{}{mismatch}", path.display())]
+    Tensors {
+        /// The file that holds the weights.
+        path: PathBuf,
+        /// Every disagreement.
+        mismatch: TensorMismatch,
+    },
+    /// Adapted parameters do not belong to the checkpoint that they are merged into.
+    #[error("the adapted parameters do not fit the checkpoint{mismatch}")]
+    AdaptedMismatch {
+        /// Every disagreement.
+        mismatch: TensorMismatch,
+    },
+}
+
+/// All disagreements between the tensors that an architecture needs and those that a file has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TensorMismatch {
+    /// Needed, but not there.
+    pub missing: Vec<String>,
+    /// There, but with no place in the architecture.
+    pub unexpected: Vec<String>,
+    /// There, with another shape.
+    pub wrong_shape: Vec<WrongShape>,
+}
+
+/// A tensor with another shape than the architecture needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongShape {
+    /// Name in the file.
+    pub name: String,
+    /// Shape that follows from the configuration.
+    pub expected: Vec<usize>,
+    /// Shape in the file.
+    pub found: Vec<usize>,
+}
+
+/// Names of one kind that a message spells out before it counts the rest.
+const LISTED_NAMES: usize = 12;
+
+impl TensorMismatch {
+    /// Whether everything agrees.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.wrong_shape.is_empty()
+    }
+}
+
+impl fmt::Display for TensorMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wrong: Vec<String> = self
+            .wrong_shape
+            .iter()
+            .map(|tensor| {
+                format!(
+                    "{}: expected {:?}, found {:?}",
+                    tensor.name, tensor.expected, tensor.found
+                )
+            })
+            .collect();
+        for (what, names) in [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("wrongly shaped", &wrong),
+        ] {
+            if names.is_empty() {
+                continue;
+            }
+            let plural = if names.len() == 1 { "" } else { "s" };
+            write!(f, "\n  {} {what} tensor{plural}:", names.len())?;
+            for name in names.iter().take(LISTED_NAMES) {
+                write!(f, "\n    {name}")?;
+            }
+            if names.len() > LISTED_NAMES {
+                write!(f, "\n    and {} more", names.len() - LISTED_NAMES)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CheckpointError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "check the spelling of the path",
+            Self::Io { .. } => {
+                "check that the path exists, that you may access it and that the disk is not full"
+            }
+            Self::Unrecognized { .. } => {
+                "name the directory that holds the configuration and the weights together, or a single weights file"
+            }
+            Self::Malformed { .. } => {
+                "an interrupted download or copy leaves such files; fetch the checkpoint again from its source"
+            }
+            Self::ForbiddenPickle { .. } => {
+                "if you trust the file, load it in Python and save only its tensors: \
+                 safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
+            }
+            Self::NotClip { .. } => {
+                "name a CLIP checkpoint: OpenAI's .pt file, or a Hugging Face or open_clip directory"
+            }
+            Self::Unsupported { .. } => {
+                "use a CLIP model with OpenAI's architecture: a vision transformer or modified ResNet with a \
+                 causal text transformer"
+            }
+            Self::Tensors { .. } => {
+                "weights and configuration must belong to the same model, and other parameters (adapters, heads) \
+                 must be merged or removed first"
+            }
+            Self::AdaptedMismatch { .. } => {
+                "use the base checkpoint that the adaptation started from (run.json names it)"
+            }
+        }
+    }
+
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn malformed(
+        path: &Path,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    pub(super) fn unsupported(path: &Path, feature: impl Into<String>) -> Self {
+        Self::Unsupported {
+            path: path.to_owned(),
+            feature: feature.into(),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Hugging Face's layout: `config.json`, `preprocessor_config.json` and the names of transformers' `CLIPModel`.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::image::{Interpolation, Preprocessing};
+
+use super::assemble::{Parameter, Recipe};
+use super::json::{Section, read_object};
+use super::{
+    Activation, CheckpointError, ClipConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
+};
+
+/// Defaults of transformers' `CLIPTextConfig` and `CLIPVisionConfig`: what a key that is not there means.
+struct TowerDefaults {
+    width: usize,
+    mlp_width: usize,
+    heads: usize,
+}
+const TEXT_DEFAULTS: TowerDefaults = TowerDefaults {
+    width: 512,
+    mlp_width: 2048,
+    heads: 8,
+};
+const VISION_DEFAULTS: TowerDefaults = TowerDefaults {
+    width: 768,
+    mlp_width: 3072,
+    heads: 12,
+};
+const DEFAULT_LAYERS: usize = 12;
+const DEFAULT_EMBED_DIM: usize = 512;
+const DEFAULT_CONTEXT_LENGTH: usize = 77;
+const DEFAULT_VOCAB_SIZE: usize = 49_408;
+const DEFAULT_IMAGE_SIZE: usize = 224;
+const DEFAULT_PATCH_SIZE: usize = 32;
+
+/// Whether `config.json` describes a CLIP model, as opposed to any other model.
+pub(super) fn is_clip(config: &Map<String, Value>) -> bool {
+    let named = |value: &Value, name: &str| value.as_str() == Some(name);
+    config
+        .get("model_type")
+        .is_some_and(|kind| named(kind, "clip"))
+        || config
+            .get("architectures")
+            .and_then(Value::as_array)
+            .is_some_and(|list| list.iter().any(|item| named(item, "CLIPModel")))
+}
+
+/// Reads `config.json`.
+pub(super) fn architecture(
+    config: &Map<String, Value>,
+    path: &Path,
+) -> Result<ClipConfig, CheckpointError> {
+    if !is_clip(config) {
+        let kind = config.get("model_type").unwrap_or(&Value::Null);
+        return Err(CheckpointError::unsupported(
+            path,
+            format!("the model type {kind} (only \"clip\" is)"),
+        ));
+    }
+    let root = Section::new(config, path, "");
+    let text = tower(&root, "text_config")?;
+    let vision = tower(&root, "vision_config")?;
+    let text = Section::new(&text, path, "text_config.");
+    let vision = Section::new(&vision, path, "vision_config.");
+    if vision.size("num_channels", 3)? != 3 {
+        return Err(CheckpointError::unsupported(
+            path,
+            "an image with other than 3 channels",
+        ));
+    }
+    Ok(ClipConfig {
+        embed_dim: root.size("projection_dim", DEFAULT_EMBED_DIM)?,
+        vision: VisionConfig::Vit(VitConfig {
+            image_size: vision.size("image_size", DEFAULT_IMAGE_SIZE)?,
+            patch_size: vision.size("patch_size", DEFAULT_PATCH_SIZE)?,
+            transformer: transformer(&vision, &VISION_DEFAULTS)?,
+        }),
+        text: TextConfig {
+            context_length: text.size("max_position_embeddings", DEFAULT_CONTEXT_LENGTH)?,
+            vocab_size: text.size("vocab_size", DEFAULT_VOCAB_SIZE)?,
+            transformer: transformer(&text, &TEXT_DEFAULTS)?,
+        },
+    })
+}
+
+/// One tower's configuration. Early releases repeat it as `text_config_dict`, whose values win in transformers.
+fn tower(root: &Section<'_>, key: &str) -> Result<Map<String, Value>, CheckpointError> {
+    let mut merged = Map::new();
+    for key in [key.to_owned(), format!("{key}_dict")] {
+        match root.get(&key) {
+            None => {}
+            Some(Value::Object(object)) => {
+                merged.extend(
+                    object
+                        .iter()
+                        .map(|(key, value)| (key.clone(), value.clone())),
+                );
+            }
+            Some(other) => return Err(root.wrong(&key, "an object", other)),
+        }
+    }
+    Ok(merged)
+}
+
+fn transformer(
+    section: &Section<'_>,
+    defaults: &TowerDefaults,
+) -> Result<TransformerConfig, CheckpointError> {
+    let activation = match section.text("hidden_act", "quick_gelu")? {
+        "quick_gelu" => Activation::QuickGelu,
+        "gelu" => Activation::Gelu,
+        other => return Err(section.unsupported("hidden_act", &Value::from(other))),
+    };
+    Ok(TransformerConfig {
+        width: section.size("hidden_size", defaults.width)?,
+        layers: section.size("num_hidden_layers", DEFAULT_LAYERS)?,
+        heads: section.size("num_attention_heads", defaults.heads)?,
+        mlp_width: section.size("intermediate_size", defaults.mlp_width)?,
+        activation,
+        layer_norm_epsilon: section.number("layer_norm_eps", super::infer::LAYER_NORM_EPSILON)?,
+    })
+}
+
+/// Reads `preprocessor_config.json` (or the `image_processor` of a `processor_config.json`).
+pub(super) fn preprocessing(path: &Path) -> Result<Preprocessing, CheckpointError> {
+    let object = read_object(path)?;
+    let root = Section::new(&object, path, "");
+    let section = root
+        .section("image_processor", "image_processor.")?
+        .unwrap_or(root);
+    for key in ["do_resize", "do_center_crop", "do_rescale", "do_normalize"] {
+        if !section.flag(key, true)? {
+            return Err(section.unsupported(key, &Value::Bool(false)));
+        }
+    }
+    let clip = Preprocessing::clip(DEFAULT_IMAGE_SIZE);
+    // Numbers of Pillow's filters.
+    let interpolation = match section.number("resample", 3.0)? {
+        3.0 => Interpolation::Bicubic,
+        2.0 => Interpolation::Bilinear,
+        other => return Err(section.unsupported("resample", &Value::from(other))),
+    };
+    Ok(Preprocessing {
+        resize: side(&section, "size", clip.resize)?,
+        crop: side(&section, "crop_size", clip.crop)?,
+        mean: section.rgb("image_mean", clip.mean)?,
+        std: section.rgb("image_std", clip.std)?,
+        interpolation,
+    })
+}
+
+/// A size in any of its forms: `224`, `{"shortest_edge": 224}`, or `{"height": 224, "width": 224}` for the crop.
+fn side(
+    section: &Section<'_>,
+    key: &'static str,
+    default: usize,
+) -> Result<usize, CheckpointError> {
+    match section.get(key) {
+        Some(Value::Object(object)) => {
+            let axis = |axis: &str| object.get(axis).and_then(Value::as_u64);
+            match (axis("shortest_edge"), axis("height"), axis("width")) {
+                (Some(side), None, None) if side > 0 => Ok(side as usize),
+                // For the resizing this would squash images that are not square.
+                (None, Some(height), Some(width))
+                    if key == "crop_size" && height == width && height > 0 =>
+                {
+                    Ok(height as usize)
+                }
+                _ => Err(section.unsupported(key, &Value::Object(object.clone()))),
+            }
+        }
+        _ => section.size(key, default),
+    }
+}
+
+/// Places every parameter of an OpenAI-named list in transformers' names.
+pub(super) fn place(parameters: Vec<(String, Vec<usize>)>) -> Vec<Parameter> {
+    parameters
+        .into_iter()
+        .map(|(name, shape)| {
+            let recipe = recipe(&name);
+            Parameter {
+                name,
+                shape,
+                recipe,
+            }
+        })
+        .collect()
+}
+
+/// Buffers that older releases saved with the parameters.
+pub(super) fn is_known_extra(name: &str) -> bool {
+    name.ends_with("embeddings.position_ids")
+}
+
+/// Where transformers keeps an OpenAI parameter. Spellings are upstream's.
+pub(super) fn recipe(name: &str) -> Recipe {
+    match name {
+        "logit_scale" => Recipe::Copy(name.to_owned()),
+        "text_projection" => Recipe::Transpose("text_projection.weight".into()),
+        "visual.proj" => Recipe::Transpose("visual_projection.weight".into()),
+        _ => match name.strip_prefix("visual.") {
+            Some(rest) => tower_recipe("vision_model", rest),
+            None => tower_recipe("text_model", name),
+        },
+    }
+}
+
+fn tower_recipe(tower: &str, name: &str) -> Recipe {
+    let Some(block) = name.strip_prefix("transformer.resblocks.") else {
+        let renamed = match name {
+            "positional_embedding" => "embeddings.position_embedding.weight".to_owned(),
+            "token_embedding.weight" => "embeddings.token_embedding.weight".to_owned(),
+            "class_embedding" => "embeddings.class_embedding".to_owned(),
+            "conv1.weight" => "embeddings.patch_embedding.weight".to_owned(),
+            _ => name
+                .replace("ln_pre.", "pre_layrnorm.")
+                .replace("ln_post.", "post_layernorm.")
+                .replace("ln_final.", "final_layer_norm."),
+        };
+        return Recipe::Copy(format!("{tower}.{renamed}"));
+    };
+    let (layer, name) = block.split_once('.').unwrap_or((block, ""));
+    let layer = format!("{tower}.encoder.layers.{layer}");
+    if let Some(kind) = name.strip_prefix("attn.in_proj_") {
+        return Recipe::Stack(
+            ["q", "k", "v"].map(|part| format!("{layer}.self_attn.{part}_proj.{kind}")),
+        );
+    }
+    let renamed = name
+        .replace("attn.", "self_attn.")
+        .replace("ln_1.", "layer_norm1.")
+        .replace("ln_2.", "layer_norm2.")
+        .replace("c_fc.", "fc1.")
+        .replace("c_proj.", "fc2.");
+    Recipe::Copy(format!("{layer}.{renamed}"))
+}

@@ -1,0 +1,631 @@
+//! The stack machine of the pickle format (CPython's `Lib/pickletools.py`), reduced to what PyTorch writes.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use super::globals;
+use super::value::{Global, StorageRef, TensorRef, Value, ValueId};
+use super::{PickleError, Source};
+use crate::checkpoint::store::{element_count, span};
+
+/// Values that one pickle may have. A training checkpoint of the largest CLIP with its optimizer has a tenth of it.
+const MAX_VALUES: usize = 1 << 20;
+
+/// A pickle that has been read.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct Pickle {
+    values: Vec<Value>,
+    /// The outermost value.
+    pub root: ValueId,
+}
+
+impl Pickle {
+    pub(in crate::checkpoint) fn value(&self, id: ValueId) -> &Value {
+        &self.values[id]
+    }
+
+    /// All storages that the pickle mentions.
+    pub(in crate::checkpoint) fn storages(&self) -> impl Iterator<Item = &StorageRef> {
+        self.values.iter().filter_map(|value| match value {
+            Value::Storage(storage) => Some(storage),
+            _ => None,
+        })
+    }
+
+    /// The value of an entry of a dictionary.
+    pub(in crate::checkpoint) fn entry(&self, dict: ValueId, name: &str) -> Option<ValueId> {
+        let Value::Dict(items) = self.value(dict) else {
+            return None;
+        };
+        items
+            .iter()
+            .rev()
+            .find(|(key, _)| matches!(self.value(*key), Value::Text(text) if text == name))
+            .map(|&(_, value)| value)
+    }
+}
+
+/// Reads one pickle.
+pub(in crate::checkpoint) struct Machine {
+    values: Vec<Value>,
+    stack: Vec<ValueId>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, ValueId>,
+    script_classes_allowed: bool,
+}
+
+impl Machine {
+    /// A machine for one pickle; only those of TorchScript archives may name `__torch__` classes.
+    pub(in crate::checkpoint) fn new(script_classes_allowed: bool) -> Self {
+        Self {
+            values: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            script_classes_allowed,
+        }
+    }
+
+    /// Reads up to and including the pickle's end mark.
+    pub(in crate::checkpoint) fn run<R: Read>(
+        mut self,
+        source: &mut Source<R>,
+    ) -> Result<Pickle, PickleError> {
+        loop {
+            let opcode = source.byte()?;
+            if opcode == b'.' {
+                let root = self.pop()?;
+                return Ok(Pickle {
+                    values: self.values,
+                    root,
+                });
+            }
+            self.step(opcode, source)?;
+        }
+    }
+
+    fn step<R: Read>(&mut self, opcode: u8, source: &mut Source<R>) -> Result<(), PickleError> {
+        match opcode {
+            // PROTO, FRAME: what follows is read in the same way in every version.
+            0x80 => drop(source.byte()?),
+            0x95 => drop(source.array::<8>()?),
+
+            // Scalars: NONE, NEWTRUE, NEWFALSE, BININT, BININT1, BININT2, LONG1, BINFLOAT
+            b'N' => self.push(Value::None)?,
+            0x88 | 0x89 => self.push(Value::Bool)?,
+            b'J' => self.push_int(i32::from_le_bytes(source.array()?))?,
+            b'K' => self.push_int(source.byte()?)?,
+            b'M' => self.push_int(u16::from_le_bytes(source.array()?))?,
+            0x8a => {
+                let length = source.byte()?;
+                let bytes = source.bytes(length.into())?;
+                self.push(long(&bytes))?;
+            }
+            b'G' => {
+                source.array::<8>()?;
+                self.push(Value::Float)?;
+            }
+
+            // Text: BINUNICODE, SHORT_BINUNICODE, BINUNICODE8, SHORT_BINSTRING, BINSTRING
+            b'X' | b'T' => {
+                let length = u32::from_le_bytes(source.array()?);
+                self.push_text(source, length.into())?;
+            }
+            0x8c | b'U' => {
+                let length = source.byte()?;
+                self.push_text(source, length.into())?;
+            }
+            0x8d => {
+                let length = u64::from_le_bytes(source.array()?);
+                self.push_text(source, length)?;
+            }
+            // BINBYTES, SHORT_BINBYTES
+            b'B' => {
+                let length = u32::from_le_bytes(source.array()?);
+                source.bytes(length.into())?;
+                self.push(Value::Bytes)?;
+            }
+            b'C' => {
+                let length = source.byte()?;
+                source.bytes(length.into())?;
+                self.push(Value::Bytes)?;
+            }
+
+            // Containers: MARK, EMPTY_TUPLE, TUPLE, TUPLE1..3, EMPTY_LIST, LIST, APPEND(S), EMPTY_DICT, DICT, SETITEM(S)
+            b'(' => self.marks.push(self.stack.len()),
+            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b't' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Tuple(items))?;
+            }
+            0x85..=0x87 => {
+                let items = self.pop_many(usize::from(opcode - 0x84))?;
+                self.push(Value::Tuple(items))?;
+            }
+            b']' => self.push(Value::List(Vec::new()))?,
+            b'l' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items))?;
+            }
+            b'a' => {
+                let items = self.pop_many(1)?;
+                self.extend_list(items)?;
+            }
+            b'e' => {
+                let items = self.pop_to_mark()?;
+                self.extend_list(items)?;
+            }
+            b'}' => self.push(Value::Dict(Vec::new()))?,
+            b'd' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Dict(Vec::new()))?;
+                self.extend_dict(items)?;
+            }
+            b's' => {
+                let items = self.pop_many(2)?;
+                self.extend_dict(items)?;
+            }
+            b'u' => {
+                let items = self.pop_to_mark()?;
+                self.extend_dict(items)?;
+            }
+
+            // Memo: BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
+            b'q' => {
+                let index = source.byte()?;
+                self.memoize(index.into())?;
+            }
+            b'r' => {
+                let index = u32::from_le_bytes(source.array()?);
+                self.memoize(index)?;
+            }
+            0x94 => self.memoize(self.memo.len() as u32)?,
+            b'h' => {
+                let index = source.byte()?;
+                self.recall(index.into())?;
+            }
+            b'j' => {
+                let index = u32::from_le_bytes(source.array()?);
+                self.recall(index)?;
+            }
+            // POP
+            b'0' => drop(self.pop()?),
+
+            // Names: GLOBAL, STACK_GLOBAL; INST is an old way of calling one.
+            b'c' | b'i' => {
+                let module = source.line()?;
+                let name = source.line()?;
+                if opcode == b'i' {
+                    return Err(PickleError::Forbidden(format!("{module}.{name}")));
+                }
+                self.push_global(&module, &name)?;
+            }
+            0x93 => {
+                let name = self.pop()?;
+                let module = self.pop()?;
+                match (&self.values[module], &self.values[name]) {
+                    (Value::Text(module), Value::Text(name)) => {
+                        let (module, name) = (module.clone(), name.clone());
+                        self.push_global(&module, &name)?;
+                    }
+                    _ => return Err(PickleError::malformed("a class name", "no text")),
+                }
+            }
+
+            // Calls: REDUCE, NEWOBJ, BUILD, BINPERSID
+            b'R' => {
+                let arguments = self.pop_tuple("the arguments of a call")?;
+                let callable = self.pop()?;
+                self.call(callable, &arguments)?;
+            }
+            0x81 => {
+                self.pop_tuple("the arguments of a class")?;
+                let class = self.pop()?;
+                match self.values[class] {
+                    Value::Global(Global::ScriptClass) => self.push(Value::Object(None))?,
+                    Value::Global(Global::OrderedDict) => self.push(Value::Dict(Vec::new()))?,
+                    _ => return Err(PickleError::malformed("a module's class", "another value")),
+                }
+            }
+            b'b' => self.build()?,
+            b'Q' => {
+                let id = self.pop_tuple("a persistent id")?;
+                let storage = self.storage(&id)?;
+                self.push(Value::Storage(storage))?;
+            }
+
+            other => {
+                return Err(PickleError::malformed(
+                    "the instructions of a pickle that PyTorch wrote",
+                    format!("instruction 0x{other:02x}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), PickleError> {
+        if self.values.len() == MAX_VALUES {
+            return Err(PickleError::malformed(
+                format!("a pickle of at most {MAX_VALUES} values"),
+                "a larger one",
+            ));
+        }
+        self.stack.push(self.values.len());
+        self.values.push(value);
+        Ok(())
+    }
+
+    fn push_int(&mut self, value: impl Into<i64>) -> Result<(), PickleError> {
+        self.push(Value::Int(value.into()))
+    }
+
+    fn push_text<R: Read>(
+        &mut self,
+        source: &mut Source<R>,
+        length: u64,
+    ) -> Result<(), PickleError> {
+        let text = source.text(length)?;
+        self.push(Value::Text(text))
+    }
+
+    fn push_global(&mut self, module: &str, name: &str) -> Result<(), PickleError> {
+        let global = globals::resolve(module, name, self.script_classes_allowed)?;
+        self.push(Value::Global(global))
+    }
+
+    fn pop(&mut self) -> Result<ValueId, PickleError> {
+        // A value below the innermost mark belongs to the container outside of it.
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err(underflow());
+        }
+        self.stack.pop().ok_or_else(underflow)
+    }
+
+    fn pop_many(&mut self, count: usize) -> Result<Vec<ValueId>, PickleError> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.pop()?);
+        }
+        items.reverse();
+        Ok(items)
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<ValueId>, PickleError> {
+        let mark = self.marks.pop().ok_or_else(underflow)?;
+        if mark > self.stack.len() {
+            return Err(underflow());
+        }
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn pop_tuple(&mut self, what: &str) -> Result<Vec<ValueId>, PickleError> {
+        let id = self.pop()?;
+        match &self.values[id] {
+            Value::Tuple(items) => Ok(items.clone()),
+            other => Err(PickleError::malformed(
+                format!("a tuple for {what}"),
+                other.type_name(),
+            )),
+        }
+    }
+
+    fn top(&self) -> Result<ValueId, PickleError> {
+        self.stack.last().copied().ok_or_else(underflow)
+    }
+
+    fn memoize(&mut self, index: u32) -> Result<(), PickleError> {
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, index: u32) -> Result<(), PickleError> {
+        let id = *self.memo.get(&index).ok_or_else(|| {
+            PickleError::malformed("a value that the pickle defined earlier", "none")
+        })?;
+        // References count as values: a short loop of them must not fill the memory either.
+        if self.stack.len() >= MAX_VALUES {
+            return Err(PickleError::malformed("a shallow stack", "a deep one"));
+        }
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn extend_list(&mut self, items: Vec<ValueId>) -> Result<(), PickleError> {
+        let top = self.top()?;
+        match &mut self.values[top] {
+            Value::List(list) => {
+                list.extend(items);
+                Ok(())
+            }
+            other => Err(PickleError::malformed(
+                "a list to append to",
+                other.type_name(),
+            )),
+        }
+    }
+
+    fn extend_dict(&mut self, items: Vec<ValueId>) -> Result<(), PickleError> {
+        let top = self.top()?;
+        let (pairs, rest) = items.as_chunks::<2>();
+        match &mut self.values[top] {
+            Value::Dict(dict) if rest.is_empty() => {
+                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
+                Ok(())
+            }
+            other => Err(PickleError::malformed(
+                "key and value pairs for a dict",
+                other.type_name(),
+            )),
+        }
+    }
+
+    /// BUILD: gives a module its attributes. What a dictionary carries beside its entries (`_metadata`) is dropped.
+    fn build(&mut self) -> Result<(), PickleError> {
+        let state = self.pop()?;
+        let target = self.top()?;
+        let has_attributes = matches!(self.values[state], Value::Dict(_));
+        match &mut self.values[target] {
+            Value::Object(attributes) if has_attributes => *attributes = Some(state),
+            Value::Dict(_) => {}
+            other => {
+                return Err(PickleError::malformed(
+                    "a module and its attributes",
+                    other.type_name(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, callable: ValueId, arguments: &[ValueId]) -> Result<(), PickleError> {
+        let Value::Global(global) = self.values[callable] else {
+            return Err(PickleError::malformed(
+                "a function to call",
+                self.values[callable].type_name(),
+            ));
+        };
+        match global {
+            Global::RebuildTensor => {
+                let tensor = self.rebuild_tensor(arguments)?;
+                self.push(Value::Tensor(tensor))
+            }
+            Global::FirstArgument => {
+                let &first = arguments
+                    .first()
+                    .ok_or_else(|| PickleError::malformed("an argument", "none"))?;
+                self.stack.push(first);
+                Ok(())
+            }
+            Global::OrderedDict => {
+                let items = match arguments {
+                    [] => Vec::new(),
+                    [pairs] => self.pairs(*pairs)?,
+                    _ => {
+                        return Err(PickleError::malformed(
+                            "one list of pairs",
+                            "more arguments",
+                        ));
+                    }
+                };
+                self.push(Value::Dict(items))
+            }
+            Global::ScriptClass | Global::Storage(_) => Err(PickleError::malformed(
+                "a call that rebuilds a tensor",
+                "a call of a class",
+            )),
+        }
+    }
+
+    /// The items of `OrderedDict([(key, value), ...])`.
+    fn pairs(&self, list: ValueId) -> Result<Vec<(ValueId, ValueId)>, PickleError> {
+        let not_pairs = || PickleError::malformed("a list of pairs", "another value");
+        let Value::List(items) = &self.values[list] else {
+            return Err(not_pairs());
+        };
+        items
+            .iter()
+            .map(|&item| match &self.values[item] {
+                Value::Tuple(pair) | Value::List(pair) => match pair[..] {
+                    [key, value] => Ok((key, value)),
+                    _ => Err(not_pairs()),
+                },
+                _ => Err(not_pairs()),
+            })
+            .collect()
+    }
+
+    /// A persistent id: `("storage", storage class, key, device, element count)`, with an optional view that is `None`.
+    fn storage(&self, id: &[ValueId]) -> Result<StorageRef, PickleError> {
+        let field = |index: usize| id.get(index).map(|&id| &self.values[id]);
+        match (field(0), field(1), field(2), field(4), field(5)) {
+            (
+                Some(Value::Text(tag)),
+                Some(&Value::Global(Global::Storage(element))),
+                Some(Value::Text(key)),
+                Some(&Value::Int(elements)),
+                None | Some(Value::None),
+            ) if tag == "storage" && elements >= 0 => Ok(StorageRef {
+                element,
+                key: key.clone(),
+                elements: usize::try_from(elements)
+                    .map_err(|_| PickleError::malformed("a storage that fits", "a larger one"))?,
+            }),
+            _ => Err(PickleError::malformed(
+                "the persistent id of a tensor storage",
+                "another persistent id",
+            )),
+        }
+    }
+
+    /// `_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)`.
+    fn rebuild_tensor(&self, arguments: &[ValueId]) -> Result<TensorRef, PickleError> {
+        let [storage, offset, shape, strides, ..] = *arguments else {
+            return Err(PickleError::malformed(
+                "a storage, an offset, a shape and strides for a tensor",
+                format!("{} arguments", arguments.len()),
+            ));
+        };
+        let Value::Storage(storage) = &self.values[storage] else {
+            return Err(PickleError::malformed(
+                "the storage of a tensor",
+                self.values[storage].type_name(),
+            ));
+        };
+        let tensor = TensorRef {
+            storage: storage.clone(),
+            offset: self.length(offset)?,
+            shape: self.lengths(shape)?,
+            strides: self.lengths(strides)?,
+        };
+        let in_storage = tensor.shape.len() == tensor.strides.len()
+            && element_count(&tensor.shape).is_some_and(|count| count <= tensor.storage.elements)
+            && span(&tensor.shape, &tensor.strides)
+                .and_then(|span| span.checked_add(tensor.offset))
+                .is_some_and(|end| end <= tensor.storage.elements);
+        if !in_storage {
+            return Err(PickleError::malformed(
+                format!(
+                    "a tensor within its storage of {} elements",
+                    tensor.storage.elements
+                ),
+                format!(
+                    "shape {:?}, strides {:?}, offset {}",
+                    tensor.shape, tensor.strides, tensor.offset
+                ),
+            ));
+        }
+        Ok(tensor)
+    }
+
+    fn length(&self, id: ValueId) -> Result<usize, PickleError> {
+        match self.values[id] {
+            Value::Int(value) => usize::try_from(value)
+                .map_err(|_| PickleError::malformed("a length", value.to_string())),
+            ref other => Err(PickleError::malformed("a length", other.type_name())),
+        }
+    }
+
+    fn lengths(&self, id: ValueId) -> Result<Vec<usize>, PickleError> {
+        match &self.values[id] {
+            Value::Tuple(items) | Value::List(items) => {
+                items.iter().map(|&item| self.length(item)).collect()
+            }
+            other => Err(PickleError::malformed(
+                "a tuple of lengths",
+                other.type_name(),
+            )),
+        }
+    }
+}
+
+/// A little-endian integer in two's complement.
+fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::BigInt;
+    }
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut extended = [if negative { 0xff } else { 0 }; 8];
+    extended[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(extended))
+}
+
+fn underflow() -> PickleError {
+    PickleError::malformed("a value on the pickle's stack", "an empty stack")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pickle: &[u8]) -> Result<Pickle, PickleError> {
+        Machine::new(false).run(&mut Source::new(pickle))
+    }
+
+    #[test]
+    fn a_forbidden_name_is_refused_before_anything_else_is_read() {
+        for pickle in [
+            &b"cposix\nsystem\n\xff\xff"[..],
+            b"\x80\x04\x8c\x05posix\x8c\x06system\x93\xff",
+            b"iposix\nsystem\n\xff",
+        ] {
+            match read(pickle) {
+                Err(PickleError::Forbidden(name)) => assert_eq!(name, "posix.system"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn script_classes_belong_to_script_archives() {
+        let pickle = b"c__torch__.clip\nCLIP\n.";
+        assert!(matches!(read(pickle), Err(PickleError::Forbidden(_))));
+        assert!(
+            Machine::new(true)
+                .run(&mut Source::new(&pickle[..]))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_huge_declared_length_costs_no_memory() {
+        let mut pickle = vec![0x8d];
+        pickle.extend((50_u64 << 20).to_le_bytes());
+        pickle.extend(b"short");
+        assert!(matches!(read(&pickle), Err(PickleError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_stack_that_runs_empty_is_an_error() {
+        for pickle in [
+            &b"."[..],
+            b"t.",
+            b"\x85.",
+            b"(N\x86.",
+            b"s.",
+            b"R.",
+            b"h\x00.",
+            b"b.",
+        ] {
+            assert!(read(pickle).is_err(), "{pickle:?}");
+        }
+    }
+
+    #[test]
+    fn integers_of_every_width_are_signed() {
+        for (bytes, value) in [
+            (&[][..], 0),
+            (&[0xff], -1),
+            (&[0xff, 0x00], 255),
+            (&[0, 1], 256),
+        ] {
+            assert!(
+                matches!(long(bytes), Value::Int(found) if found == value),
+                "{bytes:?}"
+            );
+        }
+        assert!(matches!(long(&[1; 10]), Value::BigInt));
+    }
+
+    #[test]
+    fn a_tensor_must_lie_within_its_storage() {
+        // _rebuild_tensor_v2(storage of 4 floats, offset, (2, 2), (2, 1), False, None)
+        let pickle = |offset: u8| {
+            let mut bytes =
+                b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n"
+                    .to_vec();
+            bytes.extend(b"X\x01\0\0\x000X\x03\0\0\0cpuK\x04tQK");
+            bytes.push(offset);
+            bytes.extend(b"K\x02K\x02\x86K\x02K\x01\x86\x89NtR.");
+            bytes
+        };
+        let read_at_0 = read(&pickle(0)).unwrap();
+        assert!(matches!(read_at_0.value(read_at_0.root), Value::Tensor(_)));
+        assert!(matches!(
+            read(&pickle(1)),
+            Err(PickleError::Malformed { .. })
+        ));
+    }
+}

@@ -1,0 +1,344 @@
+//! Lists the tensors of a file that PyTorch wrote: `torch.save` and `torch.jit.save` archives, and the older stream.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::CheckpointError;
+use super::pickle::{Machine, Pickle, Source, StorageRef, TensorRef, Value, ValueId};
+use super::store::{StoredTensor, TensorStore};
+
+/// First value of the stream format that PyTorch wrote before 1.6, as a pickle of its own.
+const STREAM_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// Keys under which trainers put the model's tensors, beside the optimizer and counters.
+const STATE_DICT_KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
+/// Modules inside modules that are followed; CLIP's archives have seven.
+const MAX_MODULE_DEPTH: usize = 64;
+/// Modules and tensors that one archive may have; the largest CLIP has fewer than 2,000 of each.
+const MAX_ENTRIES: usize = 100_000;
+
+/// A listed PyTorch file.
+pub(super) struct TorchFile {
+    pub store: TensorStore,
+    /// Whether it is a TorchScript archive.
+    pub script: bool,
+    /// Whether a trainer wrote it: the tensors are under `state_dict` (or the like), with other things beside it.
+    pub training_checkpoint: bool,
+}
+
+/// Reads a zip archive of `torch.save` or `torch.jit.save`.
+pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
+    let damaged = |error: zip::result::ZipError| {
+        CheckpointError::malformed(path, "a complete zip archive", error.to_string())
+    };
+    let file = File::open(path).map_err(CheckpointError::io("read", path))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
+    let names: Vec<String> = archive
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.into_owned()))
+        .collect();
+    let root = names
+        .iter()
+        .filter_map(|name| name.strip_suffix("data.pkl"))
+        .min_by_key(|root| root.len())
+        .ok_or_else(|| {
+            CheckpointError::malformed(
+                path,
+                "a PyTorch archive with `data.pkl`",
+                "a zip archive without it",
+            )
+        })?
+        .to_owned();
+    let script = names.iter().any(|name| {
+        name.strip_prefix(&root)
+            .is_some_and(|rest| rest == "constants.pkl" || rest.starts_with("code/"))
+    });
+    if let Ok(mut entry) = archive.by_name(&format!("{root}byteorder")) {
+        let mut order = String::new();
+        (&mut entry)
+            .take(16)
+            .read_to_string(&mut order)
+            .map_err(CheckpointError::io("read", path))?;
+        if order != "little" {
+            return Err(CheckpointError::unsupported(
+                path,
+                format!("the byte order `{order}`"),
+            ));
+        }
+    }
+    let pickle = {
+        let entry = archive
+            .by_name(&format!("{root}data.pkl"))
+            .map_err(damaged)?;
+        Machine::new(script)
+            .run(&mut Source::new(BufReader::new(entry)))
+            .map_err(|error| error.at(path))?
+    };
+    let (named, training_checkpoint) = named_tensors(&pickle, path)?;
+
+    let mut starts = HashMap::new();
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in named {
+        let key = &tensor.storage.key;
+        let start = match starts.get(key) {
+            Some(&start) => start,
+            None => {
+                let entry = archive
+                    .by_name(&format!("{root}data/{key}"))
+                    .map_err(damaged)?;
+                let start = storage_start(&entry, &name, tensor, path)?;
+                starts.insert(key.clone(), start);
+                start
+            }
+        };
+        tensors.insert(name, stored(tensor, start));
+    }
+    Ok(TorchFile {
+        store: TensorStore::single(path, tensors),
+        script,
+        training_checkpoint,
+    })
+}
+
+/// Where the bytes of a storage begin in the file, after a check that all of them are there.
+fn storage_start<R: Read>(
+    entry: &zip::read::ZipFile<'_, R>,
+    name: &str,
+    tensor: &TensorRef,
+    path: &Path,
+) -> Result<u64, CheckpointError> {
+    let declared = storage_bytes(&tensor.storage, path)?;
+    if entry.compression() != CompressionMethod::Stored {
+        return Err(CheckpointError::unsupported(
+            path,
+            "a compressed PyTorch archive (PyTorch itself never compresses)",
+        ));
+    }
+    if entry.size() < declared {
+        return Err(CheckpointError::malformed(
+            path,
+            format!("{declared} bytes for `{name}`"),
+            format!("{}", entry.size()),
+        ));
+    }
+    entry.data_start().ok_or_else(|| {
+        CheckpointError::malformed(path, format!("the place of `{name}`"), "no such entry")
+    })
+}
+
+/// Reads the stream of `torch.save` before PyTorch 1.6, or with `_use_new_zipfile_serialization=False`.
+///
+/// After the magic number come the protocol version, the system's properties, the saved object and the list of storage
+/// keys, each a pickle; then every storage in that order: its number of elements (8 bytes) and its bytes.
+pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
+    let file = File::open(path).map_err(CheckpointError::io("read", path))?;
+    let length = file
+        .metadata()
+        .map_err(CheckpointError::io("read", path))?
+        .len();
+    let mut source = Source::new(BufReader::new(file));
+    let mut next = || {
+        Machine::new(false)
+            .run(&mut source)
+            .map_err(|error| error.at(path))
+    };
+    let (_magic, _protocol, _system) = (next()?, next()?, next()?);
+    let pickle = next()?;
+    let keys = next()?;
+    let (named, training_checkpoint) = named_tensors(&pickle, path)?;
+
+    let mut sizes = HashMap::new();
+    for storage in pickle.storages() {
+        sizes.insert(storage.key.as_str(), storage_bytes(storage, path)?);
+    }
+    let Value::List(keys_in_order) = keys.value(keys.root) else {
+        return Err(CheckpointError::malformed(
+            path,
+            "a list of storages",
+            keys.value(keys.root).type_name(),
+        ));
+    };
+    let mut position = source.position();
+    let mut starts = HashMap::new();
+    for &key in keys_in_order {
+        let (key, size) = match keys.value(key) {
+            Value::Text(key) => (key, sizes.get(key.as_str())),
+            _ => continue,
+        };
+        let Some(size) = size else {
+            return Err(CheckpointError::malformed(
+                path,
+                "storages that tensors use",
+                format!("an unused storage `{key}`"),
+            ));
+        };
+        let start = position.saturating_add(8);
+        position = start.saturating_add(*size);
+        if position > length {
+            return Err(CheckpointError::malformed(
+                path,
+                format!("at least {position} bytes"),
+                format!("{length} bytes: the file is truncated"),
+            ));
+        }
+        starts.insert(key.as_str(), start);
+    }
+    let tensors = named
+        .into_iter()
+        .map(|(name, tensor)| {
+            let start = starts.get(tensor.storage.key.as_str()).ok_or_else(|| {
+                CheckpointError::malformed(path, format!("the data of `{name}`"), "none")
+            })?;
+            Ok((name, stored(tensor, *start)))
+        })
+        .collect::<Result<_, CheckpointError>>()?;
+    Ok(TorchFile {
+        store: TensorStore::single(path, tensors),
+        script: false,
+        training_checkpoint,
+    })
+}
+
+/// Whether a file begins as the older stream format does.
+pub(super) fn is_stream(beginning: &[u8]) -> bool {
+    beginning.starts_with(STREAM_MAGIC)
+}
+
+/// Reads a pickle that is in no container, only to say what is wrong with it: no tensor can be in it.
+pub(super) fn refuse_bare_pickle(path: &Path) -> CheckpointError {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(source) => return CheckpointError::io("read", path)(source),
+    };
+    if let Err(source) = file.seek(SeekFrom::Start(0)) {
+        return CheckpointError::io("read", path)(source);
+    }
+    match Machine::new(false).run(&mut Source::new(BufReader::new(file))) {
+        Err(error) => error.at(path),
+        Ok(pickle) => CheckpointError::malformed(
+            path,
+            "a PyTorch file with tensors",
+            format!("a bare pickle of {}", pickle.value(pickle.root).type_name()),
+        ),
+    }
+}
+
+fn storage_bytes(storage: &StorageRef, path: &Path) -> Result<u64, CheckpointError> {
+    storage
+        .elements
+        .checked_mul(storage.element.size_bytes())
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| {
+            CheckpointError::malformed(
+                path,
+                "a storage that fits into memory",
+                format!("{} elements", storage.elements),
+            )
+        })
+}
+
+fn stored(tensor: &TensorRef, storage_start: u64) -> StoredTensor {
+    let element = tensor.storage.element;
+    StoredTensor {
+        element,
+        shape: tensor.shape.clone(),
+        strides: tensor.strides.clone(),
+        file: 0,
+        offset: storage_start.saturating_add((tensor.offset * element.size_bytes()) as u64),
+    }
+}
+
+/// The model's tensors by name, and whether they were one entry of a trainer's dictionary.
+fn named_tensors<'p>(
+    pickle: &'p Pickle,
+    path: &Path,
+) -> Result<(Vec<(String, &'p TensorRef)>, bool), CheckpointError> {
+    match pickle.value(pickle.root) {
+        Value::Object(_) => Ok((module_tensors(pickle, path)?, false)),
+        Value::Dict(_) => {
+            let wrapped = STATE_DICT_KEYS
+                .iter()
+                .filter_map(|key| pickle.entry(pickle.root, key))
+                .find(|&id| matches!(pickle.value(id), Value::Dict(_)));
+            let named = state_dict_tensors(pickle, wrapped.unwrap_or(pickle.root), path)?;
+            Ok((named, wrapped.is_some()))
+        }
+        other => Err(CheckpointError::malformed(
+            path,
+            "a module or a dictionary of tensors",
+            other.type_name(),
+        )),
+    }
+}
+
+/// The tensors among the attributes of a TorchScript module and of the modules inside it.
+fn module_tensors<'p>(
+    pickle: &'p Pickle,
+    path: &Path,
+) -> Result<Vec<(String, &'p TensorRef)>, CheckpointError> {
+    let mut named = Vec::new();
+    let mut pending = vec![(pickle.root, String::new(), 0)];
+    // Modules may share modules, and a hostile file can nest that sharing; so visits are counted, not modules.
+    let mut visits = 0;
+    while let Some((module, prefix, depth)) = pending.pop() {
+        visits += 1;
+        if depth > MAX_MODULE_DEPTH || visits > MAX_ENTRIES || named.len() > MAX_ENTRIES {
+            return Err(CheckpointError::malformed(
+                path,
+                format!(
+                    "at most {MAX_ENTRIES} modules and tensors, {MAX_MODULE_DEPTH} levels deep"
+                ),
+                "more",
+            ));
+        }
+        let Value::Object(Some(attributes)) = pickle.value(module) else {
+            continue;
+        };
+        let Value::Dict(items) = pickle.value(*attributes) else {
+            continue;
+        };
+        for &(key, value) in items {
+            let Value::Text(key) = pickle.value(key) else {
+                continue;
+            };
+            match pickle.value(value) {
+                Value::Tensor(tensor) => named.push((format!("{prefix}{key}"), tensor)),
+                Value::Object(_) => pending.push((value, format!("{prefix}{key}."), depth + 1)),
+                _ => {}
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// The entries of a state dict, all of which must be tensors.
+fn state_dict_tensors<'p>(
+    pickle: &'p Pickle,
+    dict: ValueId,
+    path: &Path,
+) -> Result<Vec<(String, &'p TensorRef)>, CheckpointError> {
+    let Value::Dict(items) = pickle.value(dict) else {
+        return Ok(Vec::new());
+    };
+    items
+        .iter()
+        .map(
+            |&(key, value)| match (pickle.value(key), pickle.value(value)) {
+                (Value::Text(key), Value::Tensor(tensor)) => Ok((key.clone(), tensor)),
+                (Value::Text(key), other) => Err(CheckpointError::malformed(
+                    path,
+                    format!("a state dict whose entry `{key}` is a tensor"),
+                    other.type_name(),
+                )),
+                (other, _) => Err(CheckpointError::malformed(
+                    path,
+                    "a state dict with names",
+                    other.type_name(),
+                )),
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,83 @@
+//! Limits on what a configuration may say, checked before anything is computed from it.
+
+use std::path::Path;
+
+use super::{CheckpointError, ClipConfig, TransformerConfig, VisionConfig};
+
+/// Generous bounds: the largest published CLIP has 64 layers, a width of 8,192 (MLP 32,768) and an input of 1,024 pixels.
+const MAX_LAYERS: usize = 1_000;
+const MAX_WIDTH: usize = 1 << 20;
+const MAX_IMAGE_SIZE: usize = 1 << 14;
+const MAX_VOCAB_SIZE: usize = 1 << 24;
+/// Downsampling of CLIP's ResNets.
+const RESNET_STRIDE: usize = 32;
+
+/// Checks that the numbers of `config` are possible together.
+pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), CheckpointError> {
+    let check = |what: &str, value: usize, limit: usize| match value {
+        1.. if value <= limit => Ok(()),
+        _ => Err(CheckpointError::malformed(
+            path,
+            format!("{what} between 1 and {limit}"),
+            value.to_string(),
+        )),
+    };
+    let divides = |what: &str, value: usize, divisor: usize| {
+        if divisor > 0 && value.is_multiple_of(divisor) {
+            return Ok(());
+        }
+        Err(CheckpointError::malformed(
+            path,
+            what,
+            format!("{value} and {divisor}"),
+        ))
+    };
+    let transformer = |tower: &str, config: &TransformerConfig| {
+        check(&format!("{tower} layers"), config.layers, MAX_LAYERS)?;
+        check(&format!("{tower} width"), config.width, MAX_WIDTH)?;
+        check(&format!("{tower} MLP width"), config.mlp_width, MAX_WIDTH)?;
+        let what = format!("a {tower} width that is a multiple of the number of heads");
+        divides(&what, config.width, config.heads)?;
+        if config.layer_norm_epsilon > 0.0 && config.layer_norm_epsilon < 1.0 {
+            return Ok(());
+        }
+        Err(CheckpointError::malformed(
+            path,
+            format!("a {tower} LayerNorm epsilon between 0 and 1"),
+            config.layer_norm_epsilon.to_string(),
+        ))
+    };
+    check("the embedding width", config.embed_dim, MAX_WIDTH)?;
+    check("the context length", config.text.context_length, MAX_WIDTH)?;
+    check(
+        "the vocabulary size",
+        config.text.vocab_size,
+        MAX_VOCAB_SIZE,
+    )?;
+    transformer("text", &config.text.transformer)?;
+    check("the image size", config.vision.image_size(), MAX_IMAGE_SIZE)?;
+    match &config.vision {
+        VisionConfig::Vit(vit) => {
+            check("the patch size", vit.patch_size, vit.image_size)?;
+            transformer("vision", &vit.transformer)
+        }
+        VisionConfig::ResNet(resnet) => {
+            for blocks in resnet.layers {
+                check("blocks per stage", blocks, MAX_LAYERS)?;
+            }
+            check("vision width", resnet.width, MAX_WIDTH / RESNET_STRIDE)?;
+            divides("an even ResNet width", resnet.width, 2)?;
+            let channels = resnet.width * RESNET_STRIDE;
+            divides(
+                "attention pool channels that are a multiple of the number of heads",
+                channels,
+                resnet.heads,
+            )?;
+            divides(
+                "a ResNet image size that is a multiple of 32",
+                resnet.image_size,
+                RESNET_STRIDE,
+            )
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{adapt, demo, embed, evaluate, inspect, predict};
 use crate::printer::Verbosity;
@@ -84,7 +84,7 @@ pub struct GlobalArgs {
     pub threads: Option<usize>,
 
     /// Where to compute
-    #[arg(long, global = true, default_value = "cpu", value_parser = Device::from_str)]
+    #[arg(long, global = true, default_value = "cpu")]
     pub device: Device,
 
     /// Stop at the first image that cannot be read instead of skipping and listing it
@@ -197,7 +197,7 @@ impl ThresholdChoice {
 }
 
 /// What kinds of devices a build can compute on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The processor.
     Cpu,

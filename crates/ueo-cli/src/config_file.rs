@@ -3,7 +3,7 @@
 //! The file is turned into arguments in front of the parser, so that its values pass through the same checks as those of
 //! the command line.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
@@ -173,14 +173,6 @@ fn edits(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// Whether the arguments name a configuration file, for messages about their values.
-pub fn names_a_config_file(arguments: &[OsString]) -> bool {
-    arguments.iter().any(|argument| {
-        argument == OsStr::new("--config")
-            || argument.to_string_lossy().starts_with("--config=")
-    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
-use commands::{Context, adapt, demo, embed, evaluate, inspect, predict};
+use commands::{Context, adapt, embed, evaluate, inspect, predict};
 use error::CliError;
 use exit::Ending;
 use printer::{Printer, Verbosity};
@@ -37,11 +37,19 @@ fn main() -> ExitCode {
 }
 
 /// The command line and the configuration file that it names, as one. Leaves the program for `--help` and mistakes.
-fn parse(arguments: Vec<OsString>) -> Result<Cli, CliError> {
+fn parse(typed: Vec<OsString>) -> Result<Cli, CliError> {
     let mut command = Cli::command();
-    let arguments = config_file::with_config_file(arguments, &command)?;
-    let matches = command.get_matches_from_mut(arguments);
-    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit()))
+    let arguments = config_file::with_config_file(typed.clone(), &command)?;
+    let from_file = arguments.len() > typed.len();
+    let parsed = command
+        .try_get_matches_from_mut(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    Ok(parsed.unwrap_or_else(|error| {
+        if from_file && error.use_stderr() {
+            eprintln!("note: some of the options come from the --config file");
+        }
+        error.exit()
+    }))
 }
 
 fn run(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
@@ -52,7 +60,7 @@ fn run(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
         Command::Predict(args) => predict::run(args, &context),
         Command::Evaluate(args) => evaluate::run(args, &context),
         Command::Embed(args) => embed::run(args, &context),
-        Command::Demo(args) => demo::run(args, &context),
+        Command::Demo(_) => unimplemented!(),
     }
 }
 

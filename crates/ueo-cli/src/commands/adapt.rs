@@ -17,36 +17,45 @@ use crate::interrupt::Interrupt;
 use crate::reporter::ProgressReporter;
 use crate::tables;
 
+const USAGE: &str = "\
+ueo adapt [OPTIONS] --model <PATH> --images <PATH> --classes <FILE> --output <DIR>
+       ueo adapt --resume --output <DIR>";
+
 const AFTER_HELP: &str = "\
-What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift of
-the image tower's normalization layers. Everything else stays as it is in the checkpoint.
+What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift \
+of the image tower's normalization layers. Everything else stays as it is in the checkpoint.
 
 The run directory:
   adapted.safetensors  the trained parameters, and nothing else
-  run.json             base checkpoint with SHA-256, classes, every setting, threshold, skipped images, metrics
+  run.json             checkpoint with SHA-256, classes, settings, threshold,
+                       skipped images, measurements where labels exist
   metrics.jsonl        one line per training step
   state.safetensors    what --resume continues from
 
-The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax
-probability at --score-temperature) of the adapted model on the images it was adapted to:
-  gaussian-mixture           two Gaussians on the logits of the confidences; the threshold is where they cross. Falls
-                             back to otsu where the two cannot be told apart
-  otsu                       the split of the logits with the largest variance between its sides
-  target-rejection-rate=0.2  the given fraction of the images, those of lowest confidence, is unknown
+The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax \
+probability of cosines / --score-temperature) of the adapted model on the images that it was adapted to:
+  gaussian-mixture     two Gaussians on the logits of the confidences; the
+                       threshold is where they cross. Falls back to otsu
+                       where the two cannot be told apart
+  otsu                 the split of the logits with the largest variance
+                       between its sides
+  target-rejection-rate=0.2
+                       the 20 % of the images with the lowest confidence are
+                       unknown
 
 Examples:
   ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
   ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
   ueo adapt --resume --output run/
 
-Exit codes: 0 done, 1 done but some images were skipped (listed in run.json), 2 error, 130 interrupted and resumable.";
+Exit codes: 0 done, 1 done but some images were skipped (run.json lists them), 2 error, 130 interrupted and resumable.";
 
 /// Adapt a CLIP checkpoint to unlabeled images
 ///
 /// Fine-tunes on your images without labels, so that your classes are recognized better and other images are told
 /// apart. Labels that the images happen to have (folder names) are used only to report accuracy before and after.
 #[derive(Clone, Debug, Args)]
-#[command(after_long_help = AFTER_HELP)]
+#[command(override_usage = USAGE, after_long_help = AFTER_HELP)]
 pub struct AdaptArgs {
     /// What is adapted to what.
     #[command(flatten)]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 const AFTER_HELP: &str = "\
-The same code as `ueo adapt` runs on an embedded model and embedded images, some of them of unknown classes. The run
-directory that it writes works like any other:
+The same code as `ueo adapt` runs on an embedded model and embedded images, some of them of unknown classes. The run \
+directory that it writes works like any other; model, images and classes are put beside it:
   ueo demo
-  ueo inspect --model ueo-demo/
+  ueo inspect --model ueo-demo
+  ueo predict --model ueo-demo --images ueo-demo-input/images --output predictions.csv
 
 Exit codes: 0 done, 2 error, 130 interrupted.";
 

@@ -18,10 +18,10 @@ use crate::reporter::ProgressReporter;
 use crate::target::check_file;
 
 const AFTER_HELP: &str = "\
-The output is a safetensors file with f32 tensors of unit L2 norm per row:
-  image_features  [images, embed_dim], and their paths as a JSON list under `paths` in the file's metadata
-  text_features   [texts, embed_dim], and the lines as a JSON list under `texts`
-Texts are encoded as they are, without a prompt around them; the adapted context vectors do not take part.
+The output is a safetensors file with f32 tensors whose rows have unit L2 norm:
+  image_features  [images, embed_dim]; the metadata's `paths` is a JSON list
+  text_features   [texts, embed_dim]; the metadata's `texts` is a JSON list
+Texts are encoded as they are, without a prompt around them: the learned context does not take part.
 
 Examples:
   ueo embed --model run/ --images photos/ --output features.safetensors

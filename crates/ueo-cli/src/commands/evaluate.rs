@@ -14,19 +14,23 @@ use crate::tables;
 use crate::target::check_file;
 
 const AFTER_HELP: &str = "\
-Labels are the first folder level of a directory, the second column of a list file or the `.cls` / `.json` entry of a
+Labels are the first folder level of a directory, the second column of a list file or the `.cls` / `.json` entry of a \
 shard. A label that is none of the classes (underscores count as spaces) makes an unknown image.
 
 All rates are fractions between 0 and 1:
-  overall_accuracy              correct known images over known images, nothing rejected
-  per_class_accuracy            mean over the classes that occur
-  per_class                     recall of each class
-  auroc                         of the confidence; known images are the positives
-  fpr_at_95_tpr                 unknown images that pass where 95 % of the known ones do (known positive, as MCM)
-  aupr_known, aupr_unknown      average precision with known, or with unknown images as positives
-  harmonic_mean_accuracy_auroc  of per_class_accuracy and auroc
-  h_score                       harmonic mean of known accuracy and unknown recall at the threshold
-A measurement that needs images that are not there (auroc without unknown images) is null.
+  overall_accuracy        correct known images over known images, none rejected
+  per_class_accuracy      mean recall over the classes that occur
+  per_class               recall of each class
+  auroc                   of the confidence; known images are the positives
+  fpr_at_95_tpr           unknown images that pass where 95 % of the known ones
+                          do (known images are the positives, as in MCM)
+  aupr_known              average precision, known images are the positives
+  aupr_unknown            average precision, unknown images are the positives
+  harmonic_mean_accuracy_auroc
+                          of per_class_accuracy and auroc
+  h_score                 harmonic mean of known accuracy and unknown recall,
+                          both at the threshold
+What needs images that are not there (auroc without unknown images) is null.
 
 Examples:
   ueo evaluate --model run/ --images labelled/ --output evaluation.json

@@ -16,9 +16,9 @@ use crate::exit::Ending;
 use crate::tables;
 
 const AFTER_HELP: &str = "\
-Shown are the layout it was read from, both towers, QuickGELU or GELU, the preprocessing, the logit scale, the SHA-256 of
-the weights and how ambiguous facts were decided; of a run directory also its base checkpoint, classes, settings and
-threshold. All tensors are checked for completeness and shape, so exit code 0 means that the other commands can load it.
+Shown are the layout it was read from, both towers, QuickGELU or GELU, the preprocessing, the logit scale, the SHA-256 of \
+the weights and how ambiguous facts were decided; of a run directory also its base checkpoint, classes, settings and \
+threshold. All tensors are checked, so exit code 0 means that the other commands can load it.
 
 Examples:
   ueo inspect --model ViT-B-16.pt

@@ -16,20 +16,21 @@ use crate::tables;
 use crate::target::check_file;
 
 const AFTER_HELP: &str = "\
-Columns of predictions.csv (keys of each line of predictions.jsonl):
+Columns of the .csv, keys of each line of the .jsonl:
   path        relative to --images, with / on every system
   label       the most similar class, exactly as in the class file
   confidence  maximum softmax probability of cosines / --score-temperature
-  known       true where the confidence reaches the threshold, else false: probably none of the classes
+  known       true where the confidence reaches the threshold; false says that
+              the image probably shows none of the classes
 With --top-k N also the runners-up: label_2, confidence_2, and so on.
 
-The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of
-the confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and temperature; with others,
-and for a plain checkpoint, it is chosen in the same way from the images at hand.
+The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of the \
+confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and temperature; with others, and \
+for a plain checkpoint, it is chosen in the same way from the images at hand.
 
 Examples:
   ueo predict --model run/ --images photos/ --output predictions.csv
-  ueo predict --model run/ --images photos/ --classes others.txt --top-k 5 --output predictions.jsonl
+  ueo predict --model run/ --images photos/ --top-k 5 --output predictions.jsonl
   ueo predict --model ViT-B-16.pt --classes classes.txt --images photos/ --output zero-shot.csv
 
 Exit codes: 0 done, 1 done but some images were skipped, 2 error.";

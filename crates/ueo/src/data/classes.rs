@@ -71,7 +71,7 @@ impl ClassList {
         Ok(Self { names })
     }
 
-    /// A list of names that were read before, for example from a run directory.
+    /// The classes that a run directory remembers; they were checked when their file was read.
     pub fn from_names(names: Vec<String>) -> Self {
         Self { names }
     }
@@ -86,7 +86,7 @@ impl ClassList {
         self.names.len()
     }
 
-    /// Whether there are no classes; never so for a list that was read.
+    /// Whether there are no classes; never so for a list that was read from a file.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

@@ -115,6 +115,10 @@ pub enum Interpolation {
 
 impl Preprocessing {
     /// CLIP's own preprocessing at an input size in pixels.
+    #[expect(
+        clippy::excessive_precision,
+        reason = "the digits are those of the publication"
+    )]
     pub fn clip(size: usize) -> Self {
         Self {
             resize: size,

@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::adapt::{AdaptState, StepRecord, TrainedParameters};
-use crate::checkpoint::adapted;
 use crate::model::Clip;
 
 use super::RunError;
@@ -147,7 +146,7 @@ impl RunDirectory {
     ///
     /// [`RunError::Io`].
     pub fn write_state(&self, state: &AdaptState, weights: &[f32]) -> Result<(), RunError> {
-        write_atomically(&self.file(STATE), &state::encode(state, weights)?)
+        write_atomically(&self.file(STATE), &state::encode_state(state, weights)?)
     }
 
     /// Reads the state from which the run can be resumed, `None` when no step was saved yet.
@@ -158,7 +157,7 @@ impl RunDirectory {
     pub fn read_state(&self, clip: &Clip) -> Result<Option<SavedState>, RunError> {
         let path = self.file(STATE);
         match fs::read(&path) {
-            Ok(bytes) => state::decode(&bytes, clip)
+            Ok(bytes) => state::decode_state(&bytes, clip)
                 .map(Some)
                 .map_err(|reason| RunError::State { path, reason }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -170,9 +169,9 @@ impl RunDirectory {
     ///
     /// # Errors
     ///
-    /// [`RunError::Checkpoint`].
+    /// [`RunError::Io`].
     pub fn write_adapted(&self, parameters: &TrainedParameters) -> Result<(), RunError> {
-        adapted::write(&self.file(ADAPTED), &state::tensors(parameters)).map_err(Into::into)
+        write_atomically(&self.file(ADAPTED), &state::encode_parameters(parameters)?)
     }
 
     /// Reads what adaptation changed.
@@ -186,11 +185,9 @@ impl RunDirectory {
                 path: self.path.clone(),
             });
         }
-        let tensors = adapted::read(&self.file(ADAPTED))?;
-        state::parameters(&tensors, clip).map_err(|reason| RunError::State {
-            path: self.file(ADAPTED),
-            reason,
-        })
+        let path = self.file(ADAPTED);
+        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
+        state::decode_parameters(&bytes, clip).map_err(|reason| RunError::State { path, reason })
     }
 
     /// Opens `metrics.jsonl` for appending, keeping exactly the records of the first `steps` steps.

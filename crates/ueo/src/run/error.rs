@@ -183,7 +183,7 @@ impl RunError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Checkpoint(error) => return error.hint(),
+            Self::Checkpoint(error) => error.hint(),
             Self::Text(error) => return error.hint().map(str::to_owned),
             Self::Data(error) => error.hint(),
             Self::Evaluate(error) => return error.hint().map(str::to_owned),

@@ -1,4 +1,4 @@
-//! The resumable state of an adaptation as a safetensors file.
+//! Trained parameters and the resumable state of an adaptation as safetensors files.
 
 use std::collections::HashMap;
 
@@ -58,7 +58,19 @@ pub(super) fn parameters(tensors: &TensorMap, clip: &Clip) -> Result<TrainedPara
     })
 }
 
-pub(super) fn encode(state: &AdaptState, weights: &[f32]) -> Result<Vec<u8>, RunError> {
+/// The content of `adapted.safetensors`.
+pub(super) fn encode_parameters(parameters: &TrainedParameters) -> Result<Vec<u8>, RunError> {
+    encode(&tensors(parameters), None)
+}
+
+/// The inverse of [`encode_parameters`] for a model.
+pub(super) fn decode_parameters(bytes: &[u8], clip: &Clip) -> Result<TrainedParameters, String> {
+    let (tensors, _) = decode(bytes)?;
+    parameters(&tensors, clip)
+}
+
+/// The content of `state.safetensors`.
+pub(super) fn encode_state(state: &AdaptState, weights: &[f32]) -> Result<Vec<u8>, RunError> {
     let mut tensors = tensors(&state.parameters);
     tensors.insert(
         CONFIDENCE_WEIGHTS.to_owned(),
@@ -67,30 +79,48 @@ pub(super) fn encode(state: &AdaptState, weights: &[f32]) -> Result<Vec<u8>, Run
             data: weights.to_vec(),
         },
     );
+    let metadata = HashMap::from([(STEP.to_owned(), state.step.to_string())]);
+    encode(&tensors, Some(metadata))
+}
+
+/// The inverse of [`encode_state`] for a model.
+pub(super) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<SavedState, String> {
+    let (mut tensors, metadata) = decode(bytes)?;
+    let step = metadata
+        .get(STEP)
+        .and_then(|step| step.parse().ok())
+        .ok_or("it does not say how many steps are done")?;
+    let weights = tensors
+        .remove(CONFIDENCE_WEIGHTS)
+        .ok_or_else(|| format!("it has no tensor `{CONFIDENCE_WEIGHTS}`"))?;
+    Ok(SavedState {
+        state: AdaptState {
+            step,
+            parameters: parameters(&tensors, clip)?,
+        },
+        confidence_weights: weights.data,
+    })
+}
+
+fn encode(
+    tensors: &TensorMap,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<Vec<u8>, RunError> {
     let views = tensors
         .iter()
         .map(|(name, tensor)| {
             let bytes = bytemuck::cast_slice(&tensor.data);
-            Ok((
-                name,
-                TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?,
-            ))
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?;
+            Ok((name, view))
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-    let metadata = HashMap::from([(STEP.to_owned(), state.step.to_string())]);
     views
-        .and_then(|views| safetensors::serialize(views, Some(metadata)))
+        .and_then(|views| safetensors::serialize(views, metadata))
         .map_err(RunError::Encode)
 }
 
-pub(super) fn decode(bytes: &[u8], clip: &Clip) -> Result<SavedState, String> {
+fn decode(bytes: &[u8]) -> Result<(TensorMap, HashMap<String, String>), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
-    let step = header
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(STEP))
-        .and_then(|step| step.parse().ok())
-        .ok_or("it does not say how many steps are done")?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = TensorMap::new();
     for (name, view) in file.tensors() {
@@ -108,14 +138,5 @@ pub(super) fn decode(bytes: &[u8], clip: &Clip) -> Result<SavedState, String> {
             },
         );
     }
-    let weights = tensors
-        .remove(CONFIDENCE_WEIGHTS)
-        .ok_or_else(|| format!("it has no tensor `{CONFIDENCE_WEIGHTS}`"))?;
-    Ok(SavedState {
-        state: AdaptState {
-            step,
-            parameters: parameters(&tensors, clip)?,
-        },
-        confidence_weights: weights.data,
-    })
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }

@@ -32,7 +32,9 @@ impl Unit {
             Self::Images => {
                 "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} images, {per_sec}, {eta} left"
             }
-            Self::Steps => "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {eta} left, {msg}",
+            Self::Steps => {
+                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {eta} left, {msg}"
+            }
         }
     }
 }
@@ -138,8 +140,9 @@ impl Lines {
         );
         let detail = detail.to_string();
         let separator = if detail.is_empty() { "" } else { ", " };
-        self.printer
-            .message(format_args!("{what}: {done}/{total} {unit}, {pace}{separator}{detail}"));
+        self.printer.message(format_args!(
+            "{what}: {done}/{total} {unit}, {pace}{separator}{detail}"
+        ));
     }
 }
 

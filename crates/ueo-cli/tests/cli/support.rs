@@ -138,8 +138,14 @@ impl Report {
         }
     }
 
+    /// Expects an exit code, and plain text: the tests' streams are no terminals.
     #[track_caller]
     pub fn expect_code(self, code: i32, arguments: &str) -> Self {
+        let escape = '\u{1b}';
+        assert!(
+            !self.stdout.contains(escape) && !self.stderr.contains(escape),
+            "ueo {arguments}"
+        );
         assert_eq!(
             self.code,
             Some(code),

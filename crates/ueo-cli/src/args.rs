@@ -72,7 +72,7 @@ pub struct GlobalArgs {
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Print how things were decided, and every skipped image as it is found
+    /// Print how things were decided, and the names of all skipped inputs
     #[arg(long, short, global = true)]
     pub verbose: bool,
 
@@ -86,7 +86,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, default_value = "cpu")]
     pub device: Device,
 
-    /// Stop at the first image that cannot be read instead of skipping and listing it
+    /// Make inputs that cannot be read an error instead of skipping and listing them
     #[arg(long, global = true)]
     pub strict: bool,
 

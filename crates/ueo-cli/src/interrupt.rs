@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 use crate::exit::INTERRUPTED;
+use crate::printer::Printer;
 
 /// Whether the user has asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -22,14 +23,17 @@ impl Interrupt {
     /// # Errors
     ///
     /// When the operating system refuses.
-    pub fn listen() -> Result<Self, InterruptError> {
+    pub fn listen(printer: &Printer) -> Result<Self, InterruptError> {
         let interrupt = Self::default();
         let requested = interrupt.clone();
+        let printer = printer.clone();
         ctrlc::set_handler(move || {
             if requested.0.swap(true, Ordering::Relaxed) {
                 std::process::exit(INTERRUPTED.into());
             }
-            eprintln!("stopping at the end of a training step; press Ctrl-C again to end at once");
+            printer.message(
+                "stopping at the end of a training step; press Ctrl-C again to end at once",
+            );
         })?;
         Ok(interrupt)
     }

@@ -9,7 +9,7 @@ use ueo::evaluate::ThresholdMethod;
 use ueo::objective::ConfidenceWeights;
 use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
-use super::{Context, absolute, read_classes};
+use super::{Context, absolute, quoted, read_classes};
 use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number};
 use crate::error::CliError;
 use crate::exit::Ending;
@@ -313,7 +313,7 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
 ///
 /// [`CliError::Run`] and [`CliError::Interrupt`].
 pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, CliError> {
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen(context.printer)?;
     let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
     let adapted = ueo::run::adapt(start, output, &context.device, &mut reporter);
     reporter.finish();
@@ -359,17 +359,6 @@ fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(
     Ok(())
 }
 
-/// A path as it can be pasted into a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=:,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 impl AdaptArgs {
     /// Everything resolved, or `None` where an earlier run is continued.
     fn request(&self, context: &Context) -> Result<Option<AdaptRequest>, CliError> {
@@ -399,17 +388,5 @@ impl AdaptArgs {
             threads: context.threads,
             device: context.device_name.to_owned(),
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_survive_a_shell() {
-        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
-        assert_eq!(quoted(Path::new("my run")), "'my run'");
-        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
     }
 }

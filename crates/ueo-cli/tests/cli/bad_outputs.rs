@@ -159,6 +159,8 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
             .count(),
         1
     );
+    let table = place.run("inspect --model run", 0).stdout;
+    assert!(table.contains("not finished, 6 steps in all"), "{table}");
     place
         .run("predict --model run --images images --output p.csv", 2)
         .says(&["error: the run in run is not finished", "hint:", "--resume"]);

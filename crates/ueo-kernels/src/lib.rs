@@ -1,1 +1,30 @@
-//! CPU kernels of `ueo`, without a tensor framework.
+//! CPU kernels of `ueo`, without a tensor framework: the residual transformer blocks of CLIP with frozen weights, trained on
+//! their normalization layers' affine parameters only.
+//!
+//! Data flow: [`FrozenLinear`]s make a [`ResidualStack`]; the stack runs forward for inference, forward for training (which
+//! returns what the backward pass needs) and backward, over whole sequences or over sequences that share a prefix.
+//! A [`Workspace`] keeps the memory of one call for the next. All arithmetic is f32; `docs/backward.md` derives the equations.
+//!
+//! Results are the same, bit for bit, for every number of threads: work is divided by the shapes alone and sums over tasks are
+//! taken in order.
+
+mod activation;
+mod attention;
+mod block;
+mod capability;
+mod elementary;
+mod error;
+mod gemm;
+mod layer_norm;
+mod linear;
+#[cfg(test)]
+mod reference;
+
+pub use activation::Activation;
+pub use block::{
+    BlockAffine, BlockAffineGradient, BlockWeights, PrefixShape, ResidualStack, Saved,
+    SavedWithPrefix, StackConfig, Workspace,
+};
+pub use capability::{Capability, InstructionSet};
+pub use error::ShapeError;
+pub use linear::FrozenLinear;

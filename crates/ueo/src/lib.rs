@@ -4,7 +4,7 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> adapt -> run directory -> predict / evaluate
+//! checkpoint -> model -> objective -> adapt -> run (adapt, predict, embed) -> evaluate
 //!                 ^                     ^
 //!          text (prompts)       image, data (pixels)
 //! ```
@@ -16,4 +16,5 @@ pub mod evaluate;
 pub mod image;
 pub mod model;
 pub mod objective;
+pub mod run;
 pub mod text;

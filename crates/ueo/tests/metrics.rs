@@ -289,6 +289,26 @@ fn mixture_equals_scikit_learn_and_finds_the_best_threshold() {
 }
 
 #[test]
+fn many_images_give_the_mixture_of_their_quantiles() {
+    let case = read::<MixtureCase>("mixtures.json").swap_remove(0);
+    // 25 copies of 400 values: the 2,000 quantiles hold each value five times.
+    let few = choose_threshold(&case.confidences, ThresholdMethod::GaussianMixture).unwrap();
+    let many = choose_threshold(
+        &case.confidences.repeat(25),
+        ThresholdMethod::GaussianMixture,
+    )
+    .unwrap();
+    assert_eq!(many.images, 10_000);
+    assert!(
+        close(few.value, many.value, 1e-9),
+        "{} {}",
+        few.value,
+        many.value
+    );
+    assert_eq!(few.rejected_fraction, many.rejected_fraction);
+}
+
+#[test]
 fn otsu_maximizes_the_variance_between_its_sides() {
     let case = read::<MixtureCase>("mixtures.json").swap_remove(1);
     let threshold = choose_threshold(&case.confidences, ThresholdMethod::Otsu).unwrap();
@@ -334,6 +354,14 @@ fn mixture_falls_back_with_a_reason() {
         (Some(Fallback::EqualConfidences), 0.25)
     );
     assert_eq!(equal.rejected_fraction, 0.0);
+
+    // The known images alone are one Gaussian.
+    let balanced = read::<MixtureCase>("mixtures.json").swap_remove(0);
+    let one = choose(&balanced.confidences[balanced.unknown..]);
+    assert_eq!(
+        (one.method, one.fallback),
+        (ThresholdMethod::Otsu, Some(Fallback::OneGroup))
+    );
 
     let mut outlier = vec![0.01];
     outlier.extend((0..400).map(|index| 0.5 + 1e-4 * f64::from(index)));

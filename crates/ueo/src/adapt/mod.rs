@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::image::ViewKind;
 use crate::model::{Clip, Prompts, square_sum, to_host};
 
 pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
@@ -67,20 +68,6 @@ pub enum AdaptError {
     },
 }
 
-/// Which view of an image is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
-    /// Resized shorter side and centre crop.
-    Test,
-    /// Random resized crop and flip, a function of seed, epoch and image.
-    Training {
-        /// Seed of the adaptation.
-        seed: u64,
-        /// Epoch, from 0.
-        epoch: usize,
-    },
-}
-
 /// Images ready for the vision tower.
 #[derive(Clone, Debug, Default)]
 pub struct PixelBatch {
@@ -119,7 +106,7 @@ pub trait PixelSource {
         &'a self,
         order: Vec<usize>,
         batch_size: usize,
-        view: View,
+        view: ViewKind,
     ) -> Box<dyn Iterator<Item = PixelBatch> + 'a>;
 }
 
@@ -223,11 +210,11 @@ impl Adaptation<'_> {
                 .order(epoch, images.len())
                 .split_off(done.min(images.len()));
             let view = match self.settings.augmentation {
-                Augmentation::CropFlip => View::Training {
+                Augmentation::CropFlip => ViewKind::Training {
                     seed: self.settings.seed,
-                    epoch,
+                    epoch: epoch as u64,
                 },
-                Augmentation::None => View::Test,
+                Augmentation::None => ViewKind::Test,
             };
             for batch in images.batches(order, self.settings.batch_size, view) {
                 let step = state.step + 1;

@@ -76,13 +76,15 @@ pub fn batch_gradient(
         tracked: |part: usize| clip.image_features(micro_batches[part].clone(), &affine),
         plain: |part: usize| clip.image_features(micro_batches[part].clone(), &parameters.affine),
     };
+    let passes = clip.text().passes(prompts);
+    let encode_texts = |part: usize, context: &Context| {
+        clip.text()
+            .pass_features(prompts, &passes[part], Some(context))
+    };
     let texts = Tower {
-        parts: prompts.passes(),
-        tracked: |part: usize| clip.text().pass_features(prompts, part, Some(&context)),
-        plain: |part: usize| {
-            clip.text()
-                .pass_features(prompts, part, Some(&parameters.context))
-        },
+        parts: passes.len(),
+        tracked: |part: usize| encode_texts(part, &context),
+        plain: |part: usize| encode_texts(part, &parameters.context),
     };
     let image_parts = images.encode();
     let text_parts = texts.encode();
@@ -115,7 +117,7 @@ pub fn batch_gradient(
     }
     let mut context_gradient = parameters.context.zeros_like();
     for (part, features) in text_parts.into_iter().enumerate() {
-        let upstream = prompts.rows_of_pass(&text_gradient, part);
+        let upstream = prompts.rows_of_pass(&text_gradient, &passes[part]);
         let gradients = texts.backward(part, features, upstream);
         if let Some(gradient) = context.grad(&gradients) {
             context_gradient = context_gradient + gradient;

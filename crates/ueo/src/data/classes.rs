@@ -71,6 +71,11 @@ impl ClassList {
         Ok(Self { names })
     }
 
+    /// The classes that a run directory remembers; they were checked when their file was read.
+    pub fn from_names(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
     /// The names, exactly as in the file.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -81,7 +86,7 @@ impl ClassList {
         self.names.len()
     }
 
-    /// Whether there are no classes; never so for a list that was read.
+    /// Whether there are no classes; never so for a list that was read from a file.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

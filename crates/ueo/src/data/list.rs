@@ -91,14 +91,14 @@ fn split<'a>(line: &'a str, root: &Path) -> Option<(&'a str, Option<&'a str>)> {
         line.match_indices(char::is_whitespace)
             .map(|(at, _)| (line[..at].trim_end(), line[at..].trim_start()))
     };
-    if let Some((path, label)) = fields().filter(|(path, _)| is_image(path)).last() {
+    if let Some((path, label)) = fields().rfind(|(path, _)| is_image(path)) {
         return Some((path, Some(label)));
     }
     // No known extension anywhere: believe the file system.
     if root.join(line).is_file() {
         return Some((line, None));
     }
-    let (path, label) = fields().last()?;
+    let (path, label) = fields().next_back()?;
     root.join(path).is_file().then_some((path, Some(label)))
 }
 

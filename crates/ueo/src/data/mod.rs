@@ -17,3 +17,4 @@ pub use dataset::{
     SourceKind,
 };
 pub use error::{DataError, SkipReason};
+pub use text_file::read_utf8;

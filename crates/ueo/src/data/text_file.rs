@@ -9,7 +9,7 @@ use super::dataset::open_error;
 ///
 /// # Errors
 /// [`DataError::Open`], or [`DataError::Encoding`] with line and byte of the first place that is not UTF-8 text.
-pub(super) fn read_utf8(path: &Path) -> Result<String, DataError> {
+pub fn read_utf8(path: &Path) -> Result<String, DataError> {
     let bytes = std::fs::read(path).map_err(|error| open_error(path, &error))?;
     let wrong = |byte: usize, found: String| DataError::Encoding {
         path: path.to_path_buf(),

@@ -58,6 +58,9 @@ pub enum Fallback {
     FewImages,
     /// All confidences are equal, so the threshold accepts every image.
     EqualConfidences,
+    /// One Gaussian describes the confidences as well as two (Bayesian information criterion): the two groups overlap
+    /// too much to be told apart by shape, or there is only one.
+    OneGroup,
     /// One component holds less than 1 % of the images.
     EmptyComponent,
     /// The components are never equally probable between their means.
@@ -69,6 +72,7 @@ impl fmt::Display for Fallback {
         f.write_str(match self {
             Self::FewImages => "fewer than 20 images",
             Self::EqualConfidences => "all confidences are equal",
+            Self::OneGroup => "one Gaussian describes the confidences as well as two",
             Self::EmptyComponent => {
                 "one component of the mixture holds less than 1 % of the images"
             }
@@ -177,7 +181,12 @@ impl Axis {
         if self.values.len() < FEWEST_IMAGES {
             return Err(Fallback::FewImages);
         }
-        let mixture = GaussianMixture::fit(&self.values, self.otsu_split());
+        let (mixture, gain) = GaussianMixture::fit(&self.values, self.values[self.otsu_split()]);
+        // Bayesian information criterion: five parameters against two.
+        let count = self.values.len() as f64;
+        if 2.0 * count * gain <= 3.0 * count.ln() {
+            return Err(Fallback::OneGroup);
+        }
         if mixture
             .weights
             .iter()

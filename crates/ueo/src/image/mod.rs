@@ -7,15 +7,20 @@
 
 mod decode;
 mod error;
+mod loader;
 mod resize;
+mod source;
+mod tiff_palette;
 mod view;
 
 use serde::{Deserialize, Serialize};
 
 pub use decode::{DecodeOptions, ExifOrientation, PILLOW_MAX_PIXELS, decode};
 pub use error::ImageError;
+pub use loader::{Batch, BatchLoader, LoaderOptions};
 pub use resize::{Region, resize_region, resize_then_crop};
-pub use view::{ViewKind, view_rng};
+pub use source::ImageSource;
+pub use view::{ViewKind, random_region, view_rng};
 
 /// A decoded image: 8-bit RGB, row by row, at least one pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +69,14 @@ impl RgbImage {
         &self.pixels
     }
 
+    /// Replaces every pixel by a function of it.
+    fn map_pixels(&mut self, color: impl Fn([u8; 3]) -> [u8; 3]) {
+        for pixel in self.pixels.chunks_exact_mut(3) {
+            let replaced = color([pixel[0], pixel[1], pixel[2]]);
+            pixel.copy_from_slice(&replaced);
+        }
+    }
+
     /// The mirror image, left and right exchanged.
     pub fn flipped(mut self) -> Self {
         for row in self.pixels.chunks_exact_mut(self.width * 3) {
@@ -102,6 +115,10 @@ pub enum Interpolation {
 
 impl Preprocessing {
     /// CLIP's own preprocessing at an input size in pixels.
+    #[expect(
+        clippy::excessive_precision,
+        reason = "the digits are those of the publication"
+    )]
     pub fn clip(size: usize) -> Self {
         Self {
             resize: size,

@@ -62,10 +62,16 @@ pub fn resize_then_crop(
     resample(&view(image)?, size, visible, interpolation)
 }
 
-/// One axis of a resampling: which stretch of the source the visible part of the target comes from.
+/// One axis of a resampling, in source pixels.
 struct Axis {
+    /// Where the visible part of the target begins.
     start: f64,
+    /// How far it extends.
     length: f64,
+    /// First pixel that its filter can reach.
+    first: f64,
+    /// End of the pixels that its filter can reach.
+    last: f64,
 }
 
 impl Axis {
@@ -74,6 +80,7 @@ impl Axis {
         target: usize,
         visible_start: usize,
         visible: usize,
+        radius: f64,
     ) -> Result<Self, ImageError> {
         if visible == 0 || visible_start + visible > target || source == 0 {
             return Err(failed(format!(
@@ -83,57 +90,90 @@ impl Axis {
         let source = f64::from(source);
         let scale = source / target as f64;
         let start = visible_start as f64 * scale;
-        // Rounding must not carry the end past the source.
-        let length = (visible as f64 * scale).min(source - start);
-        Ok(Self { start, length })
+        let length = visible as f64 * scale;
+        // With a pixel to spare.
+        let reach = radius * scale.max(1.0) + 1.0;
+        let first = (start - reach).floor().max(0.0);
+        let last = (start + length + reach).ceil().min(source);
+        Ok(Self {
+            start,
+            length: length_within(start, length, source),
+            first,
+            last,
+        })
+    }
+
+    /// Number of pixels that the filter can reach.
+    fn reached(&self) -> f64 {
+        self.last - self.first
+    }
+
+    /// Start and length, counted from the first pixel that the filter can reach.
+    fn within_reach(&self) -> (f64, f64) {
+        let start = self.start - self.first;
+        (start, length_within(start, self.length, self.reached()))
     }
 }
 
-/// Pillow filters 8-bit images along rows first, rounds and clips to 0..=255, then filters along columns. The crate's
-/// own two-pass path goes the other way around, which differs by many levels where the cubic filter overshoots; hence
-/// one call per pass.
+/// The length, less what rounding would carry past `end`.
+fn length_within(start: f64, length: f64, end: f64) -> f64 {
+    let mut length = length.min(end - start);
+    while start + length > end {
+        length = length.next_down();
+    }
+    length
+}
+
+/// Whether Pillow 13 filters along columns first: it does so when that makes the intermediate image smaller by enough.
+///
+/// Pillow up to version 12 always filters along rows first. The rule here was inferred from Pillow 13.0.0's output on
+/// 2,952 random sizes, all of which it explains. Photographs of usual proportions keep the old order.
+fn columns_first(source: (u32, u32), target: (usize, usize)) -> bool {
+    let shrinks_by = |source: u32, target: usize| i64::from(source) - target as i64;
+    shrinks_by(source.1, target.1) > (2 * shrinks_by(source.0, target.0)).max(0)
+}
+
+/// Pillow filters 8-bit images in two passes and rounds and clips to 0..=255 between them, so the order of the passes
+/// shows, by many levels, where the cubic filter overshoots. The crate's own two-pass path always takes columns first;
+/// hence one call per pass.
 fn resample(
     source: &impl IntoImageView,
     (width, height): (usize, usize),
     visible: Region,
     interpolation: Interpolation,
 ) -> Result<RgbImage, ImageError> {
-    let horizontal = Axis::new(source.width(), width, visible.left, visible.width)?;
-    let vertical = Axis::new(source.height(), height, visible.top, visible.height)?;
     let (filter, radius) = match interpolation {
         Interpolation::Bicubic => (FilterType::CatmullRom, 2.0),
         Interpolation::Bilinear => (FilterType::Bilinear, 1.0),
     };
-    // Rows that the second pass can reach, with a pixel to spare.
-    let reach = radius * (f64::from(source.height()) / height as f64).max(1.0) + 1.0;
-    let first_row = (vertical.start - reach).floor().max(0.0);
-    let last_row = (vertical.start + vertical.length + reach)
-        .ceil()
-        .min(f64::from(source.height()));
+    let source_size = (source.width(), source.height());
+    let x = Axis::new(source_size.0, width, visible.left, visible.width, radius)?;
+    let y = Axis::new(source_size.1, height, visible.top, visible.height, radius)?;
+    let (columns, rows) = (dimension(visible.width)?, dimension(visible.height)?);
+    let ((x_start, x_length), (y_start, y_length)) = (x.within_reach(), y.within_reach());
+
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    let (first_pass, between, second_pass) = if columns_first(source_size, (width, height)) {
+        (
+            options.crop(x.first, y.start, x.reached(), y.length),
+            (x.reached() as u32, rows),
+            options.crop(x_start, 0.0, x_length, f64::from(rows)),
+        )
+    } else {
+        (
+            options.crop(x.start, y.first, x.length, y.reached()),
+            (columns, y.reached() as u32),
+            options.crop(0.0, y_start, f64::from(columns), y_length),
+        )
+    };
     let mut resizer = Resizer::new();
-
-    let columns = dimension(visible.width)?;
-    let mut rows_done = Image::new(columns, (last_row - first_row) as u32, PixelType::U8x3);
-    let pass = options.crop(
-        horizontal.start,
-        first_row,
-        horizontal.length,
-        last_row - first_row,
-    );
+    let mut half_done = Image::new(between.0, between.1, PixelType::U8x3);
     resizer
-        .resize(source, &mut rows_done, &pass)
+        .resize(source, &mut half_done, &first_pass)
         .map_err(failed)?;
-
-    let mut done = Image::new(columns, dimension(visible.height)?, PixelType::U8x3);
-    let pass = options.crop(
-        0.0,
-        vertical.start - first_row,
-        f64::from(columns),
-        vertical.length.min(last_row - vertical.start),
-    );
+    let mut done = Image::new(columns, rows, PixelType::U8x3);
     resizer
-        .resize(&rows_done, &mut done, &pass)
+        .resize(&half_done, &mut done, &second_pass)
         .map_err(failed)?;
     RgbImage::new(visible.width, visible.height, done.into_vec())
 }

@@ -169,8 +169,8 @@ impl CenterCrop {
     }
 }
 
-/// The region of torchvision's `RandomResizedCrop.get_params`.
-fn random_region(width: usize, height: usize, rng: &mut impl Rng) -> Region {
+/// The region of torchvision's `RandomResizedCrop.get_params(scale=(0.5, 1), ratio=(3/4, 4/3))`.
+pub fn random_region(width: usize, height: usize, rng: &mut impl Rng) -> Region {
     let area = width as f64 * height as f64;
     for _ in 0..CROP_DRAWS {
         let target = area * between(CROP_AREA.0, CROP_AREA.1, rng);

@@ -1,13 +1,15 @@
 //! CLIP's two towers as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
 
 mod affine;
+mod linear;
+mod residual_stack;
 mod resnet;
 mod text_encoder;
-mod transformer;
 mod vision_transformer;
 mod weights;
 
-use burn::tensor::{Device, Tensor};
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, Int, Tensor, TensorData, module};
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, ClipConfig, TensorMap, VisionConfig};
@@ -40,6 +42,9 @@ pub enum ModelError {
         /// Shape in the file.
         found: Vec<usize>,
     },
+    /// The kernels refuse the architecture.
+    #[error("the kernels cannot run this architecture")]
+    Kernel(#[source] ueo_kernels::ShapeError),
     /// A prompt does not fit the text encoder.
     #[error("prompt {index} has {found} tokens, but the text encoder takes at most {limit}")]
     PromptTooLong {
@@ -58,6 +63,26 @@ pub enum ModelError {
         /// Rows of the token embedding.
         vocab_size: usize,
     },
+}
+
+/// What runs the residual blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Ordinary Burn operations, on any device: the reference.
+    Composed,
+    /// Fused kernels with a hand-written backward pass, on the CPU.
+    Fused,
+}
+
+impl Engine {
+    /// The fastest engine of a device.
+    pub fn of(device: &Device) -> Self {
+        match device.as_dispatch() {
+            DispatchDevice::Flex(_) => Self::Fused,
+            #[allow(unreachable_patterns, reason = "other devices are optional features")]
+            _ => Self::Composed,
+        }
+    }
 }
 
 /// The image encoder, in one of CLIP's two architectures.
@@ -95,10 +120,32 @@ impl Clip {
     /// As [`Clip::from_checkpoint`].
     pub fn from_tensors(
         config: ClipConfig,
-        mut tensors: TensorMap,
+        tensors: TensorMap,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let mut weights = Weights::new(&mut tensors, device);
+        Self::with_engine(config, tensors, device, Engine::of(device))
+    }
+
+    /// As [`Clip::from_tensors`], with a chosen engine.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clip::from_checkpoint`].
+    ///
+    /// # Panics
+    ///
+    /// When the engine does not run on the device.
+    pub fn with_engine(
+        config: ClipConfig,
+        mut tensors: TensorMap,
+        device: &Device,
+        engine: Engine,
+    ) -> Result<Self, ModelError> {
+        assert!(
+            engine == Engine::Composed || Engine::of(device) == Engine::Fused,
+            "the fused kernels run on the CPU only"
+        );
+        let mut weights = Weights::new(&mut tensors, device, engine);
         let logit_scale = weights.take_host("logit_scale", &[])?.data[0];
         let text = TextEncoder::new(&config.text, config.embed_dim, &mut weights)?;
         let (vision, zero_shot_affine) = match &config.vision {
@@ -168,4 +215,17 @@ impl Clip {
 pub fn normalize_rows(features: Tensor<2>) -> Tensor<2> {
     let norm = features.clone().powi_scalar(2).sum_dim(1).sqrt();
     features / norm
+}
+
+/// LayerNorm over the last axis.
+pub(crate) fn layer_norm(x: Tensor<3>, norm: &NormAffine, epsilon: f64) -> Tensor<3> {
+    module::layer_norm(x, norm.weight.clone(), Some(norm.bias.clone()), epsilon)
+}
+
+/// Row indices as a tensor, for `select`.
+pub(crate) fn row_indices(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    // Rows are tokens, prompts or vocabulary entries: far fewer than i32::MAX.
+    let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+    let len = values.len();
+    Tensor::from_data(TensorData::new(values, [len]), device)
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, activation, module, ops::AvgPoolOptions, ops::ConvOpt
 use crate::checkpoint::ResNetConfig;
 
 use super::affine::AffineParameters;
-use super::transformer::Linear;
+use super::linear::Linear;
 use super::weights::Weights;
 use super::{ModelError, NormAffine};
 

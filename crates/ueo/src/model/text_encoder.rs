@@ -6,20 +6,14 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use crate::checkpoint::TextConfig;
 
 use super::affine::AffineParameters;
-use super::transformer::{ResidualStack, layer_norm};
+use super::residual_stack::ResidualStack;
 use super::weights::Weights;
-use super::{ModelError, NormAffine};
-
-/// Own tokens (padding included) that one pass through the stack may hold.
-///
-/// It bounds the memory of a training step: the plain Burn composition keeps about 0.8 MB per token at width 512 and
-/// 12 layers, so a pass stays under 1 GB however many classes there are.
-const MAX_TOKENS_PER_PASS: usize = 1024;
+use super::{ModelError, NormAffine, layer_norm, row_indices};
 
 /// The learnable context vectors, `[context tokens, width]`, shared by all classes.
 pub type Context = Tensor<2>;
@@ -30,8 +24,7 @@ pub struct Prompts {
     start_token: u32,
     context_len: usize,
     own_tokens: Vec<Vec<u32>>,
-    passes: Vec<Range<usize>>,
-    /// Prompt at each position of the order by length, in which passes run.
+    /// Prompt at each position of the order by length, in which prompts are encoded.
     order: Vec<usize>,
     /// Position in that order of each prompt.
     position: Vec<usize>,
@@ -49,22 +42,10 @@ impl Prompts {
         for (at, &prompt) in order.iter().enumerate() {
             position[prompt] = at;
         }
-        let mut passes = Vec::new();
-        let mut start = 0;
-        for end in 1..=order.len() {
-            let next_len = order
-                .get(end)
-                .map_or(usize::MAX, |&prompt| own_tokens[prompt].len());
-            if next_len.saturating_mul(end + 1 - start) > MAX_TOKENS_PER_PASS {
-                passes.push(start..end);
-                start = end;
-            }
-        }
         Self {
             start_token,
             context_len,
             own_tokens,
-            passes,
             order,
             position,
         }
@@ -80,16 +61,6 @@ impl Prompts {
         self.own_tokens.is_empty()
     }
 
-    /// Number of passes through the text encoder in which all prompts are encoded.
-    pub fn passes(&self) -> usize {
-        self.passes.len()
-    }
-
-    /// The prompts of a pass, as positions in the list given to [`Prompts::new`].
-    fn members(&self, pass: usize) -> &[usize] {
-        &self.order[self.passes[pass].clone()]
-    }
-
     /// Puts the features of all passes, one after the other, back into the order of the prompts.
     ///
     /// # Shapes
@@ -97,15 +68,20 @@ impl Prompts {
     /// Each of `passes`: `[prompts of the pass, embed_dim]`; result `[prompts, embed_dim]`.
     pub fn collect(&self, passes: Vec<Tensor<2>>) -> Tensor<2> {
         let device = passes[0].device().inner();
-        Tensor::cat(passes, 0).select(0, indices(&self.position, &device))
+        Tensor::cat(passes, 0).select(0, row_indices(&self.position, &device))
     }
 
     /// The rows of `per_prompt` that belong to a pass: the inverse of [`Self::collect`].
-    pub fn rows_of_pass(&self, per_prompt: &Tensor<2>, pass: usize) -> Tensor<2> {
+    pub fn rows_of_pass(&self, per_prompt: &Tensor<2>, pass: &Range<usize>) -> Tensor<2> {
         let device = per_prompt.device().inner();
         per_prompt
             .clone()
-            .select(0, indices(self.members(pass), &device))
+            .select(0, row_indices(&self.order[pass.clone()], &device))
+    }
+
+    /// Own tokens of the prompt at a position of the order by length.
+    fn own_at(&self, position: usize) -> &[u32] {
+        &self.own_tokens[self.order[position]]
     }
 }
 
@@ -142,7 +118,7 @@ impl TextEncoder {
             token_embedding: weights.take("token_embedding.weight", [config.vocab_size, width])?,
             positional_embedding: weights
                 .take("positional_embedding", [config.context_length, width])?,
-            stack: ResidualStack::new(&config.transformer, "transformer", weights)?,
+            stack: ResidualStack::new(&config.transformer, "transformer", true, weights)?,
             projection: weights.take("text_projection", [width, embed_dim])?,
             config: config.clone(),
         })
@@ -179,6 +155,24 @@ impl TextEncoder {
         self.check_tokens(&[prompts.start_token])
     }
 
+    /// The passes in which all prompts are encoded, as ranges of the order by length.
+    ///
+    /// Each pass holds as many tokens as the engine can afford in memory at once.
+    pub fn passes(&self, prompts: &Prompts) -> Vec<Range<usize>> {
+        let limit = self.stack.tokens_per_pass();
+        let mut passes = Vec::new();
+        let mut start = 0;
+        for end in 1..=prompts.len() {
+            let is_last = end == prompts.len();
+            // The longest prompt of a pass stands last and sets the length of all.
+            if is_last || prompts.own_at(end).len() * (end + 1 - start) > limit {
+                passes.push(start..end);
+                start = end;
+            }
+        }
+        passes
+    }
+
     /// Encodes all prompts.
     ///
     /// # Shapes
@@ -186,24 +180,22 @@ impl TextEncoder {
     /// - `context`: `[context tokens, width]`, `None` for prompts without context
     /// - result: `[prompts, embed_dim]`, not normalized
     pub fn features(&self, prompts: &Prompts, context: Option<&Context>) -> Tensor<2> {
-        let passes = (0..prompts.passes())
+        let passes = self.passes(prompts);
+        let features = passes
+            .iter()
             .map(|pass| self.pass_features(prompts, pass, context))
             .collect();
-        prompts.collect(passes)
+        prompts.collect(features)
     }
 
     /// Encodes the prompts of one pass, `[prompts of the pass, embed_dim]`.
     pub fn pass_features(
         &self,
         prompts: &Prompts,
-        pass: usize,
+        pass: &Range<usize>,
         context: Option<&Context>,
     ) -> Tensor<2> {
         let (stack_norms, ln_final) = self.stack_norms();
-        let epsilon = self.config.transformer.layer_norm_epsilon;
-        let device = self.token_embedding.device();
-        let width = self.config.transformer.width;
-
         let start = self.embed(&[prompts.start_token]);
         let prefix = match context {
             Some(context) => Tensor::cat(vec![start, context.clone()], 0),
@@ -211,32 +203,26 @@ impl TextEncoder {
         };
         let [prefix_len, _] = prefix.dims();
         let prefix = prefix + self.positional_embedding.clone().narrow(0, 0, prefix_len);
-        let (_, memory) = self.stack.forward_prefix(prefix.unsqueeze(), stack_norms);
 
-        let members = prompts.members(pass);
-        // Members are sorted by length. What pads the shorter ones stands after their [EOS], where causal attention
-        // cannot see it.
-        let tokens = members
-            .last()
-            .map_or(0, |&last| prompts.own_tokens[last].len());
-        let mut padded = Vec::with_capacity(members.len() * tokens);
-        let mut end_positions = Vec::with_capacity(members.len());
-        for (row, &prompt) in members.iter().enumerate() {
-            let own = &prompts.own_tokens[prompt];
-            padded.extend_from_slice(own);
-            padded.resize((row + 1) * tokens, own[own.len() - 1]);
-            end_positions.push(row * tokens + own.len() - 1);
-        }
-        let positions = self
-            .positional_embedding
+        let own: Vec<&[u32]> = pass
             .clone()
-            .narrow(0, prefix_len, tokens);
-        let x = self.embed(&padded).reshape([members.len(), tokens, width])
-            + positions.unsqueeze::<3>();
-        let x = self.stack.forward_after_prefix(x, &memory, stack_norms);
-        let ends: Tensor<2> = x
-            .reshape([members.len() * tokens, width])
-            .select(0, indices(&end_positions, &device));
+            .map(|position| prompts.own_at(position))
+            .collect();
+        let lengths: Vec<usize> = own.iter().map(|tokens| tokens.len()).collect();
+        let positions: Vec<usize> = lengths
+            .iter()
+            .flat_map(|&length| prefix_len..prefix_len + length)
+            .collect();
+        let device = self.token_embedding.device();
+        let own = self.embed(&own.concat())
+            + self
+                .positional_embedding
+                .clone()
+                .select(0, row_indices(&positions, &device));
+        let ends = self
+            .stack
+            .last_after_prefix(prefix, own, &lengths, stack_norms);
+        let epsilon = self.config.transformer.layer_norm_epsilon;
         layer_norm(ends.unsqueeze_dim(1), ln_final, epsilon)
             .squeeze_dim::<2>(1)
             .matmul(self.projection.clone())
@@ -252,7 +238,7 @@ impl TextEncoder {
         let device = self.token_embedding.device();
         self.token_embedding
             .clone()
-            .select(0, indices(&tokens, &device))
+            .select(0, row_indices(&tokens, &device))
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<(), ModelError> {
@@ -262,11 +248,4 @@ impl TextEncoder {
             None => Ok(()),
         }
     }
-}
-
-fn indices(values: &[usize], device: &burn::tensor::Device) -> Tensor<1, Int> {
-    // A vocabulary and a class list are far smaller than i32::MAX.
-    let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
-    let len = values.len();
-    Tensor::from_data(TensorData::new(values, [len]), device)
 }

@@ -6,7 +6,8 @@ use crate::checkpoint::VitConfig;
 
 use super::ModelError;
 use super::affine::AffineParameters;
-use super::transformer::{ResidualStack, layer_norm};
+use super::layer_norm;
+use super::residual_stack::ResidualStack;
 use super::weights::Weights;
 
 /// Index of `visual.ln_pre` among the tower's norms; the blocks' norms follow, then `visual.ln_post`.
@@ -60,7 +61,7 @@ impl VisionTransformer {
                 .transpose(),
             class_embedding: class_embedding.reshape([1, 1, width]),
             positional_embedding: positional_embedding.unsqueeze(),
-            stack: ResidualStack::new(&config.transformer, "visual.transformer", weights)?,
+            stack: ResidualStack::new(&config.transformer, "visual.transformer", false, weights)?,
             projection: weights.take("visual.proj", [width, embed_dim])?,
             config: config.clone(),
         };

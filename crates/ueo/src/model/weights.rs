@@ -4,22 +4,32 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::checkpoint::{HostTensor, TensorMap};
 
-use super::ModelError;
+use super::{Engine, ModelError};
 
 /// A view of a checkpoint's tensors under a common prefix.
 pub(crate) struct Weights<'a> {
     tensors: &'a mut TensorMap,
     device: &'a Device,
+    engine: Engine,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(tensors: &'a mut TensorMap, device: &'a Device) -> Self {
-        Self { tensors, device }
+    pub(crate) fn new(tensors: &'a mut TensorMap, device: &'a Device, engine: Engine) -> Self {
+        Self {
+            tensors,
+            device,
+            engine,
+        }
     }
 
     /// The tensors that nothing has taken yet.
     pub(crate) fn remaining(&self) -> &TensorMap {
         self.tensors
+    }
+
+    /// What the residual blocks are to be built for.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
     }
 
     pub(crate) fn device(&self) -> &Device {

@@ -29,7 +29,7 @@ pub struct Tokenizer {
 
 #[derive(Debug)]
 enum Kind {
-    OpenAi(OpenAiTokenizer),
+    OpenAi(Box<OpenAiTokenizer>),
     HuggingFace(Box<HuggingFaceTokenizer>),
 }
 
@@ -42,7 +42,7 @@ impl Tokenizer {
     pub fn load(source: &TokenizerSource) -> Result<Self, TextError> {
         let (kind, origin) = match source {
             TokenizerSource::OpenAi => (
-                Kind::OpenAi(OpenAiTokenizer::embedded()?),
+                Kind::OpenAi(Box::new(OpenAiTokenizer::embedded()?)),
                 "OpenAI's release".to_owned(),
             ),
             TokenizerSource::TokenizerJson(path) => (

@@ -1,49 +1,19 @@
-//! A stack of pre-norm residual attention blocks with frozen weights.
+//! Residual blocks as a composition of ordinary Burn operations: what every device can run, and the reference in the
+//! tests of the fused kernels.
 
-use burn::tensor::{Bool, Tensor, TensorData, activation, module};
+use burn::tensor::{Bool, Tensor, TensorData, activation};
 
 use crate::checkpoint::{Activation, TransformerConfig};
 
-use super::weights::Weights;
-use super::{ModelError, NormAffine};
+use crate::model::linear::Linear;
+use crate::model::weights::Weights;
+use crate::model::{ModelError, NormAffine, layer_norm, row_indices};
 
-/// A frozen linear map, stored as `[in, out]` so that activations multiply it from the left.
-#[derive(Debug)]
-pub(crate) struct Linear {
-    weight: Tensor<2>,
-    bias: Tensor<1>,
-}
-
-impl Linear {
-    /// Takes `{name}{weight}` (`[out, in]`) and `{name}{bias}`.
-    pub(crate) fn new(
-        weights: &mut Weights,
-        weight: &str,
-        bias: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Self, ModelError> {
-        let weight: Tensor<2> = weights.take(weight, [outputs, inputs])?;
-        Ok(Self {
-            weight: weight.transpose(),
-            bias: weights.take(bias, [outputs])?,
-        })
-    }
-
-    /// `[..., in]` to `[..., out]`, folding all leading axes into one matrix product.
-    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [batch, tokens, inputs] = x.dims();
-        let outputs = self.bias.dims()[0];
-        let y = x
-            .reshape([batch * tokens, inputs])
-            .matmul(self.weight.clone());
-        y.reshape([batch, tokens, outputs]) + self.bias.clone().reshape([1, 1, outputs])
-    }
-}
+use super::BlockNames;
 
 /// The frozen weights of one residual block; its two LayerNorms' affine parameters come from outside.
 #[derive(Debug)]
-pub(crate) struct ResidualBlock {
+struct ResidualBlock {
     qkv: Linear,
     out: Linear,
     up: Linear,
@@ -52,24 +22,24 @@ pub(crate) struct ResidualBlock {
 
 /// The affine parameters of a block's LayerNorms.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockNorms<'a> {
-    pub(crate) ln_1: &'a NormAffine,
-    pub(crate) ln_2: &'a NormAffine,
+struct BlockNorms<'a> {
+    ln_1: &'a NormAffine,
+    ln_2: &'a NormAffine,
 }
 
 /// A stack of residual blocks.
 #[derive(Debug)]
-pub(crate) struct ResidualStack {
+pub(crate) struct ComposedStack {
     config: TransformerConfig,
     blocks: Vec<ResidualBlock>,
 }
 
 /// Keys and values that later tokens attend to, one pair per layer, each `[heads, tokens, head_width]`.
-pub(crate) struct PrefixMemory(Vec<(Tensor<3>, Tensor<3>)>);
+struct PrefixMemory(Vec<(Tensor<3>, Tensor<3>)>);
 
-impl ResidualStack {
+impl ComposedStack {
     /// Takes the blocks `{prefix}.resblocks.{layer}` out of `weights`.
-    pub(crate) fn new(
+    pub(super) fn new(
         config: &TransformerConfig,
         prefix: &str,
         weights: &mut Weights,
@@ -77,16 +47,15 @@ impl ResidualStack {
         let (width, mlp_width) = (config.width, config.mlp_width);
         let blocks = (0..config.layers)
             .map(|layer| {
-                let block = format!("{prefix}.resblocks.{layer}");
-                let mut linear = |weight: &str, bias: &str, inputs, outputs| {
-                    let name = |part: &str| format!("{block}.{part}");
-                    Linear::new(weights, &name(weight), &name(bias), inputs, outputs)
+                let names = BlockNames::new(prefix, layer);
+                let mut linear = |(weight, bias): &(String, String), inputs, outputs| {
+                    Linear::new(weights, weight, bias, inputs, outputs)
                 };
                 Ok(ResidualBlock {
-                    qkv: linear("attn.in_proj_weight", "attn.in_proj_bias", width, 3 * width)?,
-                    out: linear("attn.out_proj.weight", "attn.out_proj.bias", width, width)?,
-                    up: linear("mlp.c_fc.weight", "mlp.c_fc.bias", width, mlp_width)?,
-                    down: linear("mlp.c_proj.weight", "mlp.c_proj.bias", mlp_width, width)?,
+                    qkv: linear(&names.qkv, width, 3 * width)?,
+                    out: linear(&names.out, width, width)?,
+                    up: linear(&names.up, width, mlp_width)?,
+                    down: linear(&names.down, mlp_width, width)?,
                 })
             })
             .collect::<Result<_, ModelError>>()?;
@@ -96,22 +65,13 @@ impl ResidualStack {
         })
     }
 
-    /// Names of the LayerNorms of a stack, in the order in which [`Self::forward`] expects them.
-    pub(crate) fn norm_names(config: &TransformerConfig, prefix: &str) -> Vec<String> {
-        (0..config.layers)
-            .flat_map(|layer| {
-                ["ln_1", "ln_2"].map(|norm| format!("{prefix}.resblocks.{layer}.{norm}"))
-            })
-            .collect()
-    }
-
     /// Runs all blocks with full attention among the tokens.
     ///
     /// # Shapes
     ///
     /// - `x`: `[batch, tokens, width]`
     /// - `norms`: `ln_1` and `ln_2` of each layer in turn
-    pub(crate) fn forward(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+    pub(super) fn forward(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
         for (block, norms) in self.blocks.iter().zip(block_norms(norms)) {
             x = self.block(block, norms, x, |query, key, value| {
                 let weights = activation::softmax(query.matmul(key.swap_dims(2, 3)), 3);
@@ -121,16 +81,44 @@ impl ResidualStack {
         x
     }
 
+    /// As [`super::ResidualStack::last_after_prefix`].
+    ///
+    /// Sequences are padded to the longest by repeating their last token, which causal attention keeps from changing
+    /// anything before it.
+    pub(super) fn last_after_prefix(
+        &self,
+        prefix: Tensor<2>,
+        own: Tensor<2>,
+        lengths: &[usize],
+        norms: &[NormAffine],
+    ) -> Tensor<2> {
+        let device = own.device().inner();
+        let width = self.config.width;
+        let sequences = lengths.len();
+        let tokens = lengths.iter().copied().max().unwrap_or(0);
+        let mut start = 0;
+        let mut padded = Vec::with_capacity(sequences * tokens);
+        let mut last = Vec::with_capacity(sequences);
+        for (row, &length) in lengths.iter().enumerate() {
+            padded.extend((0..tokens).map(|token| start + token.min(length - 1)));
+            last.push(row * tokens + length - 1);
+            start += length;
+        }
+        let own = own
+            .select(0, row_indices(&padded, &device))
+            .reshape([sequences, tokens, width]);
+        let memory = self.forward_prefix(prefix.unsqueeze(), norms);
+        self.forward_after_memory(own, &memory, norms)
+            .reshape([sequences * tokens, width])
+            .select(0, row_indices(&last, &device))
+    }
+
     /// Runs all blocks causally over a prefix, keeping what later tokens need of it.
     ///
     /// # Shapes
     ///
     /// - `x`: `[1, tokens, width]`
-    pub(crate) fn forward_prefix(
-        &self,
-        mut x: Tensor<3>,
-        norms: &[NormAffine],
-    ) -> (Tensor<3>, PrefixMemory) {
+    fn forward_prefix(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> PrefixMemory {
         let [_, tokens, _] = x.dims();
         let mask = causal_mask(tokens, &x);
         let mut memory = Vec::with_capacity(self.blocks.len());
@@ -142,7 +130,7 @@ impl ResidualStack {
                 activation::softmax(scores, 3).matmul(value)
             });
         }
-        (x, PrefixMemory(memory))
+        PrefixMemory(memory)
     }
 
     /// Runs all blocks causally over the tokens that follow a shared prefix.
@@ -150,7 +138,7 @@ impl ResidualStack {
     /// # Shapes
     ///
     /// - `x`: `[batch, tokens, width]`
-    pub(crate) fn forward_after_prefix(
+    fn forward_after_memory(
         &self,
         mut x: Tensor<3>,
         memory: &PrefixMemory,
@@ -240,11 +228,6 @@ fn attend_after_prefix(
         head_width,
     );
     from_prefix + own_weights.matmul(value)
-}
-
-/// LayerNorm over the last axis.
-pub(crate) fn layer_norm(x: Tensor<3>, norm: &NormAffine, epsilon: f64) -> Tensor<3> {
-    module::layer_norm(x, norm.weight.clone(), Some(norm.bias.clone()), epsilon)
 }
 
 fn block_norms(norms: &[NormAffine]) -> impl Iterator<Item = BlockNorms<'_>> {

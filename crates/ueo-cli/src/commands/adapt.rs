@@ -1,0 +1,405 @@
+//! `ueo adapt`: from a checkpoint, class names and unlabeled images to a run directory.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use ueo::adapt::{AdaptSettings, Augmentation};
+use ueo::evaluate::ThresholdMethod;
+use ueo::objective::ConfidenceWeights;
+use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
+
+use super::{Context, absolute, read_classes};
+use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::interrupt::Interrupt;
+use crate::reporter::ProgressReporter;
+use crate::tables;
+
+const USAGE: &str = "\
+ueo adapt [OPTIONS] --model <PATH> --images <PATH> --classes <FILE> --output <DIR>
+       ueo adapt --resume --output <DIR>";
+
+const AFTER_HELP: &str = "\
+What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift \
+of the image tower's normalization layers. Everything else stays as it is in the checkpoint.
+
+The run directory:
+  adapted.safetensors  the trained parameters, and nothing else
+  run.json             checkpoint with SHA-256, classes, settings, threshold,
+                       skipped images, measurements where labels exist
+  metrics.jsonl        one line per training step
+  state.safetensors    what --resume continues from
+
+The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax \
+probability of cosines / --score-temperature) of the adapted model on the images that it was adapted to:
+  gaussian-mixture     two Gaussians on the logits of the confidences; the
+                       threshold is where they cross. Falls back to otsu
+                       where the two cannot be told apart
+  otsu                 the split of the logits with the largest variance
+                       between its sides
+  target-rejection-rate=0.2
+                       the 20 % of the images with the lowest confidence are
+                       unknown
+
+Examples:
+  ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
+  ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
+  ueo adapt --resume --output run/
+
+Exit codes: 0 done, 1 done but some images were skipped (run.json lists them), 2 error, 130 interrupted and resumable.";
+
+/// Adapt a CLIP checkpoint to unlabeled images
+///
+/// Fine-tunes on your images without labels, so that your classes are recognized better and other images are told
+/// apart. Labels that the images happen to have (folder names) are used only to report accuracy before and after.
+#[derive(Clone, Debug, Args)]
+#[command(override_usage = USAGE, after_long_help = AFTER_HELP)]
+pub struct AdaptArgs {
+    /// What is adapted to what.
+    #[command(flatten)]
+    pub inputs: InputArgs,
+
+    /// Run directory to create
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Replace a run directory that exists
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Continue the unfinished run in --output, with the inputs and settings that it was started with
+    ///
+    /// The result is the same, byte for byte, as that of a run that was never interrupted.
+    #[arg(long, conflicts_with_all = ["overwrite", "InputArgs", "OutputArgs", "TrainingArgs", "ThresholdArgs"])]
+    pub resume: bool,
+
+    /// With --resume: where the checkpoint is now, if it has moved
+    #[arg(long, value_name = "PATH", requires = "resume")]
+    pub base: Option<PathBuf>,
+
+    /// What is written besides the result.
+    #[command(flatten)]
+    pub outputs: OutputArgs,
+
+    /// How to train.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+
+    /// How to tell unknown images.
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+}
+
+/// What is adapted to what. Each of the three is required, but not for `--resume`.
+#[derive(Clone, Debug, Args)]
+pub struct InputArgs {
+    /// CLIP checkpoint; its kind is recognized
+    ///
+    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin), an open_clip directory or file, or
+    /// an OpenAI .pt archive or state dict.
+    #[arg(long, value_name = "PATH", required_unless_present = "resume")]
+    pub model: Option<PathBuf>,
+
+    /// Unlabeled images: directory tree, list file or WebDataset .tar shards
+    ///
+    /// A directory is searched in all its levels. A list file has one `path` or `path label` per line. A directory of
+    /// shards works like one shard. The order is by path, whatever the file system says.
+    #[arg(long, value_name = "PATH", required_unless_present = "resume")]
+    pub images: Option<PathBuf>,
+
+    /// Directory that the paths of a list file are relative to [default: the list's own directory]
+    #[arg(long, value_name = "DIR")]
+    pub image_root: Option<PathBuf>,
+
+    /// Text file (UTF-8) with the name of one known class per line
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    pub classes: Option<PathBuf>,
+}
+
+/// What is written besides the result, and what may be kept in memory.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// Also write a full adapted checkpoint that other programs can load, into the run directory
+    ///
+    /// In Hugging Face layout for a vision transformer, else with OpenAI's tensor names; always safetensors.
+    #[arg(long)]
+    pub standalone: bool,
+
+    /// Training steps between two points that --resume can continue from
+    #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = positive_integer)]
+    pub checkpoint_every: usize,
+
+    /// Memory for decoded images, so that later epochs need not decode them again; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    pub image_cache: ByteSize,
+}
+
+/// How to train.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub struct TrainingArgs {
+    /// Passes over the images; 5 are enough for tens of thousands of images
+    #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().epochs, value_parser = positive_integer)]
+    pub epochs: usize,
+
+    /// Images per training step
+    #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().batch_size, value_parser = positive_integer)]
+    pub batch_size: usize,
+
+    /// Images in memory at once; the gradient stays that of the whole batch [default: the whole batch]
+    #[arg(long, value_name = "N", value_parser = positive_integer)]
+    pub micro_batch: Option<usize>,
+
+    /// Initial learning rate of the context vectors (annealed to 0 along a cosine)
+    #[arg(
+        long, value_name = "RATE",
+        default_value_t = AdaptSettings::default().context_learning_rate, value_parser = non_negative_number
+    )]
+    pub context_learning_rate: f64,
+
+    /// Initial learning rate of the normalization layers' scale and shift
+    #[arg(
+        long, value_name = "RATE",
+        default_value_t = AdaptSettings::default().affine_learning_rate, value_parser = non_negative_number
+    )]
+    pub affine_learning_rate: f64,
+
+    /// Weight of the diversity term (marginal entropy) in the loss
+    #[arg(
+        long, value_name = "FACTOR",
+        default_value_t = AdaptSettings::default().trade_off, value_parser = non_negative_number
+    )]
+    pub trade_off: f64,
+
+    /// How much each image counts as probably known
+    #[arg(long, value_enum, value_name = "SOURCE", default_value = "zero-shot")]
+    pub confidence_weights: WeightSource,
+
+    /// t in the softmax(cosines / t) that gives the zero-shot weights; 0.01 makes them sharp
+    #[arg(
+        long, value_name = "T",
+        default_value_t = AdaptSettings::default().weight_temperature, value_parser = positive_number
+    )]
+    pub weight_temperature: f64,
+
+    /// Where the true labels for --confidence-weights oracle come from
+    ///
+    /// `images` takes those of --images themselves; a path names the same images with labels, for example a list file of
+    /// `path label` lines. Without this option labels never touch training.
+    #[arg(long, value_name = "images|PATH", required_if_eq("confidence_weights", "oracle"))]
+    pub labels_for_oracle: Option<OracleLabels>,
+
+    /// Random changes of the training images
+    #[arg(long, value_enum, value_name = "KIND", default_value = "crop-flip")]
+    pub augmentation: AugmentationKind,
+
+    /// Visit the images in the order of their paths in every epoch
+    #[arg(long)]
+    pub no_shuffle: bool,
+
+    /// Seed of everything random
+    #[arg(long, value_name = "SEED", default_value_t = AdaptSettings::default().seed)]
+    pub seed: u64,
+}
+
+/// How to tell unknown images.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Unknown images")]
+pub struct ThresholdArgs {
+    /// t in the softmax(cosines / t) whose maximum is the confidence
+    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = positive_number)]
+    pub score_temperature: f64,
+
+    /// How the threshold is chosen: gaussian-mixture, otsu or target-rejection-rate=FRACTION
+    #[arg(long, value_name = "METHOD", default_value = "gaussian-mixture")]
+    pub threshold: ThresholdMethod,
+}
+
+/// Where true labels come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OracleLabels {
+    /// The images that are adapted to.
+    Images,
+    /// The same images with labels.
+    Path(PathBuf),
+}
+
+impl From<OsString> for OracleLabels {
+    fn from(value: OsString) -> Self {
+        if value == "images" {
+            Self::Images
+        } else {
+            Self::Path(value.into())
+        }
+    }
+}
+
+/// How much each image counts as probably known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WeightSource {
+    /// Confidence of the checkpoint before training
+    ZeroShot,
+    /// All images alike: plain mutual-information maximization
+    Uniform,
+    /// True labels: an upper bound for experiments; needs --labels-for-oracle
+    Oracle,
+}
+
+/// Random changes of the training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AugmentationKind {
+    /// Random resized crop (area 0.5 to 1) and horizontal flip
+    CropFlip,
+    /// Centre crop, as when predicting
+    None,
+}
+
+impl TrainingArgs {
+    /// The choices as the library takes them.
+    pub fn settings(&self) -> AdaptSettings {
+        AdaptSettings {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            micro_batch: self.micro_batch,
+            context_learning_rate: self.context_learning_rate,
+            affine_learning_rate: self.affine_learning_rate,
+            trade_off: self.trade_off,
+            confidence_weights: match self.confidence_weights {
+                WeightSource::ZeroShot => ConfidenceWeights::ZeroShot,
+                WeightSource::Uniform => ConfidenceWeights::Uniform,
+                WeightSource::Oracle => ConfidenceWeights::Oracle,
+            },
+            weight_temperature: self.weight_temperature,
+            augmentation: match self.augmentation {
+                AugmentationKind::CropFlip => Augmentation::CropFlip,
+                AugmentationKind::None => Augmentation::None,
+            },
+            shuffle: !self.no_shuffle,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Adapts, or continues.
+///
+/// # Errors
+///
+/// [`CliError`]; what was done until then can be resumed.
+pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
+    let start = match args.request(context)? {
+        Some(request) => Start::New {
+            request: Box::new(request),
+            overwrite: args.overwrite,
+        },
+        None => Start::Resume {
+            base: args.base.clone(),
+        },
+    };
+    adapt(start, &args.output, context)
+}
+
+/// The part that `adapt` and `demo` have in common.
+///
+/// # Errors
+///
+/// [`CliError::Run`] and [`CliError::Interrupt`].
+pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, CliError> {
+    let interrupt = Interrupt::listen()?;
+    let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
+    let adapted = ueo::run::adapt(start, output, &context.device, &mut reporter);
+    reporter.finish();
+    let report = adapted?;
+    let ending = context.list_skipped(&report.record.images.skipped);
+    if report.record.status == RunStatus::Incomplete {
+        let printer = context.printer;
+        printer.message(format_args!(
+            "stopped after step {} of {}; to continue:",
+            report.steps_done, report.record.total_steps
+        ));
+        printer.message(format_args!("  ueo adapt --resume --output {}", quoted(output)));
+        return Ok(Ending::Interrupted);
+    }
+    summarize(&report, output, context)?;
+    Ok(ending)
+}
+
+fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(), CliError> {
+    let (printer, record) = (context.printer, &report.record);
+    printer.message(format_args!(
+        "adapted {} parameters to {} images in {} steps ({:.0} s): {}",
+        record.trained_parameters,
+        record.images.used,
+        record.total_steps,
+        record.adaptation_secs,
+        output.display()
+    ));
+    if let Some(threshold) = &record.threshold {
+        printer.message(format_args!("threshold: {}", tables::threshold(threshold)));
+    }
+    if let (Some(before), Some(after)) = (&record.zero_shot, &record.adapted) {
+        printer.message(format_args!(
+            "the images have labels ({} known, {} unknown), which were used for this table only:",
+            after.n_known, after.n_unknown
+        ));
+        let table = tables::measurements(&[("zero-shot", before), ("adapted", after)]);
+        printer.data(table).map_err(CliError::Stdout)?;
+    }
+    Ok(())
+}
+
+/// A path as it can be pasted into a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+impl AdaptArgs {
+    /// Everything resolved, or `None` where an earlier run is continued.
+    fn request(&self, context: &Context) -> Result<Option<AdaptRequest>, CliError> {
+        let inputs = &self.inputs;
+        let (Some(model), Some(images), Some(classes)) =
+            (&inputs.model, &inputs.images, &inputs.classes)
+        else {
+            return Ok(None);
+        };
+        let oracle_labels = match &self.training.labels_for_oracle {
+            Some(OracleLabels::Path(path)) => Some(absolute(path)?),
+            Some(OracleLabels::Images) | None => None,
+        };
+        Ok(Some(AdaptRequest {
+            model: absolute(model)?,
+            images: absolute(images)?,
+            image_root: inputs.image_root.as_deref().map(absolute).transpose()?,
+            classes: read_classes(classes)?,
+            oracle_labels,
+            settings: self.training.settings(),
+            score_temperature: self.threshold.score_temperature,
+            threshold_method: self.threshold.threshold,
+            standalone: self.outputs.standalone,
+            checkpoint_every: self.outputs.checkpoint_every,
+            image_cache_bytes: self.outputs.image_cache.0,
+            strict: context.strict,
+            threads: context.threads,
+            device: context.device_name.to_owned(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_a_shell() {
+        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(quoted(Path::new("my run")), "'my run'");
+        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,222 @@
+//! `ueo inspect`: what a checkpoint or run directory is, before anything is done with it.
+
+use clap::Args;
+use comfy_table::Table;
+use serde::Serialize;
+use ueo::checkpoint::{
+    Activation, CheckpointKind, TextConfig, TransformerConfig, VisionConfig,
+};
+use ueo::image::Interpolation;
+use ueo::run::{BaseRecord, LoadedModel, RunDirectory, RunRecord, RunStatus};
+
+use super::Context;
+use crate::args::ModelArgs;
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::tables;
+
+const AFTER_HELP: &str = "\
+Shown are the layout it was read from, both towers, QuickGELU or GELU, the preprocessing, the logit scale, the SHA-256 of \
+the weights and how ambiguous facts were decided; of a run directory also its base checkpoint, classes, settings and \
+threshold. All tensors are checked, so exit code 0 means that the other commands can load it.
+
+Examples:
+  ueo inspect --model ViT-B-16.pt
+  ueo inspect --model clip-vit-base-patch16/ --json > model.json
+
+Exit codes: 0 it can be used, 2 it cannot.";
+
+/// Show what a checkpoint or run directory contains
+///
+/// Reads the whole checkpoint and says what it is and how the other commands will use it.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct InspectArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shows what the model is.
+///
+/// # Errors
+///
+/// Anything that keeps the model from being used.
+pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
+    let run = if RunDirectory::recognizes(&args.model.model) {
+        Some(RunDirectory::open(&args.model.model)?.read_record()?)
+    } else {
+        None
+    };
+    let model = match &run {
+        // A run that is not finished has no adapted parameters yet, but can be looked at.
+        Some(run) if run.status == RunStatus::Incomplete => {
+            LoadedModel::open_base(&run.base, args.model.base.as_deref(), &context.device)?
+        }
+        _ => LoadedModel::open(&args.model.model, args.model.base.as_deref(), &context.device)?,
+    };
+    let description = Description::new(&model, run.as_ref());
+    if args.json {
+        let json = serde_json::to_string_pretty(&description)?;
+        context.printer.data(json)
+    } else {
+        context.printer.data(description.table())
+    }
+    .map_err(CliError::Stdout)?;
+    Ok(Ending::Complete)
+}
+
+/// What `inspect` shows, as JSON or as a table.
+#[derive(Serialize)]
+struct Description<'a> {
+    #[serde(flatten)]
+    base: &'a BaseRecord,
+    logit_scale: f64,
+    trainable_parameters: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a RunRecord>,
+}
+
+impl<'a> Description<'a> {
+    fn new(model: &'a LoadedModel, run: Option<&'a RunRecord>) -> Self {
+        let context: usize = model.parameters.context.dims().iter().product();
+        Self {
+            base: &model.base,
+            logit_scale: model.clip.logit_scale(),
+            trainable_parameters: context + model.parameters.affine.trained_len(),
+            run,
+        }
+    }
+
+    fn table(&self) -> Table {
+        let config = &self.base.config;
+        let preprocessing = &self.base.preprocessing;
+        let mut facts = vec![
+            ("checkpoint", self.base.path.display().to_string()),
+            ("layout", layout(self.base.kind).to_owned()),
+            ("SHA-256", self.base.sha256.clone()),
+            ("image tower", vision(&config.vision)),
+            ("text tower", text(&config.text)),
+            ("embedding", format!("{} dimensions", config.embed_dim)),
+            ("logit scale", format!("{:.4}", self.logit_scale)),
+            (
+                "preprocessing",
+                format!(
+                    "shorter side to {} ({}), centre crop {}, mean {:?}, deviation {:?}",
+                    preprocessing.resize,
+                    interpolation(preprocessing.interpolation),
+                    preprocessing.crop,
+                    preprocessing.mean,
+                    preprocessing.std
+                ),
+            ),
+            ("trained by adapt", format!("{} numbers", self.trainable_parameters)),
+        ];
+        facts.extend(self.base.decisions.iter().map(|decision| ("decided", decision.clone())));
+        facts.extend(self.run.into_iter().flat_map(run_facts));
+        tables::facts(facts)
+    }
+}
+
+fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
+    let request = &run.request;
+    let settings = &request.settings;
+    let mut facts = vec![
+        (
+            "run",
+            match run.status {
+                RunStatus::Finished => format!("finished, {} steps", run.total_steps),
+                RunStatus::Incomplete => {
+                    format!("not finished, {} steps in all; `ueo adapt --resume` continues it", run.total_steps)
+                }
+            },
+        ),
+        ("classes", format!("{}: {}", request.classes.len(), shortened(&request.classes))),
+        (
+            "adapted to",
+            format!(
+                "{}: {} images, {} skipped",
+                request.images.display(),
+                run.images.used,
+                run.images.skipped.len()
+            ),
+        ),
+        (
+            "settings",
+            format!(
+                "{} epochs, batch size {}, learning rates {} (context) and {} (affine), seed {}",
+                settings.epochs,
+                settings.batch_size,
+                settings.context_learning_rate,
+                settings.affine_learning_rate,
+                settings.seed
+            ),
+        ),
+    ];
+    facts.extend(run.threshold.as_ref().map(|threshold| ("threshold", tables::threshold(threshold))));
+    facts
+}
+
+/// Names that are listed before "and so on".
+const LISTED_CLASSES: usize = 8;
+
+fn shortened(classes: &[String]) -> String {
+    let listed = classes[..classes.len().min(LISTED_CLASSES)].join(", ");
+    let more = if classes.len() > LISTED_CLASSES { ", …" } else { "" };
+    format!("{listed}{more}")
+}
+
+fn layout(kind: CheckpointKind) -> &'static str {
+    match kind {
+        CheckpointKind::OpenAiTorchScript => "OpenAI TorchScript archive",
+        CheckpointKind::StateDict => "state dict with OpenAI's names",
+        CheckpointKind::HuggingFace => "Hugging Face directory",
+        CheckpointKind::OpenClip => "open_clip",
+    }
+}
+
+fn interpolation(interpolation: Interpolation) -> &'static str {
+    match interpolation {
+        Interpolation::Bicubic => "bicubic",
+        Interpolation::Bilinear => "bilinear",
+    }
+}
+
+fn vision(vision: &VisionConfig) -> String {
+    match vision {
+        VisionConfig::Vit(vit) => format!(
+            "ViT, {0} x {0} pixels, patches of {1}, {2}",
+            vit.image_size,
+            vit.patch_size,
+            transformer(&vit.transformer)
+        ),
+        VisionConfig::ResNet(resnet) => format!(
+            "ResNet, {0} x {0} pixels, blocks {1:?}, width {2}, {3} heads in the attention pool",
+            resnet.image_size, resnet.layers, resnet.width, resnet.heads
+        ),
+    }
+}
+
+fn text(text: &TextConfig) -> String {
+    format!(
+        "{} tokens at most, vocabulary of {}, {}",
+        text.context_length,
+        text.vocab_size,
+        transformer(&text.transformer)
+    )
+}
+
+fn transformer(transformer: &TransformerConfig) -> String {
+    let activation = match transformer.activation {
+        Activation::QuickGelu => "QuickGELU",
+        Activation::Gelu => "GELU",
+    };
+    format!(
+        "{} blocks, width {}, {} heads, MLP {}, {activation}",
+        transformer.layers, transformer.width, transformer.heads, transformer.mlp_width
+    )
+}

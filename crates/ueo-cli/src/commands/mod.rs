@@ -1,0 +1,140 @@
+//! One file per command: its arguments and what it does with them.
+
+pub mod adapt;
+pub mod demo;
+pub mod embed;
+pub mod evaluate;
+pub mod inspect;
+pub mod predict;
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use ueo::data::ClassList;
+use ueo::run::{LoadedModel, PredictRequest, PredictionSet, SkippedImage, predict as run_predict};
+
+use crate::args::{self, GlobalArgs, ImageArgs, ModelArgs, ScoreArgs};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::printer::Printer;
+use crate::reporter::ProgressReporter;
+
+/// Skipped inputs that are named on the screen before they are only counted.
+const LISTED: usize = 10;
+
+/// What every command works with.
+pub struct Context<'a> {
+    /// The way to the screen.
+    pub printer: &'a Printer,
+    /// Where to compute.
+    pub device: Device,
+    /// Name of the device, for `run.json`.
+    pub device_name: &'static str,
+    /// Threads of computing and reading.
+    pub threads: usize,
+    /// Whether inputs that cannot be read are errors.
+    pub strict: bool,
+}
+
+impl<'a> Context<'a> {
+    /// Applies the global options to this process.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Threads`].
+    pub fn new(global: &GlobalArgs, printer: &'a Printer) -> Result<Self, CliError> {
+        // Zero lets rayon take all cores.
+        let threads = global.threads.unwrap_or(0);
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|source| CliError::Threads { threads, source })?;
+        let (device, device_name) = match global.device {
+            args::Device::Cpu => (Device::flex(), "cpu"),
+        };
+        Ok(Self {
+            printer,
+            device,
+            device_name,
+            threads: rayon::current_num_threads(),
+            strict: global.strict,
+        })
+    }
+
+    /// Opens the model that the user named.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Run`].
+    pub fn open_model(&self, model: &ModelArgs) -> Result<LoadedModel, CliError> {
+        let opened = LoadedModel::open(&model.model, model.base.as_deref(), &self.device)?;
+        for decision in &opened.base.decisions {
+            self.detail(decision);
+        }
+        Ok(opened)
+    }
+
+    /// Predicts, as `predict` and `evaluate` do.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Run`] and [`CliError::Data`].
+    pub fn predict(
+        &self,
+        model: &LoadedModel,
+        images: &ImageArgs,
+        score: &ScoreArgs,
+        top_k: usize,
+    ) -> Result<PredictionSet, CliError> {
+        let request = PredictRequest {
+            images: images.images.clone(),
+            image_root: images.image_root.clone(),
+            classes: score.classes.as_deref().map(read_classes).transpose()?,
+            score_temperature: score.score_temperature,
+            threshold: score.threshold.value(),
+            top_k,
+            strict: self.strict,
+        };
+        let mut reporter = ProgressReporter::new(self.printer);
+        let predicted = run_predict(model, &request, &mut reporter);
+        reporter.finish();
+        Ok(predicted?)
+    }
+
+    /// Lists inputs that were left out, and says how the command ends because of them.
+    pub fn list_skipped(&self, skipped: &[SkippedImage]) -> Ending {
+        if skipped.is_empty() {
+            return Ending::Complete;
+        }
+        let plural = if skipped.len() == 1 { "input was" } else { "inputs were" };
+        self.printer
+            .warning(format_args!("{} {plural} skipped:", skipped.len()));
+        for image in skipped.iter().take(LISTED) {
+            self.printer
+                .message(format_args!("  {}: {}", image.id, image.reason));
+        }
+        if skipped.len() > LISTED {
+            self.printer
+                .message(format_args!("  and {} more", skipped.len() - LISTED));
+        }
+        Ending::SomeInputsFailed
+    }
+
+    fn detail(&self, line: impl Display) {
+        self.printer.detail(line);
+    }
+}
+
+/// The class names of a file.
+fn read_classes(path: &Path) -> Result<Vec<String>, CliError> {
+    Ok(ClassList::read(path)?.names().to_vec())
+}
+
+/// A path that stays right when the program is started from elsewhere.
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(|source| CliError::Path {
+        path: path.to_owned(),
+        source,
+    })
+}

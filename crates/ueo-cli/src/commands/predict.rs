@@ -1,0 +1,147 @@
+//! `ueo predict`: the class and confidence of each image, as a table.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value};
+use ueo::run::{ImagePrediction, PredictionSet};
+
+use super::Context;
+use crate::args::{ImageArgs, ModelArgs, ScoreArgs, positive_integer};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::output::write_file;
+use crate::tables;
+use crate::target::check_file;
+
+const AFTER_HELP: &str = "\
+Columns of the .csv, keys of each line of the .jsonl:
+  path        relative to --images, with / on every system
+  label       the most similar class, exactly as in the class file
+  confidence  maximum softmax probability of cosines / --score-temperature
+  known       true where the confidence reaches the threshold; false says that
+              the image probably shows none of the classes
+With --top-k N also the runners-up: label_2, confidence_2, and so on.
+
+The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of the \
+confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and temperature; with others, and \
+for a plain checkpoint, it is chosen in the same way from the images at hand.
+
+Examples:
+  ueo predict --model run/ --images photos/ --output predictions.csv
+  ueo predict --model run/ --images photos/ --top-k 5 --output predictions.jsonl
+  ueo predict --model ViT-B-16.pt --classes classes.txt --images photos/ --output zero-shot.csv
+
+Exit codes: 0 done, 1 done but some images were skipped, 2 error.";
+
+/// Predict the class of each image, and whether it is known
+///
+/// Accepts a run directory or, for zero-shot predictions, a plain checkpoint with --classes.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct PredictArgs {
+    /// What predicts.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// What it looks at.
+    #[command(flatten)]
+    pub images: ImageArgs,
+
+    /// Table to write: .csv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Classes to list per image, most similar first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive_integer)]
+    pub top_k: usize,
+
+    /// How images are scored.
+    #[command(flatten)]
+    pub score: ScoreArgs,
+}
+
+/// Predicts and writes the table.
+///
+/// # Errors
+///
+/// [`CliError`]; the output is then not touched.
+pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
+    check_file(&args.output, args.overwrite, &["csv", "jsonl"], ".csv or .jsonl")?;
+    let model = context.open_model(&args.model)?;
+    let predicted = context.predict(&model, &args.images, &args.score, args.top_k)?;
+    write(&args.output, &predicted.images, args.top_k)?;
+    summarize(&predicted, &args.output, context);
+    Ok(context.list_skipped(&predicted.skipped))
+}
+
+fn summarize(predicted: &PredictionSet, output: &Path, context: &Context) {
+    let images = predicted.images.len();
+    let known = predicted.images.iter().filter(|image| image.known).count();
+    context.printer.message(format_args!(
+        "{images} images, {known} known and {} unknown at a confidence of {:.6}: {}",
+        images - known,
+        predicted.threshold,
+        output.display()
+    ));
+    if let Some(threshold) = &predicted.chosen_threshold {
+        context
+            .printer
+            .detail(format_args!("threshold: {}", tables::threshold(threshold)));
+    }
+}
+
+fn write(path: &Path, images: &[ImagePrediction], top_k: usize) -> Result<(), CliError> {
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        write_file(path, |file| write_jsonl(file, images, top_k))
+    } else {
+        write_file(path, |file| write_csv(file, images, top_k))
+    }
+}
+
+/// Column names of the runner-up at a rank (from 2).
+fn runner_up(rank: usize) -> [String; 2] {
+    [format!("label_{rank}"), format!("confidence_{rank}")]
+}
+
+fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
+    let mut table = csv::Writer::from_writer(file);
+    // With fewer classes than asked for, there are fewer runners-up to name.
+    let top_k = images.first().map_or(top_k, |image| image.top.len());
+    let header = ["path", "label", "confidence", "known"].map(str::to_owned);
+    table.write_record(header.into_iter().chain((2..=top_k).flat_map(runner_up)))?;
+    for image in images {
+        let best = [
+            image.path.clone(),
+            image.label.clone(),
+            image.confidence.to_string(),
+            image.known.to_string(),
+        ];
+        let others = image.top.iter().skip(1);
+        let others = others.flat_map(|(label, confidence)| [label.clone(), confidence.to_string()]);
+        table.write_record(best.into_iter().chain(others))?;
+    }
+    table.flush()
+}
+
+fn write_jsonl(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
+    for image in images {
+        let mut line = Map::new();
+        line.insert("path".to_owned(), image.path.clone().into());
+        line.insert("label".to_owned(), image.label.clone().into());
+        line.insert("confidence".to_owned(), image.confidence.into());
+        line.insert("known".to_owned(), image.known.into());
+        for (rank, (label, confidence)) in (2..=top_k).zip(image.top.iter().skip(1)) {
+            let [label_key, confidence_key] = runner_up(rank);
+            line.insert(label_key, label.clone().into());
+            line.insert(confidence_key, (*confidence).into());
+        }
+        writeln!(file, "{}", Value::Object(line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! `--config`: a TOML file whose keys are the command's own options.
+//!
+//! The file is turned into arguments in front of the parser, so that its values pass through the same checks as those of
+//! the command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Command};
+use thiserror::Error;
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigFileError {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {} is no valid TOML", path.display())]
+    Syntax {
+        path: PathBuf,
+        #[source]
+        source: toml::de::Error,
+    },
+    /// A key that is no option of the command.
+    #[error("the configuration file {} has the key `{key}`, which `ueo {command}` does not know", path.display())]
+    UnknownKey {
+        path: PathBuf,
+        command: String,
+        key: String,
+        nearest: Option<String>,
+    },
+    /// A value that no option can have.
+    #[error("the configuration file {}: `{key}`: expected {expected}, found {found}", path.display())]
+    Type {
+        path: PathBuf,
+        key: String,
+        expected: &'static str,
+        found: &'static str,
+    },
+}
+
+impl ConfigFileError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => Some(format!("did you mean `{nearest}`?")),
+            Self::UnknownKey { command, .. } => {
+                Some(format!("`ueo {command} --help` lists all options"))
+            }
+            Self::Syntax { .. } => Some(
+                "write one `option = value` per line, with text in quotes: confidence-weights = \"uniform\""
+                    .to_owned(),
+            ),
+            Self::Read { .. } | Self::Type { .. } => None,
+        }
+    }
+}
+
+/// Options that make no sense in a file.
+const NOT_IN_A_FILE: [&str; 3] = ["config", "help", "version"];
+
+/// The arguments with those of the configuration file, if one is named, at their end.
+///
+/// Options that are given on the command line are left out: they win.
+///
+/// # Errors
+///
+/// [`ConfigFileError`] when the file cannot be read or has keys or types that the command does not know.
+pub fn with_config_file(
+    mut arguments: Vec<OsString>,
+    command: &Command,
+) -> Result<Vec<OsString>, ConfigFileError> {
+    // Errors of the command line are left to the real parse, which sees the file's options too.
+    let lenient = command.clone().ignore_errors(true);
+    let Ok(matches) = lenient.try_get_matches_from(&arguments) else {
+        return Ok(arguments);
+    };
+    let Some((name, given)) = matches.subcommand() else {
+        return Ok(arguments);
+    };
+    let Ok(Some(path)) = given.try_get_one::<PathBuf>("config") else {
+        return Ok(arguments);
+    };
+    let mut built = command.clone();
+    built.build();
+    if let Some(subcommand) = built.find_subcommand(name) {
+        arguments.extend(arguments_of_file(path, subcommand, given)?);
+    }
+    Ok(arguments)
+}
+
+fn arguments_of_file(
+    path: &Path,
+    command: &Command,
+    given: &ArgMatches,
+) -> Result<Vec<OsString>, ConfigFileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigFileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let table: toml::Table = toml::from_str(&text).map_err(|source| ConfigFileError::Syntax {
+        path: path.to_owned(),
+        source,
+    })?;
+    let options: Vec<_> = command
+        .get_arguments()
+        .filter_map(|argument| Some((argument.get_long()?, argument)))
+        .filter(|(long, _)| !NOT_IN_A_FILE.contains(long))
+        .collect();
+    let mut arguments = Vec::new();
+    for (key, value) in table {
+        let Some((_, option)) = options.iter().find(|(long, _)| *long == key) else {
+            return Err(ConfigFileError::UnknownKey {
+                path: path.to_owned(),
+                command: command.get_name().to_owned(),
+                nearest: nearest(&key, options.iter().map(|(long, _)| *long)),
+                key,
+            });
+        };
+        let wrong_type = |expected, value: &toml::Value| ConfigFileError::Type {
+            path: path.to_owned(),
+            key: key.clone(),
+            expected,
+            found: value.type_str(),
+        };
+        let is_switch = matches!(option.get_action(), ArgAction::SetTrue);
+        let argument = match (is_switch, &value) {
+            (true, toml::Value::Boolean(false)) => continue,
+            (true, toml::Value::Boolean(true)) => format!("--{key}"),
+            (true, other) => return Err(wrong_type("true or false", other)),
+            (false, toml::Value::String(text)) => format!("--{key}={text}"),
+            (false, toml::Value::Integer(number)) => format!("--{key}={number}"),
+            (false, toml::Value::Float(number)) => format!("--{key}={number}"),
+            (false, other) => return Err(wrong_type("text or a number", other)),
+        };
+        if given.value_source(option.get_id().as_str()) != Some(ValueSource::CommandLine) {
+            arguments.push(OsString::from(argument));
+        }
+    }
+    Ok(arguments)
+}
+
+/// The known name with the fewest edits, if it is close enough to be a slip.
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let spelled = key.replace('_', "-").to_lowercase();
+    known
+        .map(|name| (edits(&spelled, name), name))
+        .min()
+        .filter(|(edits, name)| *edits <= name.len().max(spelled.len()) / 2)
+        .map(|(_, name)| name.to_owned())
+}
+
+/// Levenshtein distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(edits("epoch", "epochs"), 1);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn the_nearest_option_is_close() {
+        let known = ["epochs", "batch-size", "micro-batch"];
+        assert_eq!(nearest("batch_size", known.into_iter()).as_deref(), Some("batch-size"));
+        assert_eq!(nearest("epoch", known.into_iter()).as_deref(), Some("epochs"));
+        assert_eq!(nearest("zzzzzzzz", known.into_iter()), None);
+    }
+}

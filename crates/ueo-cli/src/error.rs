@@ -1,0 +1,88 @@
+//! Everything that ends a command early.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use ueo::data::DataError;
+use ueo::run::RunError;
+
+use crate::config_file::ConfigFileError;
+use crate::interrupt::InterruptError;
+use crate::target::TargetError;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The job itself failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A text file of the user cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The configuration file cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigFileError),
+    /// The output cannot be written where it was asked for.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Ctrl-C cannot be listened to.
+    #[error(transparent)]
+    Interrupt(#[from] InterruptError),
+    /// A path cannot be made absolute.
+    #[error("{} cannot be found from here", path.display())]
+    Path {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The results cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The results cannot be shown.
+    #[error("stdout cannot be written")]
+    Stdout(#[source] io::Error),
+    /// A result is no JSON.
+    #[error("a result cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Features do not make a safetensors file.
+    #[error("the features cannot be put into a safetensors file")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    /// A line of a text file has nothing to encode.
+    #[error("{}:{line}: expected a text, found a blank line", path.display())]
+    BlankText { path: PathBuf, line: usize },
+    /// A text file is empty.
+    #[error("expected one text per line in {}, found none", path.display())]
+    NoTexts { path: PathBuf },
+    /// The threads cannot be started.
+    #[error("{threads} threads cannot be started")]
+    Threads {
+        threads: usize,
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl CliError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Run(error) => error.hint(),
+            Self::Data(error) => Some(error.hint().to_owned()),
+            Self::Config(error) => error.hint(),
+            Self::Target(error) => error.hint(),
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or name another --output".to_owned())
+            }
+            Self::BlankText { .. } => {
+                Some("remove the line; row N of the features is line N of the file".to_owned())
+            }
+            Self::Threads { .. } => Some("ask for fewer with --threads".to_owned()),
+            _ => None,
+        }
+    }
+}

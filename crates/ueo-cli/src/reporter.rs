@@ -1,0 +1,109 @@
+//! Shows what a job reports.
+
+use ueo::run::{Event, Reporter, Stage};
+
+use crate::interrupt::Interrupt;
+use crate::printer::Printer;
+use crate::progress::{Progress, Unit};
+
+/// Turns the events of a job into progress and messages.
+pub struct ProgressReporter<'a> {
+    printer: &'a Printer,
+    interrupt: Option<Interrupt>,
+    shown: Option<(Phase, Progress)>,
+}
+
+/// What is going on, as one bar or one series of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Encoding(Stage),
+    Adapting,
+}
+
+impl<'a> ProgressReporter<'a> {
+    /// A reporter of a job that runs to its end.
+    pub fn new(printer: &'a Printer) -> Self {
+        Self {
+            printer,
+            interrupt: None,
+            shown: None,
+        }
+    }
+
+    /// A reporter of a job that the user can stop.
+    pub fn interruptible(printer: &'a Printer, interrupt: Interrupt) -> Self {
+        Self {
+            interrupt: Some(interrupt),
+            ..Self::new(printer)
+        }
+    }
+
+    /// Clears what is left on the screen.
+    pub fn finish(mut self) {
+        self.end_phase();
+    }
+
+    fn phase(&mut self, phase: Phase, done_before: usize, total: usize) -> &mut Progress {
+        if !matches!(&self.shown, Some((shown, _)) if *shown == phase) {
+            self.end_phase();
+        }
+        let printer = self.printer;
+        let (_, progress) = self.shown.get_or_insert_with(|| {
+            let unit = match phase {
+                Phase::Encoding(_) => Unit::Images,
+                Phase::Adapting => Unit::Steps,
+            };
+            let progress = printer.progress(phase.name(), unit, done_before as u64, total as u64);
+            (phase, progress)
+        });
+        progress
+    }
+
+    fn end_phase(&mut self) {
+        if let Some((_, progress)) = self.shown.take() {
+            progress.finish();
+        }
+    }
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Encoding(Stage::ZeroShot) => "encoding images, zero-shot",
+            Self::Encoding(Stage::Adapted) => "encoding images, adapted",
+            Self::Encoding(Stage::Inference) => "encoding images",
+            Self::Adapting => "adapting",
+        }
+    }
+}
+
+impl Reporter for ProgressReporter<'_> {
+    fn report(&mut self, event: Event<'_>) {
+        match event {
+            Event::Model(base) => {
+                self.printer.detail(format_args!("model: {}", base.path.display()));
+                for decision in &base.decisions {
+                    self.printer.detail(format_args!("  {decision}"));
+                }
+            }
+            Event::Encoding { stage, done, total } => {
+                self.phase(Phase::Encoding(stage), 0, total).update(done as u64, "");
+            }
+            Event::Skipped(image) => {
+                self.printer.detail(format_args!("skipped {}: {}", image.id, image.reason));
+            }
+            Event::Step { record, total } => {
+                let detail = format!(
+                    "epoch {}, loss {:.4}, {:.1} images/s",
+                    record.epoch, record.loss, record.images_per_sec
+                );
+                self.phase(Phase::Adapting, record.step - 1, total)
+                    .update(record.step as u64, detail);
+            }
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(Interrupt::requested)
+    }
+}

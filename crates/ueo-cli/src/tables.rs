@@ -1,0 +1,65 @@
+//! Measurements and settings as tables on the screen.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use ueo::evaluate::{Evaluation, Threshold};
+
+/// The measurements of one or more models on the same images, one column each.
+pub fn measurements(columns: &[(&str, &Evaluation)]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    let titles = columns.iter().map(|(title, _)| *title);
+    table.set_header(std::iter::once("").chain(titles));
+    for (name, value) in RATES {
+        let values = columns.iter().map(|(_, evaluation)| rate(value(evaluation)));
+        table.add_row(std::iter::once(name.to_owned()).chain(values));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+type Rate = fn(&Evaluation) -> Option<f64>;
+
+/// In the order in which people read them: recognition, separation, both.
+const RATES: [(&str, Rate); 10] = [
+    ("accuracy, overall", |e| e.overall_accuracy),
+    ("accuracy, mean over classes", |e| e.per_class_accuracy),
+    ("AUROC", |e| e.auroc),
+    ("FPR at 95 % TPR (known positive)", |e| e.fpr_at_95_tpr),
+    ("AUPR, known positive", |e| e.aupr_known),
+    ("AUPR, unknown positive", |e| e.aupr_unknown),
+    ("harmonic mean of accuracy and AUROC", |e| e.harmonic_mean_accuracy_auroc),
+    ("known accuracy at the threshold", |e| e.known_accuracy_at_threshold),
+    ("unknown recall at the threshold", |e| e.unknown_recall_at_threshold),
+    ("H-score at the threshold", |e| e.h_score),
+];
+
+fn rate(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
+}
+
+/// Names and values, aligned.
+pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    for (name, value) in facts {
+        table.add_row([name.to_owned(), value]);
+    }
+    table
+}
+
+/// A threshold and how it came about, in words.
+pub fn threshold(threshold: &Threshold) -> String {
+    let fallback = threshold
+        .fallback
+        .map_or_else(String::new, |reason| format!(" because {reason}"));
+    format!(
+        "{:.6}, by {}{fallback} on {} images, {:.1} % of them below it",
+        threshold.value,
+        threshold.method,
+        threshold.images,
+        100.0 * threshold.rejected_fraction
+    )
+}

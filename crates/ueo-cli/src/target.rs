@@ -1,0 +1,119 @@
+//! Output targets, checked before the work starts: hours of computing should not end in "permission denied".
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a command cannot write where it was told to.
+#[derive(Debug, Error)]
+pub enum TargetError {
+    /// There is something already.
+    #[error("{} already exists", path.display())]
+    Exists { path: PathBuf, ways_out: &'static str },
+    /// A file is expected and a directory found, or the other way round.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    Kind {
+        path: PathBuf,
+        expected: &'static str,
+        found: &'static str,
+    },
+    /// The parent directory does not exist.
+    #[error("the directory {} does not exist", path.display())]
+    NoParent { path: PathBuf },
+    /// The parent directory does not accept new files.
+    #[error("nothing can be written into {}", path.display())]
+    NotWritable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The file name's ending says nothing about the format.
+    #[error("{}: expected a name that ends in {expected}", path.display())]
+    Extension { path: PathBuf, expected: &'static str },
+}
+
+impl TargetError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { ways_out, .. } => Some((*ways_out).to_owned()),
+            Self::NoParent { path } => Some(format!("create it: mkdir -p {}", path.display())),
+            Self::NotWritable { .. } => {
+                Some("name another --output, or change the permissions".to_owned())
+            }
+            Self::Kind { .. } | Self::Extension { .. } => None,
+        }
+    }
+}
+
+/// Checks that a file can be written.
+///
+/// # Errors
+///
+/// [`TargetError`] when it exists and may not be overwritten, when its ending is none of `extensions`, or when its
+/// directory is missing or not writable.
+pub fn check_file(
+    path: &Path,
+    overwrite: bool,
+    extensions: &'static [&'static str],
+    expected: &'static str,
+) -> Result<(), TargetError> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    if !extension.is_some_and(|extension| extensions.contains(&extension)) {
+        return Err(TargetError::Extension {
+            path: path.to_owned(),
+            expected,
+        });
+    }
+    if path.is_dir() {
+        return Err(TargetError::Kind {
+            path: path.to_owned(),
+            expected: "a file",
+            found: "a directory",
+        });
+    }
+    if path.exists() && !overwrite {
+        return Err(TargetError::Exists {
+            path: path.to_owned(),
+            ways_out: "name another --output, or replace it with --overwrite",
+        });
+    }
+    check_parent(path)
+}
+
+/// Checks that the directory that will hold `path` exists and accepts new files.
+///
+/// # Errors
+///
+/// [`TargetError::NoParent`], [`TargetError::Kind`] and [`TargetError::NotWritable`].
+fn check_parent(path: &Path) -> Result<(), TargetError> {
+    let parent = directory_of(path);
+    if !parent.exists() {
+        return Err(TargetError::NoParent {
+            path: parent.to_owned(),
+        });
+    }
+    if !parent.is_dir() {
+        return Err(TargetError::Kind {
+            path: parent.to_owned(),
+            expected: "a directory",
+            found: "a file",
+        });
+    }
+    // Permission bits do not tell about access lists or read-only file systems; a file that removes itself does.
+    tempfile::tempfile_in(parent)
+        .map(drop)
+        .map_err(|source| TargetError::NotWritable {
+            path: parent.to_owned(),
+            source,
+        })
+}
+
+/// The directory that holds a file, the current one for a bare name.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,221 @@
+//! Measures the engine on this machine: products with the shapes of ViT-B/16, own path beside the `gemm` crate, and forward plus
+//! backward of its 12 blocks. Everything is interleaved and medians are printed, because shared machines are noisy.
+//!
+//! `cargo run --release -p ueo-kernels --example benchmark -- [rounds]`
+
+use rayon::prelude::*;
+use std::time::Instant;
+use ueo_kernels::{
+    Activation, BlockAffine, BlockWeights, Capability, FrozenLinear, InstructionSet, PrefixShape,
+    ResidualStack, StackConfig, Workspace,
+};
+
+const IMAGES: usize = 16;
+const TOKENS: usize = 197;
+const WIDTH: usize = 768;
+const BLOCKS: usize = 12;
+
+/// Values that look random enough for a benchmark.
+fn values(len: usize, scale: f32) -> Vec<f32> {
+    let mut state = 0x2545_f491_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state as f32 / u32::MAX as f32 - 0.5) * 2.0 * scale
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+fn seconds(run: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+/// One product per image, all images in parallel, as the stack does it; several times so that it is long enough to measure.
+fn products(rounds: usize, capabilities: &[Capability]) {
+    const REPEATS: usize = 4;
+    println!(
+        "{:<24} {}",
+        "product (outputs, inputs)",
+        capabilities
+            .iter()
+            .map(|c| format!("{c:?} "))
+            .collect::<String>()
+    );
+    for (name, outputs, inputs) in [
+        ("qkv", 3 * WIDTH, WIDTH),
+        ("out", WIDTH, WIDTH),
+        ("fc", 4 * WIDTH, WIDTH),
+        ("proj", WIDTH, 4 * WIDTH),
+    ] {
+        let weight = values(outputs * inputs, 0.02);
+        let layers: Vec<FrozenLinear> = capabilities
+            .iter()
+            .map(|&capability| {
+                FrozenLinear::new(capability, &weight, None, inputs, outputs)
+                    .expect("the shape is that of the weight")
+            })
+            .collect();
+        let x = values(IMAGES * TOKENS * inputs, 1.0);
+        let mut y = vec![0.0; IMAGES * TOKENS * outputs];
+        let mut samples = vec![Vec::new(); layers.len()];
+        for _ in 0..=rounds {
+            for (layer, samples) in layers.iter().zip(&mut samples) {
+                samples.push(seconds(|| {
+                    for _ in 0..REPEATS {
+                        y.par_chunks_mut(TOKENS * outputs)
+                            .zip(x.par_chunks(TOKENS * inputs))
+                            .with_max_len(1)
+                            .for_each(|(y, x)| layer.forward(TOKENS, x, y));
+                    }
+                }));
+            }
+        }
+        let work = (REPEATS * 2 * IMAGES * TOKENS * inputs * outputs) as f64;
+        print!("{:<24}", format!("{name} ({outputs}, {inputs})"));
+        for samples in &mut samples {
+            print!(" {:>8.0} GFLOP/s", work / median(&mut samples[1..]) / 1e9);
+        }
+        println!();
+    }
+}
+
+fn stack(capability: Capability, width: usize, causal: bool) -> ResidualStack {
+    let config = StackConfig {
+        width,
+        heads: width / 64,
+        hidden: 4 * width,
+        causal,
+        activation: Activation::QuickGelu,
+        layer_norm_epsilon: 1e-5,
+    };
+    let square = values(4 * width * width, 0.5 / (width as f32).sqrt());
+    let bias = vec![0.01; 4 * width];
+    let weights = BlockWeights {
+        qkv_weight: &square[..3 * width * width],
+        qkv_bias: &bias[..3 * width],
+        out_weight: &square[..width * width],
+        out_bias: &bias[..width],
+        fc_weight: &square,
+        fc_bias: &bias,
+        proj_weight: &square,
+        proj_bias: &bias[..width],
+    };
+    ResidualStack::new(capability, config, std::iter::repeat_n(weights, BLOCKS))
+        .expect("the shapes are those of the configuration")
+}
+
+/// Forward and backward of ViT-B/16's blocks.
+fn vision(rounds: usize, capability: Capability) {
+    let stack = stack(capability, WIDTH, false);
+    let (ones, zeros) = (vec![1.0; WIDTH], vec![0.0; WIDTH]);
+    let affine = vec![
+        BlockAffine {
+            ln_1_weight: &ones,
+            ln_1_bias: &zeros,
+            ln_2_weight: &ones,
+            ln_2_bias: &zeros
+        };
+        BLOCKS
+    ];
+    let workspace = Workspace::new();
+    let input = values(IMAGES * TOKENS * WIDTH, 1.0);
+    let mut x = input.clone();
+    let (mut inference, mut forward, mut backward) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..=rounds {
+        x.copy_from_slice(&input);
+        inference.push(seconds(|| {
+            stack.forward(&affine, &mut x, IMAGES, TOKENS, &workspace)
+        }));
+        x.copy_from_slice(&input);
+        let mut saved = None;
+        forward.push(seconds(|| {
+            saved = Some(stack.forward_training(&affine, &mut x, IMAGES, TOKENS, &workspace))
+        }));
+        let saved = saved.expect("the forward pass has run");
+        backward.push(seconds(|| {
+            stack.backward(&affine, &saved, &mut x, &workspace);
+        }));
+    }
+    // 24 width^2 per token for the linear layers, 4 tokens width for attention, twice that backward with P computed again.
+    let linear = (IMAGES * TOKENS * BLOCKS) as f64 * 24.0 * (WIDTH * WIDTH) as f64;
+    let attention = (IMAGES * TOKENS * BLOCKS) as f64 * 4.0 * (TOKENS * WIDTH) as f64;
+    let [inference, forward, backward] =
+        [inference, forward, backward].map(|mut samples| median(&mut samples[1..]));
+    println!(
+        "{capability:?}, {BLOCKS} blocks, {IMAGES} x {TOKENS} x {WIDTH}: inference {inference:.3} s, forward {forward:.3} s, backward {backward:.3} s, \
+         together {:.3} s = {:.0} GFLOP/s",
+        forward + backward,
+        (2.0 * linear + 3.5 * attention) / (forward + backward) / 1e9
+    );
+}
+
+/// The text tower of ViT-B/16 at 345 classes of six own tokens behind a prefix of five.
+fn text(rounds: usize, capability: Capability) {
+    const TEXT_WIDTH: usize = 512;
+    let stack = stack(capability, TEXT_WIDTH, true);
+    let (ones, zeros) = (vec![1.0; TEXT_WIDTH], vec![0.0; TEXT_WIDTH]);
+    let affine = vec![
+        BlockAffine {
+            ln_1_weight: &ones,
+            ln_1_bias: &zeros,
+            ln_2_weight: &ones,
+            ln_2_bias: &zeros
+        };
+        BLOCKS
+    ];
+    let offsets: Vec<usize> = (0..=345).map(|class| class * 6).collect();
+    let (prefix, own) = (
+        values(5 * TEXT_WIDTH, 1.0),
+        values(345 * 6 * TEXT_WIDTH, 1.0),
+    );
+    let workspace = Workspace::new();
+    let mut samples = Vec::new();
+    for _ in 0..=rounds {
+        let mut x = own.clone();
+        samples.push(seconds(|| {
+            let shape = PrefixShape {
+                prefix_tokens: 5,
+                offsets: &offsets,
+            };
+            let saved = stack.forward_with_prefix_training(
+                &affine,
+                shape,
+                &prefix,
+                &mut x,
+                usize::MAX,
+                &workspace,
+            );
+            stack.backward_with_prefix(&affine, &saved, &mut x, &workspace);
+        }));
+    }
+    println!(
+        "{capability:?}, text, 345 classes: forward and backward {:.3} s",
+        median(&mut samples[1..])
+    );
+}
+
+fn main() {
+    let rounds = std::env::args()
+        .nth(1)
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(5);
+    println!(
+        "{} threads, {:?}, median of {rounds}",
+        rayon::current_num_threads(),
+        Capability::detect()
+    );
+    let capabilities: Vec<Capability> = Capability::available()
+        .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
+        .collect();
+    products(rounds, &capabilities);
+    vision(rounds, Capability::detect());
+    text(rounds, Capability::detect());
+}

@@ -1,0 +1,69 @@
+//! The activation function of the multilayer perceptron and its derivative.
+
+use crate::capability::{Arithmetic, multiversion};
+use crate::elementary::{exp, normal};
+
+/// Which activation function a checkpoint was trained with; a wrong choice loses accuracy silently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `u sigmoid(1.702 u)`: OpenAI's weights.
+    QuickGelu,
+    /// `u Phi(u)` with the exact normal distribution function: most weights of open_clip.
+    Gelu,
+}
+
+/// The factor in QuickGELU.
+const QUICK_FACTOR: f32 = 1.702;
+
+#[inline(always)]
+fn quick_gelu<A: Arithmetic>(u: f32) -> f32 {
+    u / (1.0 + exp::<A>(-QUICK_FACTOR * u))
+}
+
+#[inline(always)]
+fn quick_gelu_derivative<A: Arithmetic>(u: f32) -> f32 {
+    let sigmoid = 1.0 / (1.0 + exp::<A>(-QUICK_FACTOR * u));
+    sigmoid * A::mul_add(QUICK_FACTOR * u, 1.0 - sigmoid, 1.0)
+}
+
+#[inline(always)]
+fn gelu<A: Arithmetic>(u: f32) -> f32 {
+    u * normal::<A>(u).0
+}
+
+#[inline(always)]
+fn gelu_derivative<A: Arithmetic>(u: f32) -> f32 {
+    let (cumulative, density) = normal::<A>(u);
+    A::mul_add(u, density, cumulative)
+}
+
+#[inline(always)]
+fn forward_generic<A: Arithmetic>(activation: Activation, u: &[f32], y: &mut [f32]) {
+    let pairs = u.iter().zip(y);
+    match activation {
+        Activation::QuickGelu => pairs.for_each(|(&u, y)| *y = quick_gelu::<A>(u)),
+        Activation::Gelu => pairs.for_each(|(&u, y)| *y = gelu::<A>(u)),
+    }
+}
+
+multiversion! {
+    /// `y = activation(u)`
+    pub(crate) fn forward = forward_generic(activation: Activation, u: &[f32], y: &mut [f32])
+}
+
+#[inline(always)]
+fn backward_generic<A: Arithmetic>(activation: Activation, u: &[f32], gradient: &mut [f32]) {
+    let pairs = u.iter().zip(gradient);
+    match activation {
+        Activation::QuickGelu => pairs.for_each(|(&u, g)| *g *= quick_gelu_derivative::<A>(u)),
+        Activation::Gelu => pairs.for_each(|(&u, g)| *g *= gelu_derivative::<A>(u)),
+    }
+}
+
+multiversion! {
+    /// `gradient *= activation'(u)`
+    pub(crate) fn backward = backward_generic(activation: Activation, u: &[f32], gradient: &mut [f32])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+use super::*;
+use crate::Capability;
+use crate::reference;
+
+#[test]
+fn values_and_derivatives_agree_with_f64_everywhere() {
+    let u: Vec<f32> = (-900..=900).map(|i| i as f32 * 0.01).collect();
+    for kind in [Activation::QuickGelu, Activation::Gelu] {
+        for capability in Capability::available() {
+            let mut y = vec![0.0; u.len()];
+            forward(capability, kind, &u, &mut y);
+            let mut gradient = vec![2.0; u.len()];
+            backward(capability, kind, &u, &mut gradient);
+            for ((&u, y), gradient) in u.iter().zip(y).zip(gradient) {
+                let wide = f64::from(u);
+                // Relative in both tails.
+                let expected = reference::activation(kind, wide);
+                assert!(
+                    (f64::from(y) - expected).abs() <= 6e-6 * expected.abs(),
+                    "{capability:?} {kind:?}({u}) = {y}, not {expected}"
+                );
+                // The derivative crosses zero, so relative to its terms.
+                let expected = 2.0 * reference::activation_derivative(kind, wide);
+                let scale =
+                    (expected.abs() + expected.abs() * wide.abs()).max(2e-2 * (-wide.abs()).exp());
+                assert!(
+                    (f64::from(gradient) - expected).abs() <= 1e-5 * scale,
+                    "{capability:?} {kind:?}'({u}) = {gradient}, not {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn extremes_stay_finite() {
+    for kind in [Activation::QuickGelu, Activation::Gelu] {
+        for capability in Capability::available() {
+            let u = [-1e4, 1e4, 0.0];
+            let mut y = [f32::NAN; 3];
+            forward(capability, kind, &u, &mut y);
+            assert!(
+                y[0].abs() < 1e-30 && y[1] == 1e4 && y[2] == 0.0,
+                "{capability:?} {kind:?}: {y:?}"
+            );
+            let mut gradient = [1.0; 3];
+            backward(capability, kind, &u, &mut gradient);
+            assert!(
+                gradient[0].abs() < 1e-30 && gradient[1] == 1.0 && (gradient[2] - 0.5).abs() < 1e-6,
+                "{gradient:?}"
+            );
+        }
+    }
+}

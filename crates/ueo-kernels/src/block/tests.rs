@@ -1,0 +1,296 @@
+use super::*;
+use crate::reference::{Parameters, Random, assert_close, wide};
+use crate::{Capability, InstructionSet};
+
+const WIDTH: usize = 96;
+
+fn config(causal: bool, activation: Activation) -> StackConfig {
+    StackConfig {
+        width: WIDTH,
+        heads: 3,
+        hidden: 384,
+        causal,
+        activation,
+        layer_norm_epsilon: 1e-5,
+    }
+}
+
+fn stack(capability: Capability, parameters: &Parameters) -> ResidualStack {
+    ResidualStack::new(capability, parameters.config, parameters.weights()).unwrap()
+}
+
+/// Input and output gradient of a batch, and what f64 says about them.
+struct Case {
+    x: Vec<f32>,
+    dy: Vec<f32>,
+    y: Vec<f64>,
+    dx: Vec<f64>,
+    affine: Vec<[Vec<f64>; 4]>,
+}
+
+impl Case {
+    fn new(parameters: &Parameters, sequences: usize, tokens: usize) -> Self {
+        let mut random = Random::new(9);
+        let len = sequences * tokens * WIDTH;
+        let (x, dy) = (random.values(len, 1.5), random.values(len, 1.0));
+        let (mut y, mut dx) = (Vec::new(), Vec::new());
+        let mut affine: Vec<[Vec<f64>; 4]> = parameters
+            .affine
+            .iter()
+            .map(|block| block.each_ref().map(|v| vec![0.0; v.len()]))
+            .collect();
+        for (x, dy) in x
+            .chunks_exact(tokens * WIDTH)
+            .zip(dy.chunks_exact(tokens * WIDTH))
+        {
+            let stream = parameters.forward(&wide(x), tokens);
+            let (d, gradients) = parameters.backward(&stream, tokens, &wide(dy));
+            y.extend_from_slice(stream.last().unwrap());
+            dx.extend(d);
+            for (sum, gradient) in affine.iter_mut().flatten().zip(gradients.iter().flatten()) {
+                sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+            }
+        }
+        Self {
+            x,
+            dy,
+            y,
+            dx,
+            affine,
+        }
+    }
+}
+
+#[test]
+fn stacks_agree_with_f64_in_values_and_gradients() {
+    for (sequences, tokens, causal, activation) in [
+        (1, 1, false, Activation::QuickGelu),
+        (3, 5, true, Activation::QuickGelu),
+        (1, 17, true, Activation::Gelu),
+        (3, 50, false, Activation::Gelu),
+        (1, 197, false, Activation::QuickGelu),
+    ] {
+        let parameters = Parameters::random(config(causal, activation), 2, 7);
+        let affine = parameters.block_affine();
+        let case = Case::new(&parameters, sequences, tokens);
+        for capability in Capability::available() {
+            let what = format!("{capability:?} {sequences} x {tokens}");
+            let stack = stack(capability, &parameters);
+            let workspace = Workspace::new();
+            // Twice, so that recycled buffers are seen too.
+            for _ in 0..2 {
+                let mut y = case.x.clone();
+                let saved = stack.forward_training(&affine, &mut y, sequences, tokens, &workspace);
+                assert_close(&format!("{what} y"), &y, &case.y);
+                let mut inference = case.x.clone();
+                stack.forward(&affine, &mut inference, sequences, tokens, &workspace);
+                assert_eq!(inference, y, "{what}: inference differs from training");
+                let mut d = case.dy.clone();
+                let gradients = stack.backward(&affine, &saved, &mut d, &workspace);
+                assert_close(&format!("{what} dx"), &d, &case.dx);
+                for (found, expected) in gradients.iter().zip(&case.affine) {
+                    let found = [
+                        &found.ln_1_weight,
+                        &found.ln_1_bias,
+                        &found.ln_2_weight,
+                        &found.ln_2_bias,
+                    ];
+                    for (found, expected) in found.into_iter().zip(expected) {
+                        assert_close(&format!("{what} affine"), found, expected);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Runs in a pool of its own.
+fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+        .install(run)
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let parameters = Parameters::random(config(false, Activation::QuickGelu), 2, 8);
+    let affine = parameters.block_affine();
+    let (sequences, tokens) = (7, 50);
+    let mut random = Random::new(10);
+    let (x, dy) = (
+        random.values(sequences * tokens * WIDTH, 1.5),
+        random.values(sequences * tokens * WIDTH, 1.0),
+    );
+    for capability in Capability::available()
+        .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
+    {
+        let stack = stack(capability, &parameters);
+        let run = |threads| {
+            with_threads(threads, || {
+                let workspace = Workspace::new();
+                let (mut y, mut d) = (x.clone(), dy.clone());
+                let saved = stack.forward_training(&affine, &mut y, sequences, tokens, &workspace);
+                let gradients = stack.backward(&affine, &saved, &mut d, &workspace);
+                (y, d, gradients)
+            })
+        };
+        let one = run(1);
+        assert_eq!(one, run(2), "{capability:?}");
+        assert_eq!(one, run(3), "{capability:?}");
+    }
+}
+
+/// Prompts of different lengths behind `prefix` common tokens.
+struct Prompts {
+    prefix_tokens: usize,
+    offsets: Vec<usize>,
+    prefix: Vec<f32>,
+    own: Vec<f32>,
+    d_own: Vec<f32>,
+}
+
+impl Prompts {
+    fn new(prefix_tokens: usize, lengths: &[usize]) -> Self {
+        let mut offsets = vec![0];
+        offsets.extend(lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        }));
+        let mut random = Random::new(11);
+        let mut values = |tokens: usize| random.values(tokens * WIDTH, 1.0);
+        let total: usize = lengths.iter().sum();
+        Self {
+            prefix_tokens,
+            offsets,
+            prefix: values(prefix_tokens),
+            own: values(total),
+            d_own: values(total),
+        }
+    }
+
+    fn shape(&self) -> PrefixShape<'_> {
+        PrefixShape {
+            prefix_tokens: self.prefix_tokens,
+            offsets: &self.offsets,
+        }
+    }
+
+    /// Outputs of own tokens, gradients to own tokens and to the prefix, from whole sequences in f64.
+    fn expected(&self, parameters: &Parameters) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let cut = self.prefix_tokens * WIDTH;
+        let (mut y, mut d_own, mut d_prefix) = (Vec::new(), Vec::new(), vec![0.0; cut]);
+        for pair in self.offsets.windows(2) {
+            let tokens = self.prefix_tokens + pair[1] - pair[0];
+            let own = pair[0] * WIDTH..pair[1] * WIDTH;
+            let stream = parameters.forward(
+                &wide(&[&self.prefix, &self.own[own.clone()]].concat()),
+                tokens,
+            );
+            let dy = [vec![0.0; cut], wide(&self.d_own[own])].concat();
+            let (d, _) = parameters.backward(&stream, tokens, &dy);
+            y.extend_from_slice(&stream.last().unwrap()[cut..]);
+            d_prefix.iter_mut().zip(&d).for_each(|(sum, d)| *sum += d);
+            d_own.extend_from_slice(&d[cut..]);
+        }
+        (y, d_own, d_prefix)
+    }
+}
+
+#[test]
+fn shared_prefix_equals_whole_sequences() {
+    for (prefix_tokens, lengths) in [
+        (1, vec![1]),
+        (5, vec![3, 1, 12, 4, 4]),
+        (17, (0..40).map(|i| 1 + i % 9).collect()),
+    ] {
+        let parameters = Parameters::random(config(true, Activation::QuickGelu), 2, 12);
+        let affine = parameters.block_affine();
+        let prompts = Prompts::new(prefix_tokens, &lengths);
+        let (y, d_own, d_prefix) = prompts.expected(&parameters);
+        for capability in Capability::available() {
+            let stack = stack(capability, &parameters);
+            let workspace = Workspace::new();
+            let run = |budget_bytes| {
+                let (mut out, mut d) = (prompts.own.clone(), prompts.d_own.clone());
+                let saved = stack.forward_with_prefix_training(
+                    &affine,
+                    prompts.shape(),
+                    &prompts.prefix,
+                    &mut out,
+                    budget_bytes,
+                    &workspace,
+                );
+                let found = stack.backward_with_prefix(&affine, &saved, &mut d, &workspace);
+                (out, d, found)
+            };
+            let what = format!(
+                "{capability:?} prefix {prefix_tokens}, {} sequences",
+                lengths.len()
+            );
+            let kept = run(usize::MAX);
+            assert_close(&what, &kept.0, &y);
+            assert_close(&what, &kept.1, &d_own);
+            assert_close(&what, &kept.2, &d_prefix);
+            let half = 60 * 2 * stack.config().saved_bytes_per_token();
+            assert_eq!(
+                run(half),
+                kept,
+                "{what}: a repeated forward pass changes the result"
+            );
+            assert_eq!(
+                run(0),
+                kept,
+                "{what}: a repeated forward pass changes the result"
+            );
+            assert_eq!(with_threads(1, || run(half)), kept, "{what}: threads");
+            assert_eq!(with_threads(3, || run(0)), kept, "{what}: threads");
+            let mut inference = prompts.own.clone();
+            stack.forward_with_prefix(
+                &affine,
+                prompts.shape(),
+                &prompts.prefix,
+                &mut inference,
+                &workspace,
+            );
+            assert_eq!(inference, kept.0, "{what}: inference differs from training");
+        }
+    }
+}
+
+#[test]
+fn weights_of_a_wrong_shape_are_refused() {
+    let parameters = Parameters::random(config(false, Activation::Gelu), 1, 1);
+    let mut wrong: Vec<BlockWeights<'_>> = parameters.weights().collect();
+    wrong[0].fc_weight = &wrong[0].fc_weight[1..];
+    let error = ResidualStack::new(Capability::detect(), parameters.config, wrong)
+        .err()
+        .unwrap();
+    assert_eq!(
+        error.to_string(),
+        "weight of a linear layer: expected 36864, found 36863"
+    );
+    let config = StackConfig {
+        heads: 5,
+        ..parameters.config
+    };
+    let error = ResidualStack::new(Capability::detect(), config, parameters.weights())
+        .err()
+        .unwrap();
+    assert_eq!(error.expected, 100);
+}
+
+#[test]
+#[should_panic(expected = "the residual stream is [sequences, tokens, width]")]
+fn a_wrong_length_is_refused() {
+    let parameters = Parameters::random(config(false, Activation::Gelu), 1, 1);
+    let stack = stack(Capability::detect(), &parameters);
+    stack.forward(
+        &parameters.block_affine(),
+        &mut [0.0; 95],
+        1,
+        1,
+        &Workspace::new(),
+    );
+}

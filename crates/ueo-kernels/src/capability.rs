@@ -1,0 +1,160 @@
+//! What the CPU can do, as a value: found once by detection, or forced by a test.
+//!
+//! This is the only place where instruction sets are chosen. Operations that the compiler vectorizes well are written once
+//! and compiled once per instruction set by `multiversion!`; only the matrix product has intrinsics of its own.
+
+use std::fmt;
+
+/// The instruction sets that have a code path, from the plainest to the most capable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InstructionSet {
+    /// Plain loops; the reference of the other paths. Never chosen by detection because it is slow.
+    Scalar,
+    /// The target's baseline for element-wise work and the `gemm` crate (which detects for itself, NEON included) for products.
+    Portable,
+    /// AVX2 and FMA, eight lanes.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL, sixteen lanes.
+    Avx512,
+}
+
+impl InstructionSet {
+    /// Every instruction set, whether this CPU has it or not.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Portable, Self::Avx2, Self::Avx512];
+
+    fn is_present(self) -> bool {
+        match self {
+            Self::Scalar | Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_present()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
+    }
+}
+
+/// An instruction set that this CPU is known to have.
+///
+/// The field is private and every constructor checks the CPU: holding a value is the proof that `unsafe` calls into code
+/// compiled for that instruction set rely on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Capability(InstructionSet);
+
+impl Capability {
+    /// The most capable instruction set of this CPU.
+    pub fn detect() -> Self {
+        [InstructionSet::Avx512, InstructionSet::Avx2]
+            .into_iter()
+            .find(|set| set.is_present())
+            .map_or(Self(InstructionSet::Portable), Self)
+    }
+
+    /// A given instruction set, or `None` where this CPU lacks it.
+    pub fn new(set: InstructionSet) -> Option<Self> {
+        set.is_present().then_some(Self(set))
+    }
+
+    /// All that this CPU has, so that tests can try each.
+    pub fn available() -> impl Iterator<Item = Self> {
+        InstructionSet::ALL.into_iter().filter_map(Self::new)
+    }
+
+    /// The instruction set of this value.
+    pub fn instruction_set(self) -> InstructionSet {
+        self.0
+    }
+}
+
+impl Default for Capability {
+    fn default() -> Self {
+        Self::detect()
+    }
+}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Capability::{:?}", self.0)
+    }
+}
+
+/// How `a * b + c` is evaluated. A fused operation is one instruction where the CPU has it and a slow library call where it
+/// has not, so the choice is made with the instruction set.
+pub(crate) trait Arithmetic {
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// One rounding.
+pub(crate) struct Fused;
+
+/// Two roundings.
+pub(crate) struct Separate;
+
+impl Arithmetic for Fused {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+impl Arithmetic for Separate {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
+/// The arithmetic of the target's baseline.
+#[cfg(not(target_arch = "aarch64"))]
+pub(crate) type Baseline = Separate;
+#[cfg(target_arch = "aarch64")]
+pub(crate) type Baseline = Fused;
+
+/// Compiles an `#[inline(always)]` function that is generic over [`Arithmetic`] once per instruction set, behind a function
+/// that takes a [`Capability`] first.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident = $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
+        $(#[$meta])*
+        $vis fn $name(capability: $crate::Capability, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) {
+                $generic::<$crate::capability::Fused>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn avx512($($arg: $ty),*) {
+                $generic::<$crate::capability::Fused>($($arg),*)
+            }
+            match capability.instruction_set() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: a `Capability` exists only for an instruction set that was detected.
+                $crate::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: a `Capability` exists only for an instruction set that was detected.
+                $crate::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
+                _ => $generic::<$crate::capability::Baseline>($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use multiversion;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detection_prefers_the_most_capable_and_never_the_reference() {
+        let detected = Capability::detect();
+        assert!(detected >= Capability(InstructionSet::Portable));
+        assert_eq!(Capability::available().max(), Some(detected));
+    }
+}

@@ -1,0 +1,280 @@
+//! Matrix products `C = A B` where `B` is packed beforehand: frozen weights once for ever, keys and values once per head.
+//!
+//! | instruction set | path |
+//! |---|---|
+//! | scalar | [`scalar`]: three loops |
+//! | portable | [`portable`]: the `gemm` crate |
+//! | AVX2, AVX-512 | [`tiled`]: register tiles of 4 x 24 and 8 x 48 over panels of `B` |
+//!
+//! Rows of `C` never depend on how many other rows are computed with them in the scalar and tiled paths, so any grouping of rows
+//! gives the same bits.
+
+mod portable;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
+
+use crate::{Capability, InstructionSet};
+
+/// A view of the left operand: element `(i, p)` is `data[i * row_stride + p * depth_stride]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub data: &'a [f32],
+    pub rows: usize,
+    pub row_stride: usize,
+    pub depth_stride: usize,
+}
+
+impl<'a> Left<'a> {
+    /// `[rows, depth]` with rows `row_stride` apart.
+    pub fn rows(data: &'a [f32], rows: usize, row_stride: usize) -> Self {
+        Self {
+            data,
+            rows,
+            row_stride,
+            depth_stride: 1,
+        }
+    }
+
+    /// The transpose of a stored `[depth, rows]` whose rows are `stride` apart.
+    pub fn transposed(data: &'a [f32], rows: usize, stride: usize) -> Self {
+        Self {
+            data,
+            rows,
+            row_stride: 1,
+            depth_stride: stride,
+        }
+    }
+}
+
+/// Where the product goes: element `(i, j)` is `data[i * row_stride + j]`.
+pub(crate) struct Output<'a> {
+    pub data: &'a mut [f32],
+    pub row_stride: usize,
+    /// Adds to what is there instead of replacing it.
+    pub accumulate: bool,
+}
+
+/// How a packed matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    RowMajor,
+    /// Blocks of at most `depth_block` rows; in each block panels of up to three vectors of columns; in each panel row after row.
+    Panels {
+        lanes: usize,
+        depth_block: usize,
+    },
+}
+
+/// Vectors per panel: three where possible, and never a single one beside a full panel where two pairs do.
+fn panel_vectors(vectors_left: usize) -> usize {
+    match vectors_left {
+        1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    }
+}
+
+/// The panels of `columns` columns as (first column, width including padding).
+fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
+    let vectors = columns.div_ceil(lanes);
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        (done < vectors).then(|| {
+            let panel = panel_vectors(vectors - done);
+            let first = done * lanes;
+            done += panel;
+            (first, panel * lanes)
+        })
+    })
+}
+
+/// The right operand `[depth, columns]`, arranged for one instruction set.
+pub(crate) struct PackedMatrix {
+    capability: Capability,
+    layout: Layout,
+    depth: usize,
+    columns: usize,
+    data: Vec<f32>,
+}
+
+impl PackedMatrix {
+    /// An empty matrix; memory is kept from one packing to the next.
+    pub fn new(capability: Capability) -> Self {
+        let layout = match capability.instruction_set() {
+            InstructionSet::Scalar | InstructionSet::Portable => Layout::RowMajor,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => Layout::Panels {
+                lanes: tiled::avx2::LANES,
+                depth_block: tiled::DEPTH_BLOCK,
+            },
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => Layout::Panels {
+                lanes: tiled::avx512::LANES,
+                depth_block: tiled::DEPTH_BLOCK,
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            InstructionSet::Avx2 | InstructionSet::Avx512 => Layout::RowMajor,
+        };
+        Self {
+            capability,
+            layout,
+            depth: 0,
+            columns: 0,
+            data: Vec::new(),
+        }
+    }
+
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn resize(&mut self, depth: usize, columns: usize) {
+        self.depth = depth;
+        self.columns = columns;
+        let padded = match self.layout {
+            Layout::RowMajor => columns,
+            Layout::Panels { lanes, .. } => columns.next_multiple_of(lanes),
+        };
+        // Only grows: padding columns may hold stale values, which reach padding columns of the result only.
+        if self.data.len() < depth * padded {
+            self.data.resize(depth * padded, 0.0);
+        }
+    }
+
+    /// Packs `B = source`: row `p` of `B` is `source[p * stride ..][.. columns]`.
+    pub fn pack_rows(&mut self, source: &[f32], stride: usize, depth: usize, columns: usize) {
+        self.resize(depth, columns);
+        match self.layout {
+            Layout::RowMajor => {
+                for (row, target) in self.data.chunks_exact_mut(columns).take(depth).enumerate() {
+                    target.copy_from_slice(&source[row * stride..][..columns]);
+                }
+            }
+            Layout::Panels { lanes, depth_block } => {
+                let mut rest = self.data.as_mut_slice();
+                for first_row in (0..depth).step_by(depth_block) {
+                    let rows = depth_block.min(depth - first_row);
+                    for (first, width) in panels(columns, lanes) {
+                        let used = width.min(columns - first);
+                        let (panel, tail) = rest.split_at_mut(rows * width);
+                        rest = tail;
+                        for (row, target) in panel.chunks_exact_mut(width).enumerate() {
+                            target[..used].copy_from_slice(
+                                &source[(first_row + row) * stride + first..][..used],
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Packs `B = source` transposed: column `j` of `B` is `source[j * stride ..][.. depth]`.
+    pub fn pack_transposed(&mut self, source: &[f32], stride: usize, depth: usize, columns: usize) {
+        self.resize(depth, columns);
+        match self.layout {
+            Layout::RowMajor => {
+                for column in 0..columns {
+                    for (row, &value) in source[column * stride..][..depth].iter().enumerate() {
+                        self.data[row * columns + column] = value;
+                    }
+                }
+            }
+            Layout::Panels { lanes, depth_block } => {
+                let mut rest = self.data.as_mut_slice();
+                for first_row in (0..depth).step_by(depth_block) {
+                    let rows = depth_block.min(depth - first_row);
+                    for (first, width) in panels(columns, lanes) {
+                        let used = width.min(columns - first);
+                        let (panel, tail) = rest.split_at_mut(rows * width);
+                        rest = tail;
+                        for column in 0..used {
+                            let values = &source[(first + column) * stride + first_row..][..rows];
+                            for (target, &value) in panel.chunks_exact_mut(width).zip(values) {
+                                target[column] = value;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The transpose, packed for the same instruction set.
+    pub fn transposed(&self) -> Self {
+        let mut row_major = vec![0.0; self.depth * self.columns];
+        match self.layout {
+            Layout::RowMajor => row_major.copy_from_slice(&self.data[..self.depth * self.columns]),
+            Layout::Panels { lanes, depth_block } => {
+                let mut rest = self.data.as_slice();
+                for first_row in (0..self.depth).step_by(depth_block) {
+                    let rows = depth_block.min(self.depth - first_row);
+                    for (first, width) in panels(self.columns, lanes) {
+                        let used = width.min(self.columns - first);
+                        let (panel, tail) = rest.split_at(rows * width);
+                        rest = tail;
+                        for (row, values) in panel.chunks_exact(width).enumerate() {
+                            row_major[(first_row + row) * self.columns + first..][..used]
+                                .copy_from_slice(&values[..used]);
+                        }
+                    }
+                }
+            }
+        }
+        let mut transposed = Self::new(self.capability);
+        transposed.pack_transposed(&row_major, self.columns, self.columns, self.depth);
+        transposed
+    }
+}
+
+/// `C = A B (+ bias) (+ C)`, on the calling thread.
+///
+/// # Panics
+/// When an operand is shorter than its shape says.
+pub(crate) fn multiply(
+    left: Left<'_>,
+    right: &PackedMatrix,
+    bias: Option<&[f32]>,
+    output: Output<'_>,
+) {
+    let (rows, depth, columns) = (left.rows, right.depth, right.columns);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!(depth > 0, "a product needs at least one term");
+    let last = (rows - 1) * left.row_stride + (depth - 1) * left.depth_stride;
+    assert!(
+        last < left.data.len(),
+        "left operand has {} values, its shape needs {}",
+        left.data.len(),
+        last + 1
+    );
+    assert!(columns <= output.row_stride, "rows of the output overlap");
+    let needed = (rows - 1) * output.row_stride + columns;
+    assert!(
+        needed <= output.data.len(),
+        "output has {} values, its shape needs {needed}",
+        output.data.len()
+    );
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), columns, "the bias has one value per column");
+    }
+    match right.capability.instruction_set() {
+        InstructionSet::Scalar => scalar::multiply(left, right, bias, output),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the capability was detected, `PackedMatrix::resize` made the panels of `right`, and the lengths were checked above.
+        InstructionSet::Avx2 => unsafe { tiled::avx2::multiply(left, right, bias, output) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        InstructionSet::Avx512 => unsafe { tiled::avx512::multiply(left, right, bias, output) },
+        _ => portable::multiply(left, right, bias, output),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! A linear map whose weight never changes, as ordinary Burn operations.
+
+use burn::tensor::Tensor;
+
+use super::ModelError;
+use super::weights::Weights;
+
+/// A frozen linear map, stored as `[in, out]` so that activations multiply it from the left.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+}
+
+impl Linear {
+    /// Takes `{name}{weight}` (`[out, in]`) and `{name}{bias}`.
+    pub(crate) fn new(
+        weights: &mut Weights,
+        weight: &str,
+        bias: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self, ModelError> {
+        let weight: Tensor<2> = weights.take(weight, [outputs, inputs])?;
+        Ok(Self {
+            weight: weight.transpose(),
+            bias: weights.take(bias, [outputs])?,
+        })
+    }
+
+    /// `[..., in]` to `[..., out]`, folding all leading axes into one matrix product.
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, tokens, inputs] = x.dims();
+        let outputs = self.bias.dims()[0];
+        let y = x
+            .reshape([batch * tokens, inputs])
+            .matmul(self.weight.clone());
+        y.reshape([batch, tokens, outputs]) + self.bias.clone().reshape([1, 1, outputs])
+    }
+}

@@ -1,0 +1,425 @@
+//! The main job: from a checkpoint, class names and a folder of images to an adapted model in a run directory.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use sha2::{Digest, Sha256};
+
+use crate::adapt::{
+    AdaptState, Adaptation, CallerError, Observer, Outcome, PixelSource, StepRecord,
+    TrainedParameters,
+};
+use crate::checkpoint;
+use crate::evaluate::{Evaluation, Scores, Threshold, choose_threshold, evaluate, predictions};
+use crate::objective::{ConfidenceWeights, confidence_weights};
+use crate::text::DEFAULT_CONTEXT;
+
+use super::directory::{MetricsWriter, RunDirectory};
+use super::encode::{Subset, encode_images};
+use super::images::{ImageSet, Labels};
+use super::model::{Classifier, LoadedModel};
+use super::record::{
+    AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
+};
+use super::state::{SavedState, tensors};
+use super::{Event, Reporter, RunError, Stage};
+
+/// Images per batch in passes without training.
+pub const ENCODING_BATCH: usize = 32;
+
+/// Whether to begin or to go on.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// A new run.
+    New {
+        /// What to do.
+        request: Box<AdaptRequest>,
+        /// Whether an older run in the same place may be replaced.
+        overwrite: bool,
+    },
+    /// Continue the run that is there, with the settings it was started with.
+    Resume {
+        /// Where the checkpoint is now, if it has moved.
+        base: Option<PathBuf>,
+    },
+}
+
+/// How a call of [`adapt`] ended.
+#[derive(Clone, Debug)]
+pub struct AdaptReport {
+    /// The content of `run.json`.
+    pub record: RunRecord,
+    /// Steps done; fewer than `record.total_steps` when the run was interrupted.
+    pub steps_done: usize,
+}
+
+/// What is known before the first step.
+struct Prepared {
+    record: RunRecord,
+    saved: SavedState,
+    /// Images that take part, ascending.
+    used: Vec<usize>,
+}
+
+/// Adapts a model to a folder of images and leaves the result in the run directory `output`.
+///
+/// # Errors
+///
+/// [`RunError`]; what was done until then stays in the directory and can be resumed.
+pub fn adapt(
+    start: Start,
+    output: &Path,
+    device: &Device,
+    reporter: &mut dyn Reporter,
+) -> Result<AdaptReport, RunError> {
+    let (directory, model, resumed) = match &start {
+        Start::New { request, overwrite } => {
+            request.settings.validate()?;
+            let model = LoadedModel::open(&request.model, None, device)?;
+            if model.run.is_some() {
+                return Err(RunError::AlreadyAdapted {
+                    path: request.model.clone(),
+                });
+            }
+            (RunDirectory::create(output, *overwrite)?, model, None)
+        }
+        Start::Resume { base } => {
+            let directory = RunDirectory::open(output)?;
+            let record = directory.read_record()?;
+            let model = LoadedModel::open_base(&record.base, base.as_deref(), device)?;
+            (directory, model, Some(record))
+        }
+    };
+    let request = match (&start, &resumed) {
+        (Start::New { request, .. }, _) => (**request).clone(),
+        (_, Some(record)) => record.request.clone(),
+        (Start::Resume { .. }, None) => unreachable!("resuming reads the record above"),
+    };
+    reporter.report(Event::Model(&model.base));
+    let images = ImageSet::open(
+        &request.images,
+        request.image_root.as_deref(),
+        &model.preprocessing,
+        request.image_cache_bytes,
+    )?;
+    let labels = images.labels(&request.classes);
+    let prompts = model.prompts(&request.classes)?;
+
+    let saved = match &resumed {
+        Some(_) => directory.read_state(&model.clip)?,
+        None => None,
+    };
+    let prepared = match (resumed, saved) {
+        (Some(record), Some(saved)) => {
+            let used = images.without(&record.images.skipped);
+            let found = fingerprint(&images, &used);
+            if found != record.images.fingerprint {
+                return Err(RunError::ImagesChanged {
+                    path: request.images.clone(),
+                    expected: record.images.used,
+                    found: used.len(),
+                });
+            }
+            Prepared {
+                record,
+                saved,
+                used,
+            }
+        }
+        _ => {
+            let prepared = prepare(&request, &model, &images, labels.as_ref(), reporter)?;
+            directory.write_record(&prepared.record)?;
+            directory.write_state(&prepared.saved.state, &prepared.saved.confidence_weights)?;
+            prepared
+        }
+    };
+    let Prepared {
+        mut record,
+        saved,
+        used,
+    } = prepared;
+
+    let subset = Subset {
+        source: &images,
+        indices: &used,
+    };
+    let adaptation = Adaptation {
+        clip: &model.clip,
+        prompts: &prompts,
+        weights: &saved.confidence_weights,
+        settings: &request.settings,
+    };
+    let mut recorder = Recorder {
+        directory: &directory,
+        metrics: directory.metrics(saved.state.step)?,
+        weights: &saved.confidence_weights,
+        checkpoint_every: request.checkpoint_every,
+        total_steps: record.total_steps,
+        latest: saved.state.clone(),
+        reporter,
+    };
+    let started = Instant::now();
+    let outcome = adaptation.run(saved.state, &subset, &mut recorder);
+    // Whatever ended the loop, the last good step is kept.
+    recorder.save()?;
+    record.adaptation_secs += started.elapsed().as_secs_f64();
+    directory.write_record(&record)?;
+    let state = match outcome? {
+        Outcome::Finished(state) => state,
+        Outcome::Interrupted(state) => {
+            return Ok(AdaptReport {
+                record,
+                steps_done: state.step,
+            });
+        }
+    };
+
+    let reporter = recorder.reporter;
+    let measured = measure(
+        &model,
+        &state.parameters,
+        &request,
+        &subset,
+        labels.as_ref().map(|labels| labels.of(&used)),
+        reporter,
+    )?;
+    directory.write_adapted(&state.parameters)?;
+    if request.standalone {
+        let base = checkpoint::load(&model.base.path)?;
+        let _ = (
+            base,
+            directory.standalone_path(),
+            tensors(&state.parameters),
+        );
+    }
+    record.status = RunStatus::Finished;
+    record.threshold = Some(measured.threshold);
+    record.adapted = measured.evaluation;
+    directory.write_record(&record)?;
+    Ok(AdaptReport {
+        record,
+        steps_done: state.step,
+    })
+}
+
+/// The zero-shot pass: which images can be read, how confident the model is, what it scores.
+fn prepare(
+    request: &AdaptRequest,
+    model: &LoadedModel,
+    images: &ImageSet,
+    labels: Option<&Labels>,
+    reporter: &mut dyn Reporter,
+) -> Result<Prepared, RunError> {
+    let classifier = model.classifier(&request.classes)?;
+    let encoded = encode_images(
+        &model.clip,
+        &model.parameters.affine,
+        images,
+        ENCODING_BATCH,
+        &mut |done| {
+            reporter.report(Event::Encoding {
+                stage: Stage::ZeroShot,
+                done,
+                total: images.len(),
+            });
+        },
+    );
+    let skipped = images.skipped_with(&encoded.failures);
+    for image in &skipped {
+        reporter.report(Event::Skipped(image));
+    }
+    if request.strict && !skipped.is_empty() {
+        return Err(RunError::SkippedImages { skipped });
+    }
+    if encoded.indices.is_empty() {
+        return Err(RunError::NoReadableImages {
+            path: request.images.clone(),
+            skipped,
+        });
+    }
+
+    let cosines = encoded.cosine_logits(&model.clip, &classifier);
+    let known = match request.settings.confidence_weights {
+        ConfidenceWeights::Oracle => images.oracle(request, &encoded.indices)?,
+        _ => Vec::new(),
+    };
+    let weights = confidence_weights(
+        request.settings.confidence_weights,
+        &cosines,
+        request.classes.len(),
+        request.settings.weight_temperature,
+        &known,
+    );
+    let scores = Scores {
+        cosine_logits: &cosines,
+        classes: request.classes.len(),
+    };
+    let measured = score(
+        scores,
+        request,
+        labels.map(|labels| labels.of(&encoded.indices)),
+    )?;
+    let record = RunRecord {
+        format_version: FORMAT_VERSION,
+        ueo_version: env!("CARGO_PKG_VERSION").to_owned(),
+        status: RunStatus::Incomplete,
+        request: request.clone(),
+        base: model.base.clone(),
+        context_template: DEFAULT_CONTEXT.to_owned(),
+        images: ImagesRecord {
+            used: encoded.indices.len(),
+            skipped,
+            fingerprint: fingerprint(images, &encoded.indices),
+        },
+        total_steps: request.settings.total_steps(encoded.indices.len()),
+        trained_parameters: model.parameters.context.dims().iter().product::<usize>()
+            + model.parameters.affine.trained_len(),
+        threshold: None,
+        zero_shot: measured.evaluation,
+        adapted: None,
+        adaptation_secs: 0.0,
+    };
+    Ok(Prepared {
+        record,
+        saved: SavedState {
+            state: AdaptState {
+                step: 0,
+                parameters: model.parameters.clone(),
+            },
+            confidence_weights: weights,
+        },
+        used: encoded.indices,
+    })
+}
+
+struct Measured {
+    threshold: Threshold,
+    evaluation: Option<Evaluation>,
+}
+
+/// A pass over the adapted images with the adapted model.
+fn measure(
+    model: &LoadedModel,
+    parameters: &TrainedParameters,
+    request: &AdaptRequest,
+    images: &Subset,
+    labels: Option<Vec<Option<usize>>>,
+    reporter: &mut dyn Reporter,
+) -> Result<Measured, RunError> {
+    let prompts = model.prompts(&request.classes)?;
+    let classifier = Classifier::new(&model.clip, &prompts, parameters);
+    let encoded = encode_images(
+        &model.clip,
+        &parameters.affine,
+        images,
+        ENCODING_BATCH,
+        &mut |done| {
+            reporter.report(Event::Encoding {
+                stage: Stage::Adapted,
+                done,
+                total: images.len(),
+            });
+        },
+    );
+    if let Some(failure) = encoded.failures.first() {
+        return Err(RunError::ImageLost {
+            reason: failure.reason.clone(),
+        });
+    }
+    let cosines = encoded.cosine_logits(&model.clip, &classifier);
+    let scores = Scores {
+        cosine_logits: &cosines,
+        classes: request.classes.len(),
+    };
+    score(scores, request, labels)
+}
+
+/// The threshold of a set of images and, with labels, the measurements.
+fn score(
+    scores: Scores,
+    request: &AdaptRequest,
+    labels: Option<Vec<Option<usize>>>,
+) -> Result<Measured, RunError> {
+    let predictions = predictions(scores, request.score_temperature)?;
+    let threshold = choose_threshold(&predictions.confidences, request.threshold_method)?;
+    let evaluation = labels
+        .map(|labels| {
+            evaluate(
+                &predictions,
+                &labels,
+                &request.classes,
+                Some(threshold.value),
+            )
+        })
+        .transpose()?;
+    Ok(Measured {
+        threshold,
+        evaluation,
+    })
+}
+
+/// SHA-256 over the ids of some images, one per line.
+fn fingerprint(images: &ImageSet, used: &[usize]) -> String {
+    let mut hasher = Sha256::new();
+    for &index in used {
+        hasher.update(images.id(index).as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Writes metrics and states while the loop runs.
+struct Recorder<'a> {
+    directory: &'a RunDirectory,
+    metrics: MetricsWriter,
+    weights: &'a [f32],
+    checkpoint_every: usize,
+    total_steps: usize,
+    latest: AdaptState,
+    reporter: &'a mut dyn Reporter,
+}
+
+impl Recorder<'_> {
+    /// Metrics first: a state on disk never knows of more steps than `metrics.jsonl`.
+    fn save(&mut self) -> Result<(), RunError> {
+        self.metrics.flush()?;
+        self.directory.write_state(&self.latest, self.weights)
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn on_step(
+        &mut self,
+        record: &StepRecord,
+        state: &AdaptState,
+    ) -> Result<ControlFlow<()>, CallerError> {
+        self.metrics.append(record)?;
+        self.latest = state.clone();
+        self.reporter.report(Event::Step {
+            record,
+            total: self.total_steps,
+        });
+        if state.step.is_multiple_of(self.checkpoint_every) {
+            self.save()?;
+        }
+        Ok(if self.reporter.interrupted() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+/// Images that were left out, as `run.json` lists them.
+pub(super) fn skipped_image(id: &str, reason: &str) -> SkippedImage {
+    SkippedImage {
+        id: id.to_owned(),
+        reason: reason.to_owned(),
+    }
+}

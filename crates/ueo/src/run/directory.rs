@@ -1,0 +1,297 @@
+//! The run directory: the small folder that `adapt` leaves behind and every other command accepts as a model.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::adapt::{AdaptState, StepRecord, TrainedParameters};
+use crate::model::Clip;
+
+use super::RunError;
+use super::record::{FORMAT_VERSION, RunRecord};
+use super::state::{self, SavedState};
+
+const RECORD: &str = "run.json";
+const METRICS: &str = "metrics.jsonl";
+const ADAPTED: &str = "adapted.safetensors";
+const STATE: &str = "state.safetensors";
+const STANDALONE: &str = "standalone";
+
+/// A run directory on disk.
+#[derive(Clone, Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// Creates an empty run directory.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::OutputExists`] when something is there already and `overwrite` is not set;
+    /// [`RunError::Io`] when it cannot be created or written.
+    pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
+        let directory = Self {
+            path: path.to_owned(),
+        };
+        let occupied = match fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(_) => path.exists(),
+        };
+        if occupied && !(overwrite && directory.is_run()) {
+            return Err(RunError::OutputExists {
+                path: path.to_owned(),
+                is_run: directory.is_run(),
+            });
+        }
+        fs::create_dir_all(path).map_err(|source| RunError::io("create", path, source))?;
+        for name in [RECORD, METRICS, ADAPTED, STATE] {
+            let file = directory.file(name);
+            if file.exists() {
+                fs::remove_file(&file).map_err(|source| RunError::io("remove", &file, source))?;
+            }
+        }
+        // Find out now, not after hours of work, whether the folder can be written.
+        let probe = directory.file(".probe");
+        write_atomically(&probe, b"ueo")?;
+        fs::remove_file(&probe).map_err(|source| RunError::io("remove", &probe, source))?;
+        Ok(directory)
+    }
+
+    /// Opens an existing run directory.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotARun`] when there is no `run.json`.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let directory = Self {
+            path: path.to_owned(),
+        };
+        if directory.is_run() {
+            Ok(directory)
+        } else {
+            Err(RunError::NotARun {
+                path: path.to_owned(),
+            })
+        }
+    }
+
+    /// Whether a path is a run directory.
+    pub fn recognizes(path: &Path) -> bool {
+        path.join(RECORD).is_file()
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a full adapted checkpoint goes.
+    pub fn standalone_path(&self) -> PathBuf {
+        self.file(STANDALONE)
+    }
+
+    /// Whether the adaptation has finished and its result is there.
+    pub fn has_adapted(&self) -> bool {
+        self.file(ADAPTED).is_file()
+    }
+
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Record`] when it is not what this version writes.
+    pub fn read_record(&self) -> Result<RunRecord, RunError> {
+        let path = self.file(RECORD);
+        let text =
+            fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
+        let invalid = |reason: String| RunError::Record {
+            path: path.clone(),
+            reason,
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        match value
+            .get("format_version")
+            .and_then(serde_json::Value::as_u64)
+        {
+            Some(version) if version == u64::from(FORMAT_VERSION) => {}
+            Some(version) => {
+                return Err(invalid(format!(
+                    "expected format version {FORMAT_VERSION}, found {version}"
+                )));
+            }
+            None => return Err(invalid("it has no `format_version`".to_owned())),
+        }
+        serde_json::from_value(value).map_err(|error| invalid(error.to_string()))
+    }
+
+    /// Writes `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn write_record(&self, record: &RunRecord) -> Result<(), RunError> {
+        let mut text = serde_json::to_string_pretty(record).map_err(|error| RunError::Record {
+            path: self.file(RECORD),
+            reason: error.to_string(),
+        })?;
+        text.push('\n');
+        write_atomically(&self.file(RECORD), text.as_bytes())
+    }
+
+    /// Writes the state from which the run can be resumed.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn write_state(&self, state: &AdaptState, weights: &[f32]) -> Result<(), RunError> {
+        write_atomically(&self.file(STATE), &state::encode_state(state, weights)?)
+    }
+
+    /// Reads the state from which the run can be resumed, `None` when no step was saved yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::State`] when the file is damaged or belongs to another model.
+    pub fn read_state(&self, clip: &Clip) -> Result<Option<SavedState>, RunError> {
+        let path = self.file(STATE);
+        match fs::read(&path) {
+            Ok(bytes) => state::decode_state(&bytes, clip)
+                .map(Some)
+                .map_err(|reason| RunError::State { path, reason }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RunError::io("read", &path, source)),
+        }
+    }
+
+    /// Writes what adaptation changed.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn write_adapted(&self, parameters: &TrainedParameters) -> Result<(), RunError> {
+        write_atomically(&self.file(ADAPTED), &state::encode_parameters(parameters)?)
+    }
+
+    /// Reads what adaptation changed.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Unfinished`] when the run has no result yet, otherwise as the checkpoint and model readers.
+    pub fn read_adapted(&self, clip: &Clip) -> Result<TrainedParameters, RunError> {
+        if !self.has_adapted() {
+            return Err(RunError::Unfinished {
+                path: self.path.clone(),
+            });
+        }
+        let path = self.file(ADAPTED);
+        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
+        state::decode_parameters(&bytes, clip).map_err(|reason| RunError::State { path, reason })
+    }
+
+    /// Opens `metrics.jsonl` for appending, keeping exactly the records of the first `steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn metrics(&self, steps: usize) -> Result<MetricsWriter, RunError> {
+        let path = self.file(METRICS);
+        let kept = match File::open(&path) {
+            Ok(file) => BufReader::new(file)
+                .lines()
+                .take(steps)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|source| RunError::io("read", &path, source))?,
+            Err(_) => Vec::new(),
+        };
+        let mut text = kept.join("\n");
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        write_atomically(&path, text.as_bytes())?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(|source| RunError::io("open", &path, source))?;
+        Ok(MetricsWriter {
+            file: BufWriter::new(file),
+            path,
+        })
+    }
+
+    /// Reads all records of `metrics.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`] or [`RunError::Record`].
+    pub fn read_metrics(&self) -> Result<Vec<StepRecord>, RunError> {
+        let path = self.file(METRICS);
+        let text =
+            fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
+        text.lines()
+            .map(|line| {
+                serde_json::from_str(line).map_err(|error| RunError::Record {
+                    path: path.clone(),
+                    reason: error.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    fn is_run(&self) -> bool {
+        Self::recognizes(&self.path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Appends records to `metrics.jsonl`, one line per step.
+#[derive(Debug)]
+pub struct MetricsWriter {
+    file: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl MetricsWriter {
+    /// Appends a record. It reaches the disk no later than the next [`Self::flush`].
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn append(&mut self, record: &StepRecord) -> Result<(), RunError> {
+        serde_json::to_writer(&mut self.file, record)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(|source| RunError::io("write", &self.path, source))
+    }
+
+    /// Hands all records to the operating system.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn flush(&mut self) -> Result<(), RunError> {
+        self.file
+            .flush()
+            .map_err(|source| RunError::io("write", &self.path, source))
+    }
+}
+
+/// Writes a file so that a crash leaves the old content or the new one, never a part.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| RunError::io("write", path, source))
+}

@@ -1,0 +1,114 @@
+//! Passes over images without training: features, and what follows from them.
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
+use crate::image::ViewKind;
+use crate::model::{AffineParameters, Clip, to_host};
+
+use super::model::Classifier;
+
+/// Features of the images that could be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageFeatures {
+    /// Which images these are, ascending.
+    pub indices: Vec<usize>,
+    /// Features, `[indices, embed_dim]`, row-major, not normalized.
+    pub features: Vec<f32>,
+    /// Width of the shared embedding space.
+    pub embed_dim: usize,
+    /// Images that could not be read.
+    pub failures: Vec<UnreadableImage>,
+}
+
+/// Encodes the test view of all images of a source in order.
+///
+/// `progress` is told after each batch how many images are done. No graph is kept: memory depends on `batch_size`
+/// only.
+pub fn encode_images(
+    clip: &Clip,
+    affine: &AffineParameters,
+    source: &dyn PixelSource,
+    batch_size: usize,
+    progress: &mut dyn FnMut(usize),
+) -> ImageFeatures {
+    let size = source.image_size();
+    let mut encoded = ImageFeatures {
+        indices: Vec::with_capacity(source.len()),
+        features: Vec::new(),
+        embed_dim: clip.config().embed_dim,
+        failures: Vec::new(),
+    };
+    let order = (0..source.len()).collect();
+    for batch in source.batches(order, batch_size, ViewKind::Test) {
+        let PixelBatch {
+            indices,
+            pixels,
+            failures,
+        } = batch;
+        if !indices.is_empty() {
+            let shape = [indices.len(), 3, size, size];
+            let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
+            let features = to_host(&clip.image_features(pixels, affine));
+            encoded.features.extend_from_slice(&features.data);
+        }
+        encoded.indices.extend(indices);
+        encoded.failures.extend(failures);
+        progress(encoded.indices.len() + encoded.failures.len());
+    }
+    encoded
+}
+
+impl ImageFeatures {
+    /// Cosines to the classes of a classifier, `[images, classes]`, row-major.
+    pub fn cosine_logits(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {
+        if self.indices.is_empty() {
+            return Vec::new();
+        }
+        let shape = [self.indices.len(), self.embed_dim];
+        let features =
+            Tensor::from_data(TensorData::new(self.features.clone(), shape), clip.device());
+        to_host(&classifier.cosine_logits(features)).data
+    }
+}
+
+/// A part of a source: image `i` of the subset is image `indices[i]` of the source.
+pub(super) struct Subset<'a> {
+    pub(super) source: &'a dyn PixelSource,
+    /// Ascending.
+    pub(super) indices: &'a [usize],
+}
+
+impl PixelSource for Subset<'_> {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn image_size(&self) -> usize {
+        self.source.image_size()
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        batch_size: usize,
+        view: ViewKind,
+    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
+        let order = order.into_iter().map(|i| self.indices[i]).collect();
+        // The inverse exists for every index that went in through `order`.
+        let position = |index: usize| self.indices.partition_point(|&other| other < index);
+        Box::new(
+            self.source
+                .batches(order, batch_size, view)
+                .map(move |mut batch| {
+                    for index in &mut batch.indices {
+                        *index = position(*index);
+                    }
+                    for failure in &mut batch.failures {
+                        failure.index = position(failure.index);
+                    }
+                    batch
+                }),
+        )
+    }
+}

@@ -1,0 +1,201 @@
+//! The images of a job: a data set on disk, decoded and turned into batches beside the computation.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
+use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
+use crate::image::{
+    BatchLoader, DecodeOptions, ImageSource, LoaderOptions, Preprocessing, ViewKind,
+};
+
+use super::RunError;
+use super::adapting::skipped_image;
+use super::record::{AdaptRequest, SkippedImage};
+
+/// Batches that the loader may prepare before the computation asks for them.
+const PREFETCH_BATCHES: usize = 2;
+
+/// A data set with the preprocessing of a model.
+#[derive(Debug)]
+pub struct ImageSet {
+    path: PathBuf,
+    source: Arc<ImageSource>,
+}
+
+/// Which known class each image of a set shows.
+#[derive(Clone, Debug)]
+pub struct Labels(Vec<Option<usize>>);
+
+impl Labels {
+    /// The classes of some images, `None` for images of unknown classes.
+    pub fn of(&self, indices: &[usize]) -> Vec<Option<usize>> {
+        indices.iter().map(|&index| self.0[index]).collect()
+    }
+}
+
+impl ImageSet {
+    /// Opens a directory, list file, tar shard or directory of shards.
+    ///
+    /// Up to `cache_bytes` of decoded images stay in memory for later epochs.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Data`].
+    pub fn open(
+        path: &Path,
+        image_root: Option<&Path>,
+        preprocessing: &Preprocessing,
+        cache_bytes: u64,
+    ) -> Result<Self, RunError> {
+        let options = DatasetOptions {
+            image_root: image_root.map(Path::to_owned),
+        };
+        let source = ImageSource::new(
+            Dataset::open(path, &options)?,
+            preprocessing.clone(),
+            DecodeOptions::default(),
+            usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        })
+    }
+
+    /// Where the images are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of an image relative to the images' root.
+    pub fn id(&self, index: usize) -> &str {
+        &self.dataset().samples[index].id
+    }
+
+    /// The labels, if every image has one and at least one of them is a known class.
+    ///
+    /// Folders that sort images by anything else than the known classes are therefore no labels.
+    pub fn labels(&self, classes: &[String]) -> Option<Labels> {
+        let classes = ClassList::from_names(classes.to_vec());
+        let labels = resolve_labels(self.dataset(), &classes)
+            .into_iter()
+            .map(|label| match label? {
+                ClassMatch::Known(class) => Some(Some(class)),
+                ClassMatch::Unknown => Some(None),
+            })
+            .collect::<Option<Vec<_>>>()?;
+        labels.iter().any(Option::is_some).then_some(Labels(labels))
+    }
+
+    /// Whether each of some images shows a known class, from the labels that the request allows to be used.
+    pub(super) fn oracle(
+        &self,
+        request: &AdaptRequest,
+        indices: &[usize],
+    ) -> Result<Vec<bool>, RunError> {
+        let path = request.oracle_labels.as_ref().unwrap_or(&request.images);
+        let options = DatasetOptions {
+            image_root: request.image_root.clone(),
+        };
+        let labelled = Dataset::open(path, &options)?;
+        let classes = ClassList::from_names(request.classes.clone());
+        let labels = resolve_labels(&labelled, &classes);
+        let by_id: HashMap<&str, ClassMatch> = labelled
+            .samples
+            .iter()
+            .zip(labels)
+            .filter_map(|(sample, label)| Some((sample.id.as_str(), label?)))
+            .collect();
+        indices
+            .iter()
+            .map(|&index| match by_id.get(self.id(index)) {
+                Some(label) => Ok(matches!(label, ClassMatch::Known(_))),
+                None => Err(RunError::MissingLabel {
+                    path: path.clone(),
+                    id: self.id(index).to_owned(),
+                }),
+            })
+            .collect()
+    }
+
+    /// Everything that was left out: entries of the data set, and images that could not be decoded.
+    pub(super) fn skipped_with(&self, failures: &[UnreadableImage]) -> Vec<SkippedImage> {
+        let entries = self
+            .dataset()
+            .skipped
+            .iter()
+            .map(|entry| skipped_image(&entry.id, &entry.reason.to_string()));
+        let images = failures
+            .iter()
+            .map(|failure| skipped_image(self.id(failure.index), &failure.reason));
+        let mut skipped: Vec<SkippedImage> = entries.chain(images).collect();
+        skipped.sort_by(|a, b| a.id.cmp(&b.id));
+        skipped
+    }
+
+    /// Indices of the images that are not among `skipped`.
+    pub(super) fn without(&self, skipped: &[SkippedImage]) -> Vec<usize> {
+        let skipped: HashSet<&str> = skipped.iter().map(|image| image.id.as_str()).collect();
+        (0..self.len())
+            .filter(|&index| !skipped.contains(self.id(index)))
+            .collect()
+    }
+
+    fn dataset(&self) -> &Dataset {
+        self.source.dataset()
+    }
+}
+
+impl PixelSource for ImageSet {
+    fn len(&self) -> usize {
+        self.dataset().len()
+    }
+
+    fn image_size(&self) -> usize {
+        self.source.preprocessing().crop
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        batch_size: usize,
+        view: ViewKind,
+    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
+        let options = LoaderOptions {
+            batch_size,
+            threads: rayon::current_num_threads(),
+            prefetch_batches: PREFETCH_BATCHES,
+            view,
+        };
+        let loader = BatchLoader::start(Arc::clone(&self.source), order.clone(), options);
+        match loader {
+            Ok(loader) => Box::new(loader.map(|batch| {
+                PixelBatch {
+                    indices: batch.indices,
+                    pixels: batch.pixels,
+                    failures: batch
+                        .failures
+                        .into_iter()
+                        .map(|(index, error)| UnreadableImage {
+                            index,
+                            reason: error.to_string(),
+                        })
+                        .collect(),
+                }
+            })),
+            // Without a single thread nothing can be read: every image says so.
+            Err(error) => Box::new(std::iter::once(PixelBatch {
+                failures: order
+                    .into_iter()
+                    .map(|index| UnreadableImage {
+                        index,
+                        reason: format!("no thread could be started: {error}"),
+                    })
+                    .collect(),
+                ..PixelBatch::default()
+            })),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Whole jobs on files: adapt a model to a folder, predict, evaluate, embed. This is the layer that the command line
+//! calls; it prints nothing and tells a [`Reporter`] what happens.
+
+mod adapting;
+mod directory;
+mod encode;
+mod error;
+mod images;
+mod model;
+mod predicting;
+mod record;
+mod state;
+
+use crate::adapt::StepRecord;
+
+pub use adapting::{AdaptReport, ENCODING_BATCH, Start, adapt};
+pub use directory::{MetricsWriter, RunDirectory};
+pub use encode::{ImageFeatures, encode_images};
+pub use error::RunError;
+pub use images::{ImageSet, Labels};
+pub use model::{Classifier, LoadedModel};
+pub use predicting::{
+    Embedding, ImagePrediction, PredictRequest, PredictionSet, embed_images, embed_texts, predict,
+};
+pub use record::{
+    AdaptRequest, BaseRecord, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
+};
+pub use state::SavedState;
+
+/// A pass over the images without training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// With the checkpoint as it is, before adaptation.
+    ZeroShot,
+    /// With the adapted parameters, after adaptation.
+    Adapted,
+    /// With the model that the user named, to predict or to embed.
+    Inference,
+}
+
+/// Something that happened during a job.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The model has been read.
+    Model(&'a BaseRecord),
+    /// A batch of a pass without training is done.
+    Encoding {
+        /// Which pass.
+        stage: Stage,
+        /// Images done, unreadable ones included.
+        done: usize,
+        /// Images of the pass.
+        total: usize,
+    },
+    /// An input is left out.
+    Skipped(&'a SkippedImage),
+    /// A training step is done.
+    Step {
+        /// Its record.
+        record: &'a StepRecord,
+        /// Steps of the whole adaptation.
+        total: usize,
+    },
+}
+
+/// Told about the progress of a job.
+pub trait Reporter {
+    /// Called for every event, in order.
+    fn report(&mut self, event: Event<'_>);
+
+    /// Asked after every step: whether the user wants to stop, leaving a run that can be resumed.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}

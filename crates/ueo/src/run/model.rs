@@ -1,0 +1,169 @@
+//! Opens what a user calls a model: a checkpoint of any layout, or a run directory on top of one.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+
+use crate::adapt::TrainedParameters;
+use crate::checkpoint::{self, Checkpoint};
+use crate::image::Preprocessing;
+use crate::model::{Clip, Prompts, normalize_rows};
+use crate::text::{PromptSet, Tokenizer};
+
+use super::RunError;
+use super::directory::RunDirectory;
+use super::record::{BaseRecord, RunRecord};
+
+/// A model ready for use, with what is known about where it came from.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// Both towers with frozen weights.
+    pub clip: Clip,
+    /// The checkpoint's tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The checkpoint's image preprocessing.
+    pub preprocessing: Preprocessing,
+    /// The trained parameters: the checkpoint's own, or those of a run.
+    pub parameters: TrainedParameters,
+    /// The checkpoint that the frozen weights came from.
+    pub base: BaseRecord,
+    /// The run that the trained parameters came from, if the model is a run directory.
+    pub run: Option<RunRecord>,
+}
+
+/// Cosines of image features to the text features of a list of classes.
+#[derive(Debug)]
+pub struct Classifier {
+    /// Normalized text features, `[classes, embed_dim]`.
+    text_features: Tensor<2>,
+}
+
+impl LoadedModel {
+    /// Opens a checkpoint or a run directory.
+    ///
+    /// `base` names the checkpoint of a run directory when it is no longer where the run found it.
+    ///
+    /// # Errors
+    ///
+    /// As the checkpoint reader; [`RunError::BaseMoved`] and [`RunError::BaseChanged`] when a run's checkpoint is not
+    /// what it was; [`RunError::Unfinished`] when a run has no result yet.
+    pub fn open(path: &Path, base: Option<&Path>, device: &Device) -> Result<Self, RunError> {
+        if !RunDirectory::recognizes(path) {
+            return Self::from_checkpoint(checkpoint::load(path)?, device);
+        }
+        let directory = RunDirectory::open(path)?;
+        let record = directory.read_record()?;
+        if !directory.has_adapted() {
+            return Err(RunError::Unfinished {
+                path: path.to_owned(),
+            });
+        }
+        let mut model = Self::open_base(&record.base, base, device)?;
+        model.parameters = directory.read_adapted(&model.clip)?;
+        model.run = Some(record);
+        Ok(model)
+    }
+
+    /// Opens the checkpoint that a run started from and checks that it is the same.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::BaseMoved`], [`RunError::BaseChanged`], or as the checkpoint reader.
+    pub fn open_base(
+        expected: &BaseRecord,
+        moved_to: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self, RunError> {
+        let path: PathBuf = moved_to.unwrap_or(&expected.path).to_owned();
+        if !path.exists() {
+            return Err(RunError::BaseMoved { path });
+        }
+        let checkpoint = checkpoint::load(&path)?;
+        if checkpoint.sha256 != expected.sha256 {
+            return Err(RunError::BaseChanged {
+                path,
+                expected: expected.sha256.clone(),
+                found: checkpoint.sha256,
+            });
+        }
+        Self::from_checkpoint(checkpoint, device)
+    }
+
+    fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self, RunError> {
+        let tokenizer = Tokenizer::load(&checkpoint.tokenizer)?;
+        let base = BaseRecord {
+            path: checkpoint.path.clone(),
+            kind: checkpoint.kind,
+            sha256: checkpoint.sha256.clone(),
+            config: checkpoint.config.clone(),
+            preprocessing: checkpoint.preprocessing.clone(),
+            decisions: checkpoint.decisions.clone(),
+        };
+        let clip = Clip::from_tensors(checkpoint.config, checkpoint.tensors, device)?;
+        let initial: &[&str] = &[];
+        let prompts = PromptSet::new(&tokenizer, initial, base.config.text.context_length)?;
+        let parameters = TrainedParameters {
+            context: clip.text().context_from_tokens(prompts.context())?,
+            affine: clip.zero_shot_affine().clone(),
+        };
+        Ok(Self {
+            clip,
+            tokenizer,
+            preprocessing: checkpoint.preprocessing,
+            parameters,
+            base,
+            run: None,
+        })
+    }
+
+    /// Prompts with the learnable context for a list of class names.
+    ///
+    /// # Errors
+    ///
+    /// When a name is too long for the text encoder or cannot be tokenized.
+    pub fn prompts(&self, classes: &[String]) -> Result<Prompts, RunError> {
+        let context_length = self.base.config.text.context_length;
+        let set = PromptSet::new(&self.tokenizer, classes, context_length)?;
+        let prompts = Prompts::new(
+            set.start_of_text(),
+            set.context().len(),
+            set.suffixes().to_vec(),
+        );
+        self.clip.text().check(&prompts)?;
+        Ok(prompts)
+    }
+
+    /// A classifier for a list of class names, with this model's context.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompts`].
+    pub fn classifier(&self, classes: &[String]) -> Result<Classifier, RunError> {
+        let prompts = self.prompts(classes)?;
+        Ok(Classifier::new(&self.clip, &prompts, &self.parameters))
+    }
+}
+
+impl Classifier {
+    /// Encodes the prompts of all classes.
+    pub fn new(clip: &Clip, prompts: &Prompts, parameters: &TrainedParameters) -> Self {
+        let features = clip.text().features(prompts, Some(&parameters.context));
+        Self {
+            text_features: normalize_rows(features),
+        }
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.text_features.dims()[0]
+    }
+
+    /// Cosines of image features to all classes.
+    ///
+    /// # Shapes
+    ///
+    /// `[images, embed_dim]` to `[images, classes]`.
+    pub fn cosine_logits(&self, image_features: Tensor<2>) -> Tensor<2> {
+        normalize_rows(image_features).matmul(self.text_features.clone().transpose())
+    }
+}

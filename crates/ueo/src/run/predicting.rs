@@ -1,0 +1,277 @@
+//! What a model says about images and texts.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::evaluate::{
+    Evaluation, Scores, Threshold, ThresholdMethod, choose_threshold, evaluate, predictions,
+};
+use crate::model::{Prompts, to_host};
+use crate::text::{Overlong, tokenize_text};
+
+use super::adapting::ENCODING_BATCH;
+use super::encode::encode_images;
+use super::images::ImageSet;
+use super::model::LoadedModel;
+use super::{Event, Reporter, RunError, SkippedImage, Stage};
+
+/// What to predict and how.
+#[derive(Clone, Debug)]
+pub struct PredictRequest {
+    /// Images: a directory, list file, tar shard or directory of shards.
+    pub images: PathBuf,
+    /// Folder to which the paths of a list file are relative.
+    pub image_root: Option<PathBuf>,
+    /// Class names; `None` takes those that the run directory remembers.
+    pub classes: Option<Vec<String>>,
+    /// Temperature of the confidence; `None` takes the run's, or 1 for a plain checkpoint.
+    pub score_temperature: Option<f64>,
+    /// Threshold between known and unknown; `None` takes the run's, or chooses one from these images.
+    pub threshold: Option<f64>,
+    /// Classes to report per image, the best one included.
+    pub top_k: usize,
+    /// Whether unreadable images are errors.
+    pub strict: bool,
+}
+
+/// What a model says about one image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImagePrediction {
+    /// Path relative to the images' root.
+    pub path: String,
+    /// The most similar class, exactly as in the class list.
+    pub label: String,
+    /// Maximum softmax probability.
+    pub confidence: f64,
+    /// Whether the confidence reaches the threshold.
+    pub known: bool,
+    /// The most probable classes with their probabilities, best first.
+    pub top: Vec<(String, f64)>,
+}
+
+/// Predictions for a set of images.
+#[derive(Clone, Debug)]
+pub struct PredictionSet {
+    /// One prediction per readable image, in order.
+    pub images: Vec<ImagePrediction>,
+    /// Inputs that were left out.
+    pub skipped: Vec<SkippedImage>,
+    /// The class names.
+    pub classes: Vec<String>,
+    /// Images with at least this confidence are known.
+    pub threshold: f64,
+    /// How the threshold came about, where it was chosen from images.
+    pub chosen_threshold: Option<Threshold>,
+    /// Temperature of the confidence.
+    pub score_temperature: f64,
+    /// Measurements, when the images have labels.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// Predicts the classes of images, and measures the predictions when the images have labels.
+///
+/// # Errors
+///
+/// [`RunError`].
+pub fn predict(
+    model: &LoadedModel,
+    request: &PredictRequest,
+    reporter: &mut dyn Reporter,
+) -> Result<PredictionSet, RunError> {
+    let run = model.run.as_ref();
+    let classes = request
+        .classes
+        .clone()
+        .or_else(|| run.map(|run| run.request.classes.clone()))
+        .ok_or(RunError::NoClasses)?;
+    let score_temperature = request
+        .score_temperature
+        .or_else(|| run.map(|run| run.request.score_temperature))
+        .unwrap_or(1.0);
+    let classifier = model.classifier(&classes)?;
+    let images = ImageSet::open(
+        &request.images,
+        request.image_root.as_deref(),
+        &model.preprocessing,
+        0,
+    )?;
+    let (encoded, skipped) = encode(model, &images, request.strict, reporter)?;
+
+    let cosines = encoded.cosine_logits(&model.clip, &classifier);
+    let scores = Scores {
+        cosine_logits: &cosines,
+        classes: classes.len(),
+    };
+    let predicted = predictions(scores, score_temperature)?;
+    // A stored threshold belongs to the classes and the temperature that it was chosen with.
+    let stored = run
+        .filter(|run| {
+            run.request.classes == classes && run.request.score_temperature == score_temperature
+        })
+        .and_then(|run| run.threshold.clone());
+    let chosen_threshold = match (request.threshold, stored) {
+        (Some(_), _) => None,
+        (None, Some(stored)) => Some(stored),
+        (None, None) => Some(choose_threshold(
+            &predicted.confidences,
+            run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method),
+        )?),
+    };
+    let threshold = match (request.threshold, &chosen_threshold) {
+        (Some(value), _) => value,
+        (None, Some(chosen)) => chosen.value,
+        (None, None) => unreachable!("a threshold is chosen above where none is given"),
+    };
+    let evaluation = images
+        .labels(&classes)
+        .map(|labels| {
+            evaluate(
+                &predicted,
+                &labels.of(&encoded.indices),
+                &classes,
+                Some(threshold),
+            )
+        })
+        .transpose()?;
+    let images = encoded
+        .indices
+        .iter()
+        .enumerate()
+        .map(|(row, &index)| ImagePrediction {
+            path: images.id(index).to_owned(),
+            label: classes[predicted.classes[row]].clone(),
+            confidence: predicted.confidences[row],
+            known: predicted.confidences[row] >= threshold,
+            top: scores
+                .top(row, score_temperature, request.top_k)
+                .into_iter()
+                .map(|(class, probability)| (classes[class].clone(), probability))
+                .collect(),
+        })
+        .collect();
+    Ok(PredictionSet {
+        images,
+        skipped,
+        classes,
+        threshold,
+        chosen_threshold,
+        score_temperature,
+        evaluation,
+    })
+}
+
+/// Features by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// Image ids or texts, one per row.
+    pub names: Vec<String>,
+    /// `[names, embed_dim]`, row-major, with unit L2 norm.
+    pub features: Vec<f32>,
+    /// Width of the shared embedding space.
+    pub embed_dim: usize,
+    /// Images that were left out.
+    pub skipped: Vec<SkippedImage>,
+}
+
+/// Normalized features of images.
+///
+/// # Errors
+///
+/// [`RunError`].
+pub fn embed_images(
+    model: &LoadedModel,
+    images: &ImageSet,
+    strict: bool,
+    reporter: &mut dyn Reporter,
+) -> Result<Embedding, RunError> {
+    let (encoded, skipped) = encode(model, images, strict, reporter)?;
+    let mut features = encoded.features;
+    for row in features.chunks_exact_mut(encoded.embed_dim) {
+        let norm = row
+            .iter()
+            .map(|x| f64::from(*x).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        row.iter_mut()
+            .for_each(|x| *x = (f64::from(*x) / norm) as f32);
+    }
+    Ok(Embedding {
+        names: encoded
+            .indices
+            .iter()
+            .map(|&index| images.id(index).to_owned())
+            .collect(),
+        features,
+        embed_dim: encoded.embed_dim,
+        skipped,
+    })
+}
+
+/// Normalized features of whole texts, without the learned context.
+///
+/// # Errors
+///
+/// [`RunError`], for example when a text is too long and `overlong` does not allow truncation.
+pub fn embed_texts(
+    model: &LoadedModel,
+    texts: &[String],
+    overlong: Overlong,
+) -> Result<Embedding, RunError> {
+    let context_length = model.base.config.text.context_length;
+    let own_tokens = texts
+        .iter()
+        .map(|text| {
+            let tokens = tokenize_text(&model.tokenizer, text, context_length, overlong)?;
+            Ok(tokens[1..].to_vec())
+        })
+        .collect::<Result<Vec<_>, RunError>>()?;
+    let prompts = Prompts::new(model.tokenizer.start_of_text(), 0, own_tokens);
+    model.clip.text().check(&prompts)?;
+    let features = crate::model::normalize_rows(model.clip.text().features(&prompts, None));
+    Ok(Embedding {
+        names: texts.to_vec(),
+        features: to_host(&features).data,
+        embed_dim: model.base.config.embed_dim,
+        skipped: Vec::new(),
+    })
+}
+
+/// Encodes all readable images with the model's own parameters.
+fn encode(
+    model: &LoadedModel,
+    images: &ImageSet,
+    strict: bool,
+    reporter: &mut dyn Reporter,
+) -> Result<(super::ImageFeatures, Vec<SkippedImage>), RunError> {
+    use crate::adapt::PixelSource;
+
+    let total = images.len();
+    let encoded = encode_images(
+        &model.clip,
+        &model.parameters.affine,
+        images,
+        ENCODING_BATCH,
+        &mut |done| {
+            reporter.report(Event::Encoding {
+                stage: Stage::Inference,
+                done,
+                total,
+            });
+        },
+    );
+    let skipped = images.skipped_with(&encoded.failures);
+    for image in &skipped {
+        reporter.report(Event::Skipped(image));
+    }
+    if strict && !skipped.is_empty() {
+        return Err(RunError::SkippedImages { skipped });
+    }
+    if encoded.indices.is_empty() {
+        return Err(RunError::NoReadableImages {
+            path: images.path().to_owned(),
+            skipped,
+        });
+    }
+    Ok((encoded, skipped))
+}

@@ -1,0 +1,124 @@
+//! `run.json`: everything needed to understand, repeat, resume and use a run.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapt::AdaptSettings;
+use crate::checkpoint::{CheckpointKind, ClipConfig};
+use crate::evaluate::{Evaluation, Threshold, ThresholdMethod};
+use crate::image::Preprocessing;
+
+/// Version of the layout of `run.json`; readers refuse newer ones.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What `adapt` was asked to do, fully resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptRequest {
+    /// The checkpoint, as an absolute path.
+    pub model: PathBuf,
+    /// The unlabeled images: a directory, list file, tar shard or directory of shards, as an absolute path.
+    pub images: PathBuf,
+    /// Folder to which the paths of a list file are relative.
+    pub image_root: Option<PathBuf>,
+    /// Names of the known classes, in the order of the class file.
+    pub classes: Vec<String>,
+    /// Where true labels for oracle weights come from, if they are used.
+    pub oracle_labels: Option<PathBuf>,
+    /// Choices of the adaptation.
+    pub settings: AdaptSettings,
+    /// Divides the cosines before the softmax whose maximum is the confidence.
+    pub score_temperature: f64,
+    /// How the threshold between known and unknown is chosen.
+    pub threshold_method: ThresholdMethod,
+    /// Whether a full adapted checkpoint is written beside the small one.
+    pub standalone: bool,
+    /// Steps between two resumable states on disk.
+    pub checkpoint_every: usize,
+    /// Bytes of decoded images that may be kept in memory.
+    pub image_cache_bytes: u64,
+    /// Whether unreadable images are errors.
+    pub strict: bool,
+    /// Threads of the computation.
+    pub threads: usize,
+    /// Device of the computation.
+    pub device: String,
+}
+
+/// The checkpoint that a run started from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaseRecord {
+    /// The path that the user named, absolute.
+    pub path: PathBuf,
+    /// Layout of the checkpoint.
+    pub kind: CheckpointKind,
+    /// SHA-256 of the weights file, lowercase hexadecimal.
+    pub sha256: String,
+    /// Architecture.
+    pub config: ClipConfig,
+    /// Image preprocessing.
+    pub preprocessing: Preprocessing,
+    /// How ambiguous facts were decided.
+    pub decisions: Vec<String>,
+}
+
+/// An input that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedImage {
+    /// Path relative to the images' root.
+    pub id: String,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// The images of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImagesRecord {
+    /// Images that were used.
+    pub used: usize,
+    /// Inputs that were left out.
+    pub skipped: Vec<SkippedImage>,
+    /// SHA-256 over the ids of the used images, which tells on resuming whether the folder has changed.
+    pub fingerprint: String,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Steps remain; `adapt --resume` continues.
+    Incomplete,
+    /// All steps are done.
+    Finished,
+}
+
+/// The content of `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// Version of `ueo` that wrote the run.
+    pub ueo_version: String,
+    /// How far the run has come.
+    pub status: RunStatus,
+    /// What was asked for.
+    pub request: AdaptRequest,
+    /// The checkpoint that was adapted.
+    pub base: BaseRecord,
+    /// Text from which the context vectors started.
+    pub context_template: String,
+    /// The images that were used and left out.
+    pub images: ImagesRecord,
+    /// Steps of the whole adaptation.
+    pub total_steps: usize,
+    /// Trained numbers: context vectors and affine parameters.
+    pub trained_parameters: usize,
+    /// The threshold on the confidence, once the run is finished.
+    pub threshold: Option<Threshold>,
+    /// Measurements of the zero-shot model, when the images have labels.
+    pub zero_shot: Option<Evaluation>,
+    /// Measurements of the adapted model, when the images have labels and the run is finished.
+    pub adapted: Option<Evaluation>,
+    /// Wall-clock seconds of the steps, over all sessions of the run.
+    pub adaptation_secs: f64,
+}

@@ -1,0 +1,142 @@
+//! Trained parameters and the resumable state of an adaptation as safetensors files.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::adapt::{AdaptState, TrainedParameters};
+use crate::checkpoint::{HostTensor, TensorMap};
+use crate::model::{Clip, to_host};
+
+use super::RunError;
+
+/// Name of the context vectors in `adapted.safetensors` and in the state.
+const CONTEXT: &str = "context";
+/// Name of the confidence weights in the state.
+const CONFIDENCE_WEIGHTS: &str = "confidence_weights";
+/// Metadata key of the number of steps done.
+const STEP: &str = "step";
+
+/// A state read back from disk.
+#[derive(Clone, Debug)]
+pub struct SavedState {
+    /// Steps done and the parameters after them.
+    pub state: AdaptState,
+    /// The confidence weight of each image.
+    pub confidence_weights: Vec<f32>,
+}
+
+/// The trained parameters by name: `context` and OpenAI's names of the affine parameters.
+pub(super) fn tensors(parameters: &TrainedParameters) -> TensorMap {
+    let mut tensors: TensorMap = parameters.affine.to_host().into_iter().collect();
+    tensors.insert(CONTEXT.to_owned(), to_host(&parameters.context));
+    tensors
+}
+
+/// The inverse of [`tensors`] for a model.
+pub(super) fn parameters(tensors: &TensorMap, clip: &Clip) -> Result<TrainedParameters, String> {
+    let context = tensors
+        .get(CONTEXT)
+        .ok_or_else(|| format!("it has no tensor `{CONTEXT}`"))?;
+    let width = clip.config().text.transformer.width;
+    if context.shape.len() != 2 || context.shape[1] != width {
+        return Err(format!(
+            "tensor `{CONTEXT}`: expected shape [tokens, {width}], found {:?}",
+            context.shape
+        ));
+    }
+    Ok(TrainedParameters {
+        context: Tensor::from_data(
+            TensorData::new(context.data.clone(), context.shape.clone()),
+            clip.device(),
+        ),
+        affine: clip
+            .zero_shot_affine()
+            .with_values(tensors)
+            .map_err(|error| error.to_string())?,
+    })
+}
+
+/// The content of `adapted.safetensors`.
+pub(super) fn encode_parameters(parameters: &TrainedParameters) -> Result<Vec<u8>, RunError> {
+    encode(&tensors(parameters), None)
+}
+
+/// The inverse of [`encode_parameters`] for a model.
+pub(super) fn decode_parameters(bytes: &[u8], clip: &Clip) -> Result<TrainedParameters, String> {
+    let (tensors, _) = decode(bytes)?;
+    parameters(&tensors, clip)
+}
+
+/// The content of `state.safetensors`.
+pub(super) fn encode_state(state: &AdaptState, weights: &[f32]) -> Result<Vec<u8>, RunError> {
+    let mut tensors = tensors(&state.parameters);
+    tensors.insert(
+        CONFIDENCE_WEIGHTS.to_owned(),
+        HostTensor {
+            shape: vec![weights.len()],
+            data: weights.to_vec(),
+        },
+    );
+    let metadata = HashMap::from([(STEP.to_owned(), state.step.to_string())]);
+    encode(&tensors, Some(metadata))
+}
+
+/// The inverse of [`encode_state`] for a model.
+pub(super) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<SavedState, String> {
+    let (mut tensors, metadata) = decode(bytes)?;
+    let step = metadata
+        .get(STEP)
+        .and_then(|step| step.parse().ok())
+        .ok_or("it does not say how many steps are done")?;
+    let weights = tensors
+        .remove(CONFIDENCE_WEIGHTS)
+        .ok_or_else(|| format!("it has no tensor `{CONFIDENCE_WEIGHTS}`"))?;
+    Ok(SavedState {
+        state: AdaptState {
+            step,
+            parameters: parameters(&tensors, clip)?,
+        },
+        confidence_weights: weights.data,
+    })
+}
+
+fn encode(
+    tensors: &TensorMap,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<Vec<u8>, RunError> {
+    let views = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let bytes = bytemuck::cast_slice(&tensor.data);
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?;
+            Ok((name, view))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+    views
+        .and_then(|views| safetensors::serialize(views, metadata))
+        .map_err(RunError::Encode)
+}
+
+fn decode(bytes: &[u8]) -> Result<(TensorMap, HashMap<String, String>), String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut tensors = TensorMap::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!(
+                "tensor `{name}`: expected F32, found {:?}",
+                view.dtype()
+            ));
+        }
+        tensors.insert(
+            name,
+            HostTensor {
+                shape: view.shape().to_vec(),
+                data: bytemuck::pod_collect_to_vec(view.data()),
+            },
+        );
+    }
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
+}

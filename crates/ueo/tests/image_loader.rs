@@ -1,0 +1,201 @@
+//! The loader's order, determinism, failures and early end; training views; the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use ueo::data::{Dataset, DatasetOptions};
+use ueo::image::{
+    Batch, BatchLoader, DecodeOptions, ImageError, ImageSource, LoaderOptions, Preprocessing,
+    ViewKind, random_region, view_rng,
+};
+
+const SIZE: usize = 16;
+const BIG: usize = 1 << 30;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/images")
+        .join(name)
+}
+
+/// Six images of different sizes; `c.jpg` is cut off and `e.jpg` is empty.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let copies = [
+        ("a.png", "source_wide.png"),
+        ("b.png", "source_tall.png"),
+        ("d.png", "source_tiny.png"),
+        ("f.png", "source_strip.png"),
+    ];
+    for (name, source) in copies {
+        fs::copy(fixture(source), folder.path().join(name)).unwrap();
+    }
+    let whole = fs::read(fixture("jpeg_420.jpg")).unwrap();
+    fs::write(folder.path().join("c.jpg"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(folder.path().join("e.jpg"), []).unwrap();
+    folder
+}
+
+fn source(folder: &TempDir, cache_budget_bytes: usize) -> Arc<ImageSource> {
+    let dataset = Dataset::open(folder.path(), &DatasetOptions::default()).unwrap();
+    Arc::new(ImageSource::new(
+        dataset,
+        Preprocessing::clip(SIZE),
+        DecodeOptions::default(),
+        cache_budget_bytes,
+    ))
+}
+
+fn options(threads: usize, view: ViewKind) -> LoaderOptions {
+    LoaderOptions {
+        batch_size: 2,
+        threads,
+        prefetch_batches: 1,
+        view,
+    }
+}
+
+const ORDER: [usize; 7] = [5, 0, 2, 3, 1, 4, 0];
+
+fn batches(source: &Arc<ImageSource>, threads: usize, view: ViewKind) -> Vec<Batch> {
+    BatchLoader::start(Arc::clone(source), ORDER.to_vec(), options(threads, view))
+        .unwrap()
+        .collect()
+}
+
+#[test]
+fn batches_keep_the_order_and_failures_are_data() {
+    let folder = folder();
+    let source = source(&folder, 0);
+    let batches = batches(&source, 3, ViewKind::Test);
+    let indices: Vec<_> = batches.iter().map(|batch| batch.indices.clone()).collect();
+    assert_eq!(indices, [vec![5, 0], vec![3], vec![1], vec![0]]);
+    for batch in &batches {
+        assert_eq!(batch.pixels.len(), batch.indices.len() * 3 * SIZE * SIZE);
+    }
+    assert!(matches!(
+        batches[1].failures[..],
+        [(2, ImageError::Truncated { format: "JPEG", .. })]
+    ));
+    assert_eq!(batches[2].failures, [(4, ImageError::Empty)]);
+    // Row 1 of the first batch is image 0, and so is the last batch.
+    assert_eq!(batches[0].pixels[3 * SIZE * SIZE..], batches[3].pixels[..]);
+    assert_eq!(batches[3].pixels, source.load(0, ViewKind::Test).unwrap());
+}
+
+#[test]
+fn neither_threads_nor_the_cache_change_a_training_view() {
+    let folder = folder();
+    let view = ViewKind::Training {
+        seed: 2023,
+        epoch: 4,
+    };
+    let expected = batches(&source(&folder, 0), 1, view);
+    for threads in [2, 5] {
+        for cache in [0, 30_000, BIG] {
+            let source = source(&folder, cache);
+            assert_eq!(batches(&source, threads, view), expected);
+            // A second epoch over a filled cache.
+            assert_eq!(batches(&source, threads, view), expected);
+            assert!(source.cached_bytes() <= cache);
+            assert_eq!(source.cached_bytes() > 0, cache > 0);
+        }
+    }
+}
+
+#[test]
+fn seed_epoch_and_index_each_change_the_view() {
+    let folder = folder();
+    let source = source(&folder, BIG);
+    let load = |index, seed, epoch| {
+        source
+            .load(index, ViewKind::Training { seed, epoch })
+            .unwrap()
+    };
+    let one = load(0, 1, 1);
+    assert_eq!(one, load(0, 1, 1));
+    assert_ne!(one, load(0, 2, 1));
+    assert_ne!(one, load(0, 1, 2));
+    let regions = [0, 1].map(|index| random_region(97, 61, &mut view_rng(1, 1, index)));
+    assert_ne!(regions[0], regions[1]);
+}
+
+#[test]
+fn random_regions_cover_the_stated_range() {
+    let (width, height) = (400, 300);
+    let mut areas = Vec::new();
+    for index in 0..2000 {
+        let region = random_region(width, height, &mut view_rng(7, 0, index));
+        assert!(region.left + region.width <= width && region.top + region.height <= height);
+        let aspect = region.width as f64 / region.height as f64;
+        assert!((0.74..1.35).contains(&aspect), "{aspect}");
+        areas.push((region.width * region.height) as f64 / (width * height) as f64);
+    }
+    let (least, most) = (
+        areas.iter().copied().fold(1.0, f64::min),
+        areas.iter().copied().fold(0.0, f64::max),
+    );
+    assert!((0.495..0.52).contains(&least), "{least}");
+    assert!((0.97..=1.0).contains(&most), "{most}");
+}
+
+#[test]
+fn about_half_of_the_training_views_are_flipped() {
+    // An image this thin has one allowed region, the central one, so views differ by the flip alone.
+    let folder = TempDir::new().unwrap();
+    fs::copy(fixture("source_strip.png"), folder.path().join("a.png")).unwrap();
+    let source = source(&folder, BIG);
+    let views: Vec<_> = (0..400)
+        .map(|epoch| {
+            source
+                .load(0, ViewKind::Training { seed: 3, epoch })
+                .unwrap()
+        })
+        .collect();
+    let same = views.iter().filter(|view| **view == views[0]).count();
+    // Five standard deviations of a fair coin.
+    assert!((150..=250).contains(&same), "{same}");
+    let other = views.iter().find(|view| **view != views[0]).unwrap();
+    assert!(views.iter().all(|view| *view == views[0] || view == other));
+    let mirrored = (0..SIZE).all(|column| views[0][column] == other[SIZE - 1 - column]);
+    assert!(mirrored);
+}
+
+#[test]
+fn a_consumer_may_stop_early() {
+    let folder = folder();
+    let source = source(&folder, 0);
+    for taken in 0..3 {
+        let order = ORDER.repeat(20);
+        let mut loader =
+            BatchLoader::start(Arc::clone(&source), order, options(4, ViewKind::Test)).unwrap();
+        assert_eq!(loader.batch_count(), 70);
+        assert_eq!(loader.by_ref().take(taken).count(), taken);
+        // Dropping joins the workers: this returns only if none of them hangs.
+        drop(loader);
+        assert_eq!(Arc::strong_count(&source), 1);
+    }
+}
+
+#[test]
+fn an_empty_order_has_no_batches() {
+    let folder = folder();
+    let mut loader =
+        BatchLoader::start(source(&folder, 0), Vec::new(), options(2, ViewKind::Test)).unwrap();
+    assert_eq!(loader.next(), None);
+}
+
+#[test]
+fn an_index_outside_the_data_set_is_a_failure_of_that_entry() {
+    let folder = folder();
+    let mut loader =
+        BatchLoader::start(source(&folder, 0), vec![99], options(1, ViewKind::Test)).unwrap();
+    let batch = loader.next().unwrap();
+    assert!(
+        matches!(batch.failures[..], [(99, ImageError::Read { .. })]),
+        "{:?}",
+        batch.failures
+    );
+}

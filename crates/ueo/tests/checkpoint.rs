@@ -242,3 +242,94 @@ fn hugging_face_layouts_are_converted_exactly() {
         }
     }
 }
+
+/// The tiny model of `fixtures/checkpoint_variants` with the given weights files.
+fn variant(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        let source = fixture("refused/unexpected-tensor").join(name);
+        std::fs::copy(source, directory.path().join(name)).unwrap();
+    }
+    for (source, target) in files {
+        let source = fixture("../checkpoint_variants").join(source);
+        std::fs::copy(source, directory.path().join(target)).unwrap();
+    }
+    directory
+}
+
+const SHARDS: [&str; 2] = [
+    "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors",
+];
+const INDEX: &str = "model.safetensors.index.json";
+
+#[test]
+fn shards_and_the_old_stream_format_hold_the_same_model() {
+    let stream = variant(&[("stream.bin", "pytorch_model.bin")]);
+    let sharded = variant(&[
+        (SHARDS[0], SHARDS[0]),
+        (SHARDS[1], SHARDS[1]),
+        (INDEX, INDEX),
+    ]);
+    let stream = load(stream.path()).unwrap();
+    let sharded = load(sharded.path()).unwrap();
+    assert_eq!(stream.tensors, sharded.tensors);
+    assert_eq!(stream.tensors["visual.conv1.weight"].shape, [8, 3, 8, 8]);
+    assert!(sharded.weights_path.ends_with(INDEX));
+    assert_ne!(stream.sha256, sharded.sha256);
+    assert!(has_decision(
+        &sharded,
+        &["preprocessing", "preprocessor_config.json"]
+    ));
+}
+
+#[test]
+fn a_missing_shard_is_named() {
+    let directory = variant(&[(SHARDS[0], SHARDS[0]), (INDEX, INDEX)]);
+    let message = load(directory.path()).unwrap_err().to_string();
+    assert!(message.contains(SHARDS[1]), "{message}");
+}
+
+#[test]
+fn a_truncated_stream_is_damaged() {
+    let directory = variant(&[("stream.bin", "pytorch_model.bin")]);
+    let path = directory.path().join("pytorch_model.bin");
+    let whole = std::fs::read(&path).unwrap();
+    for length in [whole.len() - 1, whole.len() / 2, 2_000, 40] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let message = load(directory.path()).unwrap_err().to_string();
+        assert!(message.contains("is damaged"), "{length}: {message}");
+    }
+}
+
+#[test]
+fn old_forms_of_the_preprocessing() {
+    let directory = variant(&[("stream.bin", "pytorch_model.bin")]);
+    let path = directory.path().join("preprocessor_config.json");
+    let size = load(directory.path()).unwrap().config.vision.image_size();
+    std::fs::write(
+        &path,
+        format!(
+            r#"{{"size": 40, "crop_size": {size}, "image_mean": [0.1, 0.2, 0.3], "resample": 2}}"#
+        ),
+    )
+    .unwrap();
+    let preprocessing = load(directory.path()).unwrap().preprocessing;
+    assert_eq!((preprocessing.resize, preprocessing.crop), (40, size));
+    assert_eq!(preprocessing.mean, [0.1, 0.2, 0.3]);
+    assert_eq!(
+        preprocessing.interpolation,
+        ueo::image::Interpolation::Bilinear
+    );
+    for (text, words) in [
+        (r#"{"size": {"height": 32, "width": 32}}"#, "`size`"),
+        (r#"{"do_center_crop": false}"#, "`do_center_crop`: false"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let message = load(directory.path()).unwrap_err().to_string();
+        assert!(
+            message.contains(words) && message.contains("not supported"),
+            "{message}"
+        );
+    }
+}

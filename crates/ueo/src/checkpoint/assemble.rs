@@ -52,7 +52,7 @@ impl Parameter {
     fn read(&self, store: &mut OpenStore<'_>) -> Result<HostTensor, CheckpointError> {
         let data = match &self.recipe {
             Recipe::Copy(name) => store.read(name)?.data,
-            Recipe::Transpose(name) => transpose(store.read(name)?),
+            Recipe::Transpose(name) => transpose(&store.read(name)?),
             Recipe::Stack(names) => {
                 let mut data = Vec::new();
                 for name in names {
@@ -128,9 +128,10 @@ fn same_shape(found: &[usize], expected: &[usize]) -> bool {
     found == expected || (expected.is_empty() && found == [1])
 }
 
-fn transpose(matrix: HostTensor) -> Vec<f32> {
+/// The elements of the transpose; of anything but a matrix, its own.
+pub(super) fn transpose(matrix: &HostTensor) -> Vec<f32> {
     let [rows, columns] = matrix.shape[..] else {
-        return matrix.data;
+        return matrix.data.clone();
     };
     let mut data = Vec::with_capacity(matrix.data.len());
     for column in 0..columns {
@@ -149,7 +150,7 @@ mod tests {
             shape: vec![2, 3],
             data: vec![0., 1., 2., 3., 4., 5.],
         };
-        assert_eq!(transpose(matrix), [0., 3., 1., 4., 2., 5.]);
+        assert_eq!(transpose(&matrix), [0., 3., 1., 4., 2., 5.]);
     }
 
     #[test]

@@ -214,3 +214,95 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parameters::parameters;
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    /// The published architectures as open_clip builds them (`tools/fixtures/architectures.py`).
+    const ARCHITECTURES: &str = include_str!("../../tests/fixtures/architectures.json");
+
+    fn published() -> Vec<serde_json::Value> {
+        serde_json::from_str(ARCHITECTURES).unwrap()
+    }
+
+    fn config_of(entry: &serde_json::Value) -> ClipConfig {
+        serde_json::from_value(entry["config"].clone()).unwrap()
+    }
+
+    #[test]
+    fn parameters_are_those_of_open_clip_in_every_published_architecture() {
+        assert_eq!(published().len(), 11);
+        for entry in published() {
+            let name = &entry["name"];
+            let mut lines = Vec::new();
+            let mut numbers = 0;
+            for (name, shape) in parameters(&config_of(&entry)) {
+                let axes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+                lines.push(format!("{name} {}", axes.join(",")));
+                if !name.contains("running_") {
+                    numbers += shape.iter().product::<usize>();
+                }
+            }
+            lines.sort();
+            assert_eq!(entry["parameters"], numbers, "{name}");
+            let digest: String = Sha256::digest(lines.join("\n"))
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            assert_eq!(entry["state_dict_sha256"], digest, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_published_architecture_is_inferred_from_its_shapes() {
+        for entry in published() {
+            let config = config_of(&entry);
+            let shapes: Shapes = parameters(&config).into_iter().collect();
+            let activation = config.text.transformer.activation;
+            let inferred = infer(&shapes, activation, Path::new("model.pt")).unwrap();
+            assert_eq!(inferred, config, "{}", entry["name"]);
+            let trained_by_open_clip = activation == Activation::Gelu;
+            assert_eq!(is_open_clip_size(&inferred.vision), trained_by_open_clip);
+        }
+    }
+
+    fn tiny() -> Shapes {
+        let entry = &published()[0];
+        parameters(&config_of(entry)).into_iter().collect()
+    }
+
+    #[test]
+    fn impossible_shapes_are_named() {
+        for (name, shape, words) in [
+            (
+                "visual.positional_embedding",
+                vec![51, 768],
+                "1 + side x side positions",
+            ),
+            (
+                "visual.positional_embedding",
+                vec![1, 768],
+                "1 + side x side positions",
+            ),
+            ("visual.positional_embedding", vec![0, 768], "2 axes"),
+            ("text_projection", vec![512], "2 axes"),
+            ("positional_embedding", vec![77, 500], "multiple of 64"),
+        ] {
+            let mut shapes = tiny();
+            shapes.insert(name.to_owned(), shape);
+            let error = infer(&shapes, Activation::Gelu, Path::new("model.pt")).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_state_dict_without_an_image_tower_is_not_clip() {
+        let mut shapes = tiny();
+        shapes.retain(|name, _| !name.starts_with("visual."));
+        let error = infer(&shapes, Activation::Gelu, Path::new("model.pt")).unwrap_err();
+        assert!(error.to_string().contains("`visual.proj` or"), "{error}");
+    }
+}

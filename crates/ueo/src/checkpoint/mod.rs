@@ -4,6 +4,7 @@
 //! (`visual.transformer.resblocks.0.attn.in_proj_weight` is `[3 * width, width]`,
 //! `visual.proj` and `text_projection` are `[width, embed_dim]`).
 
+mod adapted;
 mod assemble;
 mod config;
 mod digest;
@@ -16,12 +17,14 @@ mod open_clip;
 mod parameters;
 mod pickle;
 mod safetensors_file;
+mod save;
 mod state_dict;
 mod store;
 mod tokenizer;
 mod torch_file;
 mod validate;
 mod weights_file;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,12 +34,14 @@ use serde::{Deserialize, Serialize};
 use crate::image::Preprocessing;
 use crate::text::TokenizerSource;
 
+pub use adapted::Adapted;
 pub use config::{
     Activation, ClipConfig, ResNetConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};
 pub use load::load;
+pub use save::{Saved, save};
 
 /// A tensor in host memory, row-major, in f32 whatever the file's precision was.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,393 @@
+//! Writes a full checkpoint that transformers or open_clip, and this library, can read.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::image::{Interpolation, Preprocessing};
+use crate::text::TokenizerSource;
+
+use super::assemble::{Recipe, transpose};
+use super::error::WrongShape;
+use super::hugging_face;
+use super::infer::LAYER_NORM_EPSILON;
+use super::parameters::parameters;
+use super::write::{self, Entry};
+use super::{
+    Activation, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, TensorMismatch,
+    TransformerConfig, VisionConfig, VitConfig,
+};
+
+/// Tokens of OpenAI's vocabulary; the last two are `[SOS]` and `[EOS]`.
+const OPENAI_VOCAB_SIZE: usize = 49_408;
+/// transformers takes this `eos_token_id` as "the highest id of a row", which is CLIP's own rule for any vocabulary.
+const HIGHEST_ID_IS_EOS: usize = 2;
+/// Channels of the last ResNet stage, as a multiple of the stem's.
+const RESNET_EXPANSION: usize = 32;
+/// Files that say more about a tokenizer, copied when they are beside it.
+const TOKENIZER_COMPANIONS: [&str; 4] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+];
+
+/// What [`save`] wrote.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// [`CheckpointKind::HuggingFace`] or [`CheckpointKind::OpenClip`].
+    pub kind: CheckpointKind,
+    /// The safetensors file.
+    pub weights_path: PathBuf,
+    /// What a user should know about the files, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Writes a full checkpoint in f32 into `directory`, which is made when it does not exist.
+///
+/// A vision transformer is written in Hugging Face's layout. What that layout cannot express (a modified ResNet, or a
+/// vocabulary without files that transformers could read) is written with OpenAI's tensor names, as an open_clip
+/// directory. Each file appears completely or not at all.
+///
+/// # Errors
+///
+/// [`CheckpointError::Tensors`] when the tensors are not those of the configuration, [`CheckpointError::Unsupported`] when
+/// neither layout can express the architecture, [`CheckpointError::Io`] when a file cannot be written.
+pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
+    check_tensors(checkpoint, directory)?;
+    fs::create_dir_all(directory).map_err(CheckpointError::io("create", directory))?;
+    let config = &checkpoint.config;
+    let readable_vocabulary = checkpoint.tokenizer != TokenizerSource::OpenAi
+        || config.text.vocab_size == OPENAI_VOCAB_SIZE;
+    match &config.vision {
+        VisionConfig::Vit(vit) if readable_vocabulary => {
+            save_hugging_face(directory, checkpoint, vit)
+        }
+        _ => save_open_clip(directory, checkpoint),
+    }
+}
+
+fn check_tensors(checkpoint: &Checkpoint, directory: &Path) -> Result<(), CheckpointError> {
+    let mut mismatch = TensorMismatch::default();
+    for (name, expected) in parameters(&checkpoint.config) {
+        match checkpoint.tensors.get(&name) {
+            None => mismatch.missing.push(name),
+            Some(tensor) if tensor.shape != expected => mismatch.wrong_shape.push(WrongShape {
+                name,
+                expected,
+                found: tensor.shape.clone(),
+            }),
+            Some(_) => {}
+        }
+    }
+    if mismatch.is_empty() {
+        return Ok(());
+    }
+    Err(CheckpointError::Tensors {
+        path: directory.to_owned(),
+        mismatch,
+    })
+}
+
+/// What transformers expects in the header of a file of PyTorch tensors.
+fn torch_metadata() -> BTreeMap<String, String> {
+    BTreeMap::from([("format".to_owned(), "pt".to_owned())])
+}
+
+fn save_hugging_face(
+    directory: &Path,
+    checkpoint: &Checkpoint,
+    vit: &VitConfig,
+) -> Result<Saved, CheckpointError> {
+    let mut entries = Vec::new();
+    for (name, shape) in parameters(&checkpoint.config) {
+        let tensor = &checkpoint.tensors[&name];
+        match hugging_face::recipe(&name) {
+            Recipe::Copy(name) => entries.push(Entry {
+                name,
+                shape,
+                data: Cow::Borrowed(&tensor.data),
+            }),
+            Recipe::Transpose(name) => entries.push(Entry {
+                name,
+                shape: shape.iter().rev().copied().collect(),
+                data: Cow::Owned(transpose(tensor)),
+            }),
+            Recipe::Stack(names) => {
+                let mut part = shape;
+                part[0] /= names.len();
+                let elements = part.iter().product();
+                for (name, data) in names.into_iter().zip(tensor.data.chunks_exact(elements)) {
+                    entries.push(Entry {
+                        name,
+                        shape: part.clone(),
+                        data: Cow::Borrowed(data),
+                    });
+                }
+            }
+        }
+    }
+    let weights_path = directory.join("model.safetensors");
+    write::safetensors(&weights_path, entries, &torch_metadata())?;
+    let config = hugging_face_config(&checkpoint.config, vit);
+    write::json(&directory.join("config.json"), &config)?;
+    write::json(
+        &directory.join("preprocessor_config.json"),
+        &hugging_face_preprocessing(&checkpoint.preprocessing),
+    )?;
+    Ok(Saved {
+        kind: CheckpointKind::HuggingFace,
+        weights_path,
+        notes: copy_tokenizer(directory, &checkpoint.tokenizer)?,
+    })
+}
+
+fn hugging_face_config(config: &ClipConfig, vit: &VitConfig) -> Value {
+    let tower = |transformer: &TransformerConfig| {
+        json!({
+            "hidden_size": transformer.width,
+            "intermediate_size": transformer.mlp_width,
+            "num_hidden_layers": transformer.layers,
+            "num_attention_heads": transformer.heads,
+            "hidden_act": match transformer.activation {
+                Activation::QuickGelu => "quick_gelu",
+                Activation::Gelu => "gelu",
+            },
+            "layer_norm_eps": transformer.layer_norm_epsilon,
+            "projection_dim": config.embed_dim,
+        })
+    };
+    let mut text = tower(&config.text.transformer);
+    let vocab_size = config.text.vocab_size;
+    text["model_type"] = "clip_text_model".into();
+    text["max_position_embeddings"] = config.text.context_length.into();
+    text["vocab_size"] = vocab_size.into();
+    if vocab_size == OPENAI_VOCAB_SIZE {
+        text["bos_token_id"] = (vocab_size - 2).into();
+        text["eos_token_id"] = (vocab_size - 1).into();
+    } else {
+        text["eos_token_id"] = HIGHEST_ID_IS_EOS.into();
+    }
+    let mut vision = tower(&vit.transformer);
+    vision["model_type"] = "clip_vision_model".into();
+    vision["image_size"] = vit.image_size.into();
+    vision["patch_size"] = vit.patch_size.into();
+    vision["num_channels"] = 3.into();
+    json!({
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": config.embed_dim,
+        "torch_dtype": "float32",
+        "text_config": text,
+        "vision_config": vision,
+    })
+}
+
+fn hugging_face_preprocessing(preprocessing: &Preprocessing) -> Value {
+    json!({
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": true,
+        "do_resize": true,
+        "size": {"shortest_edge": preprocessing.resize},
+        // Pillow's numbers of its filters.
+        "resample": match preprocessing.interpolation {
+            Interpolation::Bicubic => 3,
+            Interpolation::Bilinear => 2,
+        },
+        "do_center_crop": true,
+        "crop_size": {"height": preprocessing.crop, "width": preprocessing.crop},
+        "do_rescale": true,
+        "rescale_factor": 1.0 / 255.0,
+        "do_normalize": true,
+        "image_mean": decimals(preprocessing.mean),
+        "image_std": decimals(preprocessing.std),
+    })
+}
+
+/// The shortest decimal numbers that give these f32 values, instead of their many digits in f64.
+fn decimals(values: [f32; 3]) -> Vec<f64> {
+    values
+        .iter()
+        .map(|value| value.to_string().parse().unwrap_or(f64::from(*value)))
+        .collect()
+}
+
+/// Copies the tokenizer's files; returns notes about what could not be copied.
+fn copy_tokenizer(
+    directory: &Path,
+    tokenizer: &TokenizerSource,
+) -> Result<Vec<String>, CheckpointError> {
+    let origin = match tokenizer {
+        TokenizerSource::OpenAi => {
+            return Ok(vec![
+                "no tokenizer files are written: the vocabulary is OpenAI's (openai/clip-vit-base-patch32 has it for \
+                 transformers)"
+                    .to_owned(),
+            ]);
+        }
+        TokenizerSource::TokenizerJson(path) => {
+            copy_once(path, &directory.join("tokenizer.json"))?;
+            path.parent()
+        }
+        TokenizerSource::VocabAndMerges { vocab, merges } => {
+            copy_once(vocab, &directory.join("vocab.json"))?;
+            copy_once(merges, &directory.join("merges.txt"))?;
+            vocab.parent()
+        }
+    };
+    for name in TOKENIZER_COMPANIONS {
+        let Some(source) = origin.map(|origin| origin.join(name)) else {
+            continue;
+        };
+        let target = directory.join(name);
+        if source.is_file() && !target.exists() {
+            copy_once(&source, &target)?;
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Copies a file, unless it is already in its place.
+fn copy_once(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+    let same = matches!((fs::canonicalize(from), fs::canonicalize(to)), (Ok(a), Ok(b)) if a == b);
+    if same { Ok(()) } else { write::copy(from, to) }
+}
+
+fn save_open_clip(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
+    let config = open_clip_config(checkpoint, directory)?;
+    let entries = parameters(&checkpoint.config)
+        .into_iter()
+        .map(|(name, shape)| Entry {
+            data: Cow::Borrowed(&checkpoint.tensors[&name].data[..]),
+            name,
+            shape,
+        })
+        .collect();
+    let weights_path = directory.join("open_clip_model.safetensors");
+    write::safetensors(&weights_path, entries, &torch_metadata())?;
+    write::json(&directory.join("open_clip_config.json"), &config)?;
+    let notes = match &checkpoint.tokenizer {
+        TokenizerSource::OpenAi => Vec::new(),
+        files => copy_tokenizer(directory, files)?,
+    };
+    Ok(Saved {
+        kind: CheckpointKind::OpenClip,
+        weights_path,
+        notes,
+    })
+}
+
+fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, CheckpointError> {
+    let config = &checkpoint.config;
+    let text = &config.text.transformer;
+    let mut vision_cfg = match &config.vision {
+        VisionConfig::Vit(vit) => {
+            let vision = &vit.transformer;
+            // One flag serves both towers.
+            if vision.activation != text.activation {
+                return Err(CheckpointError::unsupported(
+                    path,
+                    "another activation in the image tower than in the text tower, in open_clip's layout,",
+                ));
+            }
+            let mut section = transformer_section(vision);
+            section["head_width"] = (vision.width / vision.heads).into();
+            section["patch_size"] = vit.patch_size.into();
+            section
+        }
+        VisionConfig::ResNet(resnet) => json!({
+            "layers": resnet.layers,
+            "width": resnet.width,
+            "head_width": resnet.width * RESNET_EXPANSION / resnet.heads,
+        }),
+    };
+    vision_cfg["image_size"] = config.vision.image_size().into();
+    let mut text_cfg = transformer_section(text);
+    text_cfg["heads"] = text.heads.into();
+    text_cfg["context_length"] = config.text.context_length.into();
+    text_cfg["vocab_size"] = config.text.vocab_size.into();
+    if checkpoint.tokenizer != TokenizerSource::OpenAi {
+        // open_clip then reads the tokenizer's files of the directory itself.
+        text_cfg["hf_tokenizer_name"] = "tokenizer.json".into();
+    }
+    let preprocessing = &checkpoint.preprocessing;
+    if preprocessing.resize != preprocessing.crop {
+        return Err(CheckpointError::unsupported(
+            path,
+            format!(
+                "resizing to {} before a crop of {}, in open_clip's layout,",
+                preprocessing.resize, preprocessing.crop
+            ),
+        ));
+    }
+    Ok(json!({
+        "model_cfg": {
+            "embed_dim": config.embed_dim,
+            "quick_gelu": text.activation == Activation::QuickGelu,
+            "vision_cfg": vision_cfg,
+            "text_cfg": text_cfg,
+        },
+        "preprocess_cfg": {
+            "mean": decimals(preprocessing.mean),
+            "std": decimals(preprocessing.std),
+            "interpolation": match preprocessing.interpolation {
+                Interpolation::Bicubic => "bicubic",
+                Interpolation::Bilinear => "bilinear",
+            },
+            "resize_mode": "shortest",
+        },
+    }))
+}
+
+fn transformer_section(config: &TransformerConfig) -> Value {
+    let mut section = json!({
+        "width": config.width,
+        "layers": config.layers,
+        "mlp_ratio": mlp_ratio(config.width, config.mlp_width),
+    });
+    if config.layer_norm_epsilon != LAYER_NORM_EPSILON {
+        section["norm_kwargs"] = json!({"eps": config.layer_norm_epsilon});
+    }
+    section
+}
+
+/// The ratio for which open_clip's `int(width * ratio)` gives `mlp_width`.
+fn mlp_ratio(width: usize, mlp_width: usize) -> f64 {
+    let ratio = mlp_width as f64 / width as f64;
+    if (width as f64 * ratio) as usize == mlp_width {
+        ratio
+    } else {
+        ratio.next_up()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mlp_ratio_survives_truncation() {
+        for width in 1..200 {
+            for mlp_width in 1..600 {
+                let ratio = mlp_ratio(width, mlp_width);
+                assert_eq!(
+                    (width as f64 * ratio) as usize,
+                    mlp_width,
+                    "{width} {mlp_width}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn means_are_written_short_and_read_back_equal() {
+        let clip = Preprocessing::clip(224);
+        for (decimal, value) in decimals(clip.mean).into_iter().zip(clip.mean) {
+            assert_eq!(decimal as f32, value);
+            assert!(decimal.to_string().len() <= "0.48145466".len(), "{decimal}");
+        }
+    }
+}

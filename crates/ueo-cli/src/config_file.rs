@@ -189,8 +189,14 @@ mod tests {
     #[test]
     fn the_nearest_option_is_close() {
         let known = ["epochs", "batch-size", "micro-batch"];
-        assert_eq!(nearest("batch_size", known.into_iter()).as_deref(), Some("batch-size"));
-        assert_eq!(nearest("epoch", known.into_iter()).as_deref(), Some("epochs"));
+        assert_eq!(
+            nearest("batch_size", known.into_iter()).as_deref(),
+            Some("batch-size")
+        );
+        assert_eq!(
+            nearest("epoch", known.into_iter()).as_deref(),
+            Some("epochs")
+        );
         assert_eq!(nearest("zzzzzzzz", known.into_iter()), None);
     }
 }

@@ -26,6 +26,9 @@ pub enum CliError {
     /// The output cannot be written where it was asked for.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A new run has no base checkpoint besides its model.
+    #[error("--base was given without --resume")]
+    BaseWithoutResume,
     /// Ctrl-C cannot be listened to.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
@@ -77,6 +80,9 @@ impl CliError {
             Self::Target(error) => error.hint(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or name another --output".to_owned())
+            }
+            Self::BaseWithoutResume => {
+                Some("a new run takes its checkpoint from --model".to_owned())
             }
             Self::BlankText { .. } => {
                 Some("remove the line; row N of the features is line N of the file".to_owned())

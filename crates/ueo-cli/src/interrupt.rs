@@ -29,7 +29,7 @@ impl Interrupt {
             if requested.0.swap(true, Ordering::Relaxed) {
                 std::process::exit(INTERRUPTED.into());
             }
-            eprintln!("stopping after this step; press Ctrl-C again to end at once");
+            eprintln!("stopping at the end of a training step; press Ctrl-C again to end at once");
         })?;
         Ok(interrupt)
     }

@@ -60,7 +60,6 @@ fn run(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
         Command::Predict(args) => predict::run(args, &context),
         Command::Evaluate(args) => evaluate::run(args, &context),
         Command::Embed(args) => embed::run(args, &context),
-        Command::Demo(_) => unimplemented!(),
     }
 }
 

@@ -18,9 +18,10 @@ pub fn write_file(
 ) -> Result<(), CliError> {
     let written = match std::fs::metadata(path) {
         // A pipe or a device is written to, not replaced.
-        Ok(metadata) if !metadata.is_file() => {
-            File::options().write(true).open(path).and_then(|file| fill(file, content))
-        }
+        Ok(metadata) if !metadata.is_file() => File::options()
+            .write(true)
+            .open(path)
+            .and_then(|file| fill(file, content)),
         _ => replace(path, content),
     };
     written.map_err(|source| CliError::Write {
@@ -44,7 +45,10 @@ fn replace(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     Ok(())
 }
 
-fn fill(file: impl Write, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn fill(
+    file: impl Write,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut writer = BufWriter::new(file);
     content(&mut writer)?;
     writer.flush()

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use ueo::run::BaseRecord;
 
 use crate::progress::{Progress, Unit};
 
@@ -76,8 +77,21 @@ impl Printer {
 
     /// Prints how something was decided, for `--verbose`.
     pub fn detail(&self, line: impl Display) {
-        if self.verbosity >= Verbosity::Verbose {
+        if self.is_verbose() {
             self.stderr(line);
+        }
+    }
+
+    /// Whether details are printed.
+    pub fn is_verbose(&self) -> bool {
+        self.verbosity >= Verbosity::Verbose
+    }
+
+    /// Prints which checkpoint is used and how it was understood, for `--verbose`.
+    pub fn model(&self, base: &BaseRecord) {
+        self.detail(format_args!("model: {}", base.path.display()));
+        for decision in &base.decisions {
+            self.detail(format_args!("  {decision}"));
         }
     }
 

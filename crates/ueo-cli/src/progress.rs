@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::printer::Printer;
 
@@ -30,9 +30,11 @@ impl Unit {
     fn bar(self) -> &'static str {
         match self {
             Self::Images => {
-                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} images, {per_sec}, {eta} left"
+                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} images, {rate} images/s, {eta} left"
             }
-            Self::Steps => "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {eta} left, {msg}",
+            Self::Steps => {
+                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {msg}, {eta} left"
+            }
         }
     }
 }
@@ -75,7 +77,7 @@ impl Progress {
             .with_prefix(what)
             .with_position(already_done);
         if let Ok(style) = ProgressStyle::with_template(unit.bar()) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", rate));
         }
         let bar = bars.add(bar);
         bar.reset_eta();
@@ -138,9 +140,16 @@ impl Lines {
         );
         let detail = detail.to_string();
         let separator = if detail.is_empty() { "" } else { ", " };
-        self.printer
-            .message(format_args!("{what}: {done}/{total} {unit}, {pace}{separator}{detail}"));
+        self.printer.message(format_args!(
+            "{what}: {done}/{total} {unit}, {pace}{separator}{detail}"
+        ));
     }
+}
+
+/// The rate of a bar with the precision that people read.
+fn rate(state: &ProgressState, line: &mut dyn std::fmt::Write) {
+    // A bar without its rate is no reason to fail.
+    let _ = write!(line, "{:.1}", state.per_sec());
 }
 
 /// Rate and remaining time, in words.

@@ -80,18 +80,13 @@ impl Phase {
 impl Reporter for ProgressReporter<'_> {
     fn report(&mut self, event: Event<'_>) {
         match event {
-            Event::Model(base) => {
-                self.printer.detail(format_args!("model: {}", base.path.display()));
-                for decision in &base.decisions {
-                    self.printer.detail(format_args!("  {decision}"));
-                }
-            }
+            Event::Model(base) => self.printer.model(base),
             Event::Encoding { stage, done, total } => {
-                self.phase(Phase::Encoding(stage), 0, total).update(done as u64, "");
+                self.phase(Phase::Encoding(stage), 0, total)
+                    .update(done as u64, "");
             }
-            Event::Skipped(image) => {
-                self.printer.detail(format_args!("skipped {}: {}", image.id, image.reason));
-            }
+            // The command lists them at the end, all together.
+            Event::Skipped(_) => {}
             Event::Step { record, total } => {
                 let detail = format!(
                     "epoch {}, loss {:.4}, {:.1} images/s",

@@ -1,17 +1,19 @@
 //! Measurements and settings as tables on the screen.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
 use ueo::evaluate::{Evaluation, Threshold};
 
 /// The measurements of one or more models on the same images, one column each.
 pub fn measurements(columns: &[(&str, &Evaluation)]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(UTF8_BORDERS_ONLY);
     let titles = columns.iter().map(|(title, _)| *title);
     table.set_header(std::iter::once("").chain(titles));
     for (name, value) in RATES {
-        let values = columns.iter().map(|(_, evaluation)| rate(value(evaluation)));
+        let values = columns
+            .iter()
+            .map(|(_, evaluation)| rate(value(evaluation)));
         table.add_row(std::iter::once(name.to_owned()).chain(values));
     }
     for column in table.column_iter_mut().skip(1) {
@@ -30,9 +32,15 @@ const RATES: [(&str, Rate); 10] = [
     ("FPR at 95 % TPR (known positive)", |e| e.fpr_at_95_tpr),
     ("AUPR, known positive", |e| e.aupr_known),
     ("AUPR, unknown positive", |e| e.aupr_unknown),
-    ("harmonic mean of accuracy and AUROC", |e| e.harmonic_mean_accuracy_auroc),
-    ("known accuracy at the threshold", |e| e.known_accuracy_at_threshold),
-    ("unknown recall at the threshold", |e| e.unknown_recall_at_threshold),
+    ("harmonic mean of accuracy and AUROC", |e| {
+        e.harmonic_mean_accuracy_auroc
+    }),
+    ("known accuracy at the threshold", |e| {
+        e.known_accuracy_at_threshold
+    }),
+    ("unknown recall at the threshold", |e| {
+        e.unknown_recall_at_threshold
+    }),
     ("H-score at the threshold", |e| e.h_score),
 ];
 
@@ -40,26 +48,27 @@ fn rate(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
 }
 
-/// Names and values, aligned.
-pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> Table {
+/// Names and values, aligned, with long values wrapped where the screen ends.
+pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_preset(NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     for (name, value) in facts {
         table.add_row([name.to_owned(), value]);
     }
-    table
+    table.trim_fmt()
 }
 
 /// A threshold and how it came about, in words.
 pub fn threshold(threshold: &Threshold) -> String {
-    let fallback = threshold
+    let because = threshold
         .fallback
-        .map_or_else(String::new, |reason| format!(" because {reason}"));
+        .map_or_else(String::new, |reason| format!(", because {reason}"));
     format!(
-        "{:.6}, by {}{fallback} on {} images, {:.1} % of them below it",
+        "{:.6} ({}{because}), with {:.1} % of {} images below it",
         threshold.value,
         threshold.method,
-        threshold.images,
-        100.0 * threshold.rejected_fraction
+        100.0 * threshold.rejected_fraction,
+        threshold.images
     )
 }

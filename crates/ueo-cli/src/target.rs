@@ -10,7 +10,10 @@ use thiserror::Error;
 pub enum TargetError {
     /// There is something already.
     #[error("{} already exists", path.display())]
-    Exists { path: PathBuf, ways_out: &'static str },
+    Exists {
+        path: PathBuf,
+        ways_out: &'static str,
+    },
     /// A file is expected and a directory found, or the other way round.
     #[error("{}: expected {expected}, found {found}", path.display())]
     Kind {
@@ -30,7 +33,10 @@ pub enum TargetError {
     },
     /// The file name's ending says nothing about the format.
     #[error("{}: expected a name that ends in {expected}", path.display())]
-    Extension { path: PathBuf, expected: &'static str },
+    Extension {
+        path: PathBuf,
+        expected: &'static str,
+    },
 }
 
 impl TargetError {

@@ -432,9 +432,9 @@ fn derivatives_agree_with_finite_differences() {
                 dx[i]
             );
         }
-        for block in 0..2 {
-            for kind in 0..4 {
-                for i in 0..6 {
+        for (block, gradients) in affine.iter().enumerate() {
+            for (kind, gradient) in gradients.iter().enumerate() {
+                for (i, &expected) in gradient.iter().enumerate() {
                     let value = parameters.affine[block][kind][i];
                     // Parameters are f32: the step is what is left after rounding.
                     parameters.affine[block][kind][i] = value + 1e-3;
@@ -449,7 +449,6 @@ fn derivatives_agree_with_finite_differences() {
                     );
                     parameters.affine[block][kind][i] = value;
                     let slope = (above - below) / (high - low);
-                    let expected = affine[block][kind][i];
                     assert!(
                         (slope - expected).abs() < 2e-4 * expected.abs().max(1.0),
                         "{block} {kind} {i}: {slope}, {expected}"

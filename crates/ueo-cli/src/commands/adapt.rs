@@ -76,7 +76,7 @@ pub struct AdaptArgs {
     pub resume: bool,
 
     /// With --resume: where the checkpoint is now, if it has moved
-    #[arg(long, value_name = "PATH", requires = "resume")]
+    #[arg(long, value_name = "PATH")]
     pub base: Option<PathBuf>,
 
     /// What is written besides the result.
@@ -188,7 +188,11 @@ pub struct TrainingArgs {
     ///
     /// `images` takes those of --images themselves; a path names the same images with labels, for example a list file of
     /// `path label` lines. Without this option labels never touch training.
-    #[arg(long, value_name = "images|PATH", required_if_eq("confidence_weights", "oracle"))]
+    #[arg(
+        long,
+        value_name = "images|PATH",
+        required_if_eq("confidence_weights", "oracle")
+    )]
     pub labels_for_oracle: Option<OracleLabels>,
 
     /// Random changes of the training images
@@ -288,6 +292,9 @@ impl TrainingArgs {
 ///
 /// [`CliError`]; what was done until then can be resumed.
 pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
+    if args.base.is_some() && !args.resume {
+        return Err(CliError::BaseWithoutResume);
+    }
     let start = match args.request(context)? {
         Some(request) => Start::New {
             request: Box::new(request),
@@ -318,7 +325,10 @@ pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, C
             "stopped after step {} of {}; to continue:",
             report.steps_done, report.record.total_steps
         ));
-        printer.message(format_args!("  ueo adapt --resume --output {}", quoted(output)));
+        printer.message(format_args!(
+            "  ueo adapt --resume --output {}",
+            quoted(output)
+        ));
         return Ok(Ending::Interrupted);
     }
     summarize(&report, output, context)?;
@@ -328,7 +338,7 @@ pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, C
 fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(), CliError> {
     let (printer, record) = (context.printer, &report.record);
     printer.message(format_args!(
-        "adapted {} parameters to {} images in {} steps ({:.0} s): {}",
+        "adapted {} parameters to {} images in {} steps ({:.1} s): {}",
         record.trained_parameters,
         record.images.used,
         record.total_steps,

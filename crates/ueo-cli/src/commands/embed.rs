@@ -71,14 +71,23 @@ pub struct EmbedArgs {
 ///
 /// [`CliError`]; the output is then not touched.
 pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
-    check_file(&args.output, args.overwrite, &["safetensors"], ".safetensors")?;
+    check_file(
+        &args.output,
+        args.overwrite,
+        &["safetensors"],
+        ".safetensors",
+    )?;
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
     let model = context.open_model(&args.model)?;
 
     let mut features = Vec::new();
     let mut ending = Ending::Complete;
     if let Some(texts) = texts {
-        let overlong = if args.truncate { Overlong::Truncate } else { Overlong::Error };
+        let overlong = if args.truncate {
+            Overlong::Truncate
+        } else {
+            Overlong::Error
+        };
         let embedding = embed_texts(&model, &texts, overlong)?;
         features.push(("text_features", "texts", embedding));
     }

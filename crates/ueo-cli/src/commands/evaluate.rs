@@ -82,7 +82,11 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     })?;
 
     let printer = context.printer;
-    let title = if model.run.is_some() { "adapted" } else { "zero-shot" };
+    let title = if model.run.is_some() {
+        "adapted"
+    } else {
+        "zero-shot"
+    };
     printer
         .data(tables::measurements(&[(title, &evaluation)]))
         .map_err(CliError::Stdout)?;

@@ -1,11 +1,8 @@
 //! `ueo inspect`: what a checkpoint or run directory is, before anything is done with it.
 
 use clap::Args;
-use comfy_table::Table;
 use serde::Serialize;
-use ueo::checkpoint::{
-    Activation, CheckpointKind, TextConfig, TransformerConfig, VisionConfig,
-};
+use ueo::checkpoint::{Activation, CheckpointKind, TextConfig, TransformerConfig, VisionConfig};
 use ueo::image::Interpolation;
 use ueo::run::{BaseRecord, LoadedModel, RunDirectory, RunRecord, RunStatus};
 
@@ -57,7 +54,11 @@ pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
         Some(run) if run.status == RunStatus::Incomplete => {
             LoadedModel::open_base(&run.base, args.model.base.as_deref(), &context.device)?
         }
-        _ => LoadedModel::open(&args.model.model, args.model.base.as_deref(), &context.device)?,
+        _ => LoadedModel::open(
+            &args.model.model,
+            args.model.base.as_deref(),
+            &context.device,
+        )?,
     };
     let description = Description::new(&model, run.as_ref());
     if args.json {
@@ -92,7 +93,7 @@ impl<'a> Description<'a> {
         }
     }
 
-    fn table(&self) -> Table {
+    fn table(&self) -> String {
         let config = &self.base.config;
         let preprocessing = &self.base.preprocessing;
         let mut facts = vec![
@@ -114,9 +115,17 @@ impl<'a> Description<'a> {
                     preprocessing.std
                 ),
             ),
-            ("trained by adapt", format!("{} numbers", self.trainable_parameters)),
+            (
+                "trained by adapt",
+                format!("{} numbers", self.trainable_parameters),
+            ),
         ];
-        facts.extend(self.base.decisions.iter().map(|decision| ("decided", decision.clone())));
+        facts.extend(
+            self.base
+                .decisions
+                .iter()
+                .map(|decision| ("decided", decision.clone())),
+        );
         facts.extend(self.run.into_iter().flat_map(run_facts));
         tables::facts(facts)
     }
@@ -131,11 +140,17 @@ fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
             match run.status {
                 RunStatus::Finished => format!("finished, {} steps", run.total_steps),
                 RunStatus::Incomplete => {
-                    format!("not finished, {} steps in all; `ueo adapt --resume` continues it", run.total_steps)
+                    format!(
+                        "not finished, {} steps in all; `ueo adapt --resume` continues it",
+                        run.total_steps
+                    )
                 }
             },
         ),
-        ("classes", format!("{}: {}", request.classes.len(), shortened(&request.classes))),
+        (
+            "classes",
+            format!("{}: {}", request.classes.len(), shortened(&request.classes)),
+        ),
         (
             "adapted to",
             format!(
@@ -157,7 +172,11 @@ fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
-    facts.extend(run.threshold.as_ref().map(|threshold| ("threshold", tables::threshold(threshold))));
+    facts.extend(
+        run.threshold
+            .as_ref()
+            .map(|threshold| ("threshold", tables::threshold(threshold))),
+    );
     facts
 }
 
@@ -166,7 +185,11 @@ const LISTED_CLASSES: usize = 8;
 
 fn shortened(classes: &[String]) -> String {
     let listed = classes[..classes.len().min(LISTED_CLASSES)].join(", ");
-    let more = if classes.len() > LISTED_CLASSES { ", …" } else { "" };
+    let more = if classes.len() > LISTED_CLASSES {
+        ", …"
+    } else {
+        ""
+    };
     format!("{listed}{more}")
 }
 

@@ -1,13 +1,11 @@
 //! One file per command: its arguments and what it does with them.
 
 pub mod adapt;
-pub mod demo;
 pub mod embed;
 pub mod evaluate;
 pub mod inspect;
 pub mod predict;
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -69,9 +67,7 @@ impl<'a> Context<'a> {
     /// [`CliError::Run`].
     pub fn open_model(&self, model: &ModelArgs) -> Result<LoadedModel, CliError> {
         let opened = LoadedModel::open(&model.model, model.base.as_deref(), &self.device)?;
-        for decision in &opened.base.decisions {
-            self.detail(decision);
-        }
+        self.printer.model(&opened.base);
         Ok(opened)
     }
 
@@ -107,22 +103,28 @@ impl<'a> Context<'a> {
         if skipped.is_empty() {
             return Ending::Complete;
         }
-        let plural = if skipped.len() == 1 { "input was" } else { "inputs were" };
-        self.printer
-            .warning(format_args!("{} {plural} skipped:", skipped.len()));
-        for image in skipped.iter().take(LISTED) {
-            self.printer
-                .message(format_args!("  {}: {}", image.id, image.reason));
+        let printer = self.printer;
+        let plural = if skipped.len() == 1 {
+            "input was"
+        } else {
+            "inputs were"
+        };
+        printer.warning(format_args!("{} {plural} skipped:", skipped.len()));
+        let listed = if printer.is_verbose() {
+            skipped.len()
+        } else {
+            LISTED
+        };
+        for image in skipped.iter().take(listed) {
+            printer.message(format_args!("  {}: {}", image.id, image.reason));
         }
-        if skipped.len() > LISTED {
-            self.printer
-                .message(format_args!("  and {} more", skipped.len() - LISTED));
+        if skipped.len() > listed {
+            printer.message(format_args!(
+                "  and {} more; --verbose lists all",
+                skipped.len() - listed
+            ));
         }
         Ending::SomeInputsFailed
-    }
-
-    fn detail(&self, line: impl Display) {
-        self.printer.detail(line);
     }
 }
 

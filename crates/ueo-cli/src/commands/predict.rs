@@ -72,7 +72,12 @@ pub struct PredictArgs {
 ///
 /// [`CliError`]; the output is then not touched.
 pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
-    check_file(&args.output, args.overwrite, &["csv", "jsonl"], ".csv or .jsonl")?;
+    check_file(
+        &args.output,
+        args.overwrite,
+        &["csv", "jsonl"],
+        ".csv or .jsonl",
+    )?;
     let model = context.open_model(&args.model)?;
     let predicted = context.predict(&model, &args.images, &args.score, args.top_k)?;
     write(&args.output, &predicted.images, args.top_k)?;
@@ -97,7 +102,10 @@ fn summarize(predicted: &PredictionSet, output: &Path, context: &Context) {
 }
 
 fn write(path: &Path, images: &[ImagePrediction], top_k: usize) -> Result<(), CliError> {
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "jsonl")
+    {
         write_file(path, |file| write_jsonl(file, images, top_k))
     } else {
         write_file(path, |file| write_csv(file, images, top_k))

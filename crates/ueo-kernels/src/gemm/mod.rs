@@ -9,12 +9,14 @@
 //! Rows of `C` never depend on how many other rows are computed with them in the scalar and tiled paths, so any grouping of rows
 //! gives the same bits.
 
+mod aligned;
 mod portable;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
 
 use crate::{Capability, InstructionSet};
+use aligned::AlignedBuffer;
 
 /// A view of the left operand: element `(i, p)` is `data[i * row_stride + p * depth_stride]`.
 #[derive(Clone, Copy)]
@@ -95,7 +97,7 @@ pub(crate) struct PackedMatrix {
     layout: Layout,
     depth: usize,
     columns: usize,
-    data: Vec<f32>,
+    data: AlignedBuffer,
 }
 
 impl PackedMatrix {
@@ -121,7 +123,7 @@ impl PackedMatrix {
             layout,
             depth: 0,
             columns: 0,
-            data: Vec::new(),
+            data: AlignedBuffer::default(),
         }
     }
 
@@ -141,9 +143,7 @@ impl PackedMatrix {
             Layout::Panels { lanes, .. } => columns.next_multiple_of(lanes),
         };
         // Only grows: padding columns may hold stale values, which reach padding columns of the result only.
-        if self.data.len() < depth * padded {
-            self.data.resize(depth * padded, 0.0);
-        }
+        self.data.grow(depth * padded);
     }
 
     /// Packs `B = source`: row `p` of `B` is `source[p * stride ..][.. columns]`.
@@ -151,7 +151,13 @@ impl PackedMatrix {
         self.resize(depth, columns);
         match self.layout {
             Layout::RowMajor => {
-                for (row, target) in self.data.chunks_exact_mut(columns).take(depth).enumerate() {
+                for (row, target) in self
+                    .data
+                    .as_mut_slice()
+                    .chunks_exact_mut(columns)
+                    .take(depth)
+                    .enumerate()
+                {
                     target.copy_from_slice(&source[row * stride..][..columns]);
                 }
             }
@@ -179,9 +185,10 @@ impl PackedMatrix {
         self.resize(depth, columns);
         match self.layout {
             Layout::RowMajor => {
+                let data = self.data.as_mut_slice();
                 for column in 0..columns {
                     for (row, &value) in source[column * stride..][..depth].iter().enumerate() {
-                        self.data[row * columns + column] = value;
+                        data[row * columns + column] = value;
                     }
                 }
             }
@@ -209,7 +216,9 @@ impl PackedMatrix {
     pub fn transposed(&self) -> Self {
         let mut row_major = vec![0.0; self.depth * self.columns];
         match self.layout {
-            Layout::RowMajor => row_major.copy_from_slice(&self.data[..self.depth * self.columns]),
+            Layout::RowMajor => {
+                row_major.copy_from_slice(&self.data.as_slice()[..self.depth * self.columns])
+            }
             Layout::Panels { lanes, depth_block } => {
                 let mut rest = self.data.as_slice();
                 for first_row in (0..self.depth).step_by(depth_block) {

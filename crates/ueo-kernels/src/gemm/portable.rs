@@ -24,7 +24,7 @@ pub(super) fn multiply(
             left.data.as_ptr(),
             stride(left.depth_stride),
             stride(left.row_stride),
-            right.data.as_ptr(),
+            right.data.as_slice().as_ptr(),
             1,
             stride(columns),
             1.0,

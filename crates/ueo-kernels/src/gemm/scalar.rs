@@ -9,13 +9,14 @@ pub(super) fn multiply(
     output: Output<'_>,
 ) {
     let (depth, columns) = (right.depth(), right.columns());
+    let packed = right.data.as_slice();
     for i in 0..left.rows {
         let target = &mut output.data[i * output.row_stride..][..columns];
         for (j, value) in target.iter_mut().enumerate() {
             let mut sum = 0.0;
             for p in 0..depth {
                 sum += left.data[i * left.row_stride + p * left.depth_stride]
-                    * right.data[p * columns + j];
+                    * packed[p * columns + j];
             }
             sum += bias.map_or(0.0, |bias| bias[j]);
             *value = if output.accumulate { *value + sum } else { sum };

@@ -1,0 +1,165 @@
+//! Outputs that cannot be written, and adaptations that go wrong on the way.
+
+use std::fs;
+
+use crate::support::{ADAPT, Report, Workplace};
+
+const PREDICT: &str = "predict --model model --classes classes.txt --images images";
+
+#[test]
+fn outputs_that_exist_are_kept() {
+    let place = Workplace::new();
+    place.write("p.csv", "precious");
+    place.run(&format!("{PREDICT} --output p.csv"), 2).says(&[
+        "error: p.csv already exists",
+        "hint:",
+        "--overwrite",
+    ]);
+    assert_eq!(fs::read(place.path("p.csv")).unwrap(), b"precious");
+    place.run(&format!("{PREDICT} --output p.csv --overwrite"), 0);
+    assert_ne!(fs::read(place.path("p.csv")).unwrap(), b"precious");
+}
+
+#[test]
+fn run_directories_that_exist_are_kept() {
+    let place = Workplace::new();
+    place.adapt("");
+    let first = fs::read(place.path("run/adapted.safetensors")).unwrap();
+    place
+        .run(ADAPT, 2)
+        .says(&["error: run exists", "hint:", "--resume", "--overwrite"]);
+    place.adapt("--overwrite --seed 1");
+    assert_ne!(
+        fs::read(place.path("run/adapted.safetensors")).unwrap(),
+        first
+    );
+
+    // A directory that holds something else is never cleared.
+    place.write("notes/diary.txt", "dear diary");
+    let arguments = ADAPT.replace("--output run", "--output notes");
+    place
+        .run(&format!("{arguments} --overwrite"), 2)
+        .says(&["error: notes exists", "hint:"]);
+    assert!(place.path("notes/diary.txt").exists());
+}
+
+#[test]
+fn outputs_need_a_directory_and_a_known_ending() {
+    let place = Workplace::new();
+    for (output, pieces) in [
+        (
+            "nowhere/p.csv",
+            &["error: the directory nowhere does not exist", "hint:"][..],
+        ),
+        (
+            "p.xlsx",
+            &["p.xlsx: expected a name that ends in .csv or .jsonl"],
+        ),
+        (
+            "classes.txt/p.csv",
+            &["classes.txt: expected a directory, found a file"],
+        ),
+    ] {
+        place
+            .run(&format!("{PREDICT} --output {output}"), 2)
+            .says(pieces);
+    }
+    fs::create_dir(place.path("folder.csv")).unwrap();
+    place
+        .run(&format!("{PREDICT} --output folder.csv"), 2)
+        .says(&["folder.csv: expected a file, found a directory"]);
+    let arguments = ADAPT.replace("--output run", "--output classes.txt/run");
+    place
+        .run(&arguments, 2)
+        .says(&["error:", "classes.txt/run"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn outputs_that_may_not_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Workplace::new();
+    fs::create_dir(place.path("locked")).unwrap();
+    fs::set_permissions(place.path("locked"), fs::Permissions::from_mode(0o555)).unwrap();
+    place
+        .run_unprivileged(&format!("{PREDICT} --output locked/p.csv"), 2)
+        .says(&[
+            "error: nothing can be written into locked",
+            "caused by:",
+            "ermission denied",
+            "hint:",
+        ]);
+    place
+        .run_unprivileged(&ADAPT.replace("--output run", "--output locked/run"), 2)
+        .says(&[
+            "error: cannot create locked/run",
+            "caused by:",
+            "ermission denied",
+            "hint:",
+        ]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_reported() {
+    let place = Workplace::new();
+    // A device on which every write fails as on a full disk.
+    std::os::unix::fs::symlink("/dev/full", place.path("p.csv")).unwrap();
+    place
+        .run(&format!("{PREDICT} --output p.csv --overwrite"), 2)
+        .says(&[
+            "error: p.csv cannot be written",
+            "caused by: No space left on device",
+            "hint: free some space",
+        ]);
+}
+
+/// The limit on file sizes stands in for a disk that fills up: both make a write fail half-way through a run.
+#[cfg(unix)]
+#[test]
+fn a_run_whose_metrics_cannot_grow_can_be_resumed() {
+    let place = Workplace::new();
+    let adapt = format!("{ADAPT} --epochs 30 --checkpoint-every 1").replace("--epochs 2 ", "");
+    let limited = format!("trap '' XFSZ; ulimit -f 24; exec \"$0\" {adapt}");
+    let output = std::process::Command::new("sh")
+        .args(["-c", &limited])
+        .arg(place.program())
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    Report::of(output).expect_code(2, &limited).says(&[
+        "error:",
+        "metrics.jsonl",
+        "caused by:",
+        "File too large",
+    ]);
+    place.run("adapt --resume --output run", 0);
+
+    let resumed = fs::read(place.path("run/adapted.safetensors")).unwrap();
+    place.run(&format!("{adapt} --overwrite"), 0);
+    assert!(resumed == fs::read(place.path("run/adapted.safetensors")).unwrap());
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
+    let place = Workplace::new();
+    let arguments = ADAPT.replace("0.05", "1e30").replace("0.02", "1e30");
+    place.run(&arguments, 2).says(&[
+        "error: step 2 of 6: the",
+        "expected a finite number",
+        "hint: lower --context-learning-rate",
+    ]);
+    assert!(place.path("run/state.safetensors").exists());
+    assert!(!place.path("run/adapted.safetensors").exists());
+    assert_eq!(
+        fs::read_to_string(place.path("run/metrics.jsonl"))
+            .unwrap()
+            .lines()
+            .count(),
+        1
+    );
+    place
+        .run("predict --model run --images images --output p.csv", 2)
+        .says(&["error: the run in run is not finished", "hint:", "--resume"]);
+}

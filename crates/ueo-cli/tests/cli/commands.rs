@@ -1,0 +1,341 @@
+//! What each command does when all is well.
+
+use std::fs;
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::support::{CLASSES, IMAGES, MODELS, PER_CLASS, Workplace, copy_model};
+
+#[test]
+fn every_layout_goes_all_the_way() {
+    for (name, model, needs_vocabulary) in MODELS {
+        let place = Workplace::new();
+        let model = copy_model(name, model, needs_vocabulary, &place.path("checkpoint"));
+        let model = model
+            .strip_prefix(place.path(""))
+            .unwrap()
+            .display()
+            .to_string();
+        place.run(&format!("inspect --model {model}"), 0);
+        place.run(
+            &format!(
+                "adapt --model {model} --images images --classes classes.txt --output run --epochs 1 \
+                 --batch-size 12 --augmentation none --context-learning-rate 0.01 --affine-learning-rate 0.01"
+            ),
+            0,
+        );
+        place.run(
+            "predict --model run --images images --output predictions.csv",
+            0,
+        );
+        place.run(
+            "evaluate --model run --images images --output evaluation.json",
+            0,
+        );
+        let lines = fs::read_to_string(place.path("predictions.csv"))
+            .unwrap()
+            .lines()
+            .count();
+        assert_eq!(lines, 1 + IMAGES, "{name}");
+        assert_eq!(
+            place.json("evaluation.json")["n_known"],
+            3 * PER_CLASS,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn inspect_shows_what_decides_the_features() {
+    let place = Workplace::new();
+    let table = place.run("inspect --model model", 0).stdout;
+    for expected in [
+        "Hugging Face",
+        "ViT, 32 x 32 pixels, patches of 8",
+        "QuickGELU",
+        "SHA-256",
+    ] {
+        assert!(table.contains(expected), "{expected} in\n{table}");
+    }
+    let json: Value =
+        serde_json::from_str(&place.run("inspect --model model --json", 0).stdout).unwrap();
+    assert_eq!(json["kind"], "hugging-face");
+    assert_eq!(json["config"]["vision"]["image_size"], 32);
+    assert!(json.get("run").is_none());
+
+    place.adapt("");
+    let json: Value =
+        serde_json::from_str(&place.run("inspect --model run --json", 0).stdout).unwrap();
+    assert_eq!(json["run"]["status"], "finished");
+    let table = place.run("inspect --model run", 0).stdout;
+    assert!(table.contains("3: cat, dog, red_fox"), "{table}");
+}
+
+#[test]
+fn adapt_writes_a_run_directory() {
+    let place = Workplace::new();
+    let report = place.adapt("");
+    report.says(&[
+        "adapted",
+        "24 images in 6 steps",
+        "threshold:",
+        "labels (18 known, 6 unknown)",
+    ]);
+    assert!(report.stdout.contains("zero-shot") && report.stdout.contains("AUROC"));
+
+    let record = place.json("run/run.json");
+    assert_eq!(record["request"]["settings"]["epochs"], 2);
+    assert_eq!(record["request"]["classes"], Value::from(CLASSES.to_vec()));
+    assert_eq!(record["base"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(record["images"]["used"], IMAGES);
+    assert!(record["threshold"]["value"].is_f64());
+    assert!(record["adapted"]["auroc"].is_f64());
+
+    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    let keys = [
+        "step",
+        "epoch",
+        "learning_rate",
+        "loss",
+        "conditional_entropy",
+        "marginal_entropy",
+        "context_grad_norm",
+        "affine_grad_norm",
+        "images_per_sec",
+    ];
+    for (index, line) in metrics.lines().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
+        assert_eq!(line["step"], index + 1);
+        assert_eq!(line["epoch"], index / 3 + 1);
+    }
+    assert_eq!(metrics.lines().count(), 6);
+}
+
+#[test]
+fn predictions_are_a_table_of_paths_labels_and_confidences() {
+    let place = Workplace::new();
+    place.adapt("");
+    place.run(
+        "predict --model run --images images --output p.csv --top-k 3",
+        0,
+    );
+    let table = fs::read_to_string(place.path("p.csv")).unwrap();
+    let mut lines = table.lines();
+    assert_eq!(
+        lines.next(),
+        Some("path,label,confidence,known,label_2,confidence_2,label_3,confidence_3")
+    );
+    let first: Vec<&str> = lines.next().unwrap().split(',').collect();
+    assert_eq!(first[0], "cat/0.png");
+    assert!(CLASSES.contains(&first[1]), "{first:?}");
+    let probabilities: f64 = [2, 5, 7]
+        .iter()
+        .map(|&column| first[column].parse::<f64>().unwrap())
+        .sum();
+    assert!((probabilities - 1.0).abs() < 1e-9, "{first:?}");
+
+    place.run(
+        "predict --model run --images images --output p.jsonl --threshold 0",
+        0,
+    );
+    let lines = fs::read_to_string(place.path("p.jsonl")).unwrap();
+    let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        line.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["path", "label", "confidence", "known"]
+    );
+    assert_eq!(line["confidence"], first[2].parse::<f64>().unwrap());
+    assert_eq!(
+        line["known"], true,
+        "every confidence reaches a threshold of 0"
+    );
+}
+
+#[test]
+fn the_stored_threshold_decides_what_is_known() {
+    let place = Workplace::new();
+    place.adapt("--threshold target-rejection-rate=0.25");
+    let stored = place.json("run/run.json")["threshold"]["value"]
+        .as_f64()
+        .unwrap();
+    place.run("predict --model run --images images --output p.jsonl", 0);
+    let lines = fs::read_to_string(place.path("p.jsonl")).unwrap();
+    let mut unknown = 0;
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            line["known"],
+            line["confidence"].as_f64().unwrap() >= stored
+        );
+        unknown += usize::from(line["known"] == false);
+    }
+    assert_eq!(unknown, IMAGES / 4);
+}
+
+#[test]
+fn learned_context_moves_to_other_classes() {
+    let place = Workplace::new();
+    place.adapt("");
+    place.write("others.txt", "owl\nbee\n");
+    place.run(
+        "predict --model run --images images --classes others.txt --output p.csv",
+        0,
+    );
+    let table = fs::read_to_string(place.path("p.csv")).unwrap();
+    for line in table.lines().skip(1) {
+        assert!(
+            ["owl", "bee"].contains(&line.split(',').nth(1).unwrap()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_plain_checkpoint_predicts_zero_shot() {
+    let place = Workplace::new();
+    place
+        .run("predict --model model --images images --output p.csv", 2)
+        .says(&["error:", "knows no classes", "hint:", "--classes"]);
+    place.run(
+        "predict --model model --images images --classes classes.txt --output p.csv",
+        0,
+    );
+}
+
+#[test]
+fn evaluation_has_the_promised_measurements() {
+    let place = Workplace::new();
+    place.adapt("");
+    let report = place.run("evaluate --model run --images images --output e.json", 0);
+    assert!(report.stdout.contains("AUROC"), "{}", report.stdout);
+    let evaluation = place.json("e.json");
+    for key in [
+        "overall_accuracy",
+        "per_class_accuracy",
+        "auroc",
+        "fpr_at_95_tpr",
+        "aupr_known",
+        "aupr_unknown",
+        "harmonic_mean_accuracy_auroc",
+        "h_score",
+    ] {
+        let rate = evaluation[key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{key} in {evaluation}"));
+        assert!((0.0..=1.0).contains(&rate), "{key} is {rate}");
+    }
+    assert_eq!(evaluation["n_known"], 3 * PER_CLASS);
+    assert_eq!(evaluation["n_unknown"], PER_CLASS);
+    assert_eq!(
+        evaluation["per_class"].as_object().unwrap().len(),
+        CLASSES.len()
+    );
+    // The same numbers that adapt reported, because it measured the same images.
+    assert_eq!(evaluation, place.json("run/run.json")["adapted"]);
+}
+
+#[test]
+fn images_without_labels_cannot_be_evaluated() {
+    let place = Workplace::new();
+    place.write("list.txt", "images/cat/0.png\nimages/dog/0.png\n");
+    place
+        .run(
+            "evaluate --model model --classes classes.txt --images list.txt",
+            2,
+        )
+        .says(&[
+            "error:",
+            "list.txt gives no labels",
+            "hint:",
+            "one folder per class",
+        ]);
+}
+
+#[test]
+fn lists_carry_labels_and_a_root() {
+    let place = Workplace::new();
+    place.write(
+        "list.txt",
+        "cat/0.png cat\ndog/1.png dog\nsubmarine/2.png boat\n",
+    );
+    place.run(
+        "evaluate --model model --classes classes.txt --images list.txt --image-root images --output e.json",
+        0,
+    );
+    let evaluation = place.json("e.json");
+    assert_eq!(
+        (&evaluation["n_known"], &evaluation["n_unknown"]),
+        (&2.into(), &1.into())
+    );
+}
+
+#[test]
+fn features_are_of_unit_length_and_named() {
+    let place = Workplace::new();
+    place.write("texts.txt", "a photo of a cat.\na dog\n");
+    place.run(
+        "embed --model model --images images --texts texts.txt --output f.safetensors",
+        0,
+    );
+    let bytes = fs::read(place.path("f.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().clone().unwrap();
+    for (tensor, names, rows) in [
+        ("image_features", "paths", IMAGES),
+        ("text_features", "texts", 2),
+    ] {
+        let tensor = file.tensor(tensor).unwrap();
+        assert_eq!(tensor.shape(), [rows, 24]);
+        for row in tensor.data().chunks_exact(24 * 4) {
+            let squares = row
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()).powi(2));
+            assert!((squares.sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+        let names: Vec<String> = serde_json::from_str(&metadata[names]).unwrap();
+        assert_eq!(names.len(), rows);
+    }
+}
+
+#[test]
+fn labels_reach_the_weights_only_when_they_are_allowed_to() {
+    let place = Workplace::new();
+    let oracle = "--confidence-weights oracle";
+    let adapt = crate::support::ADAPT;
+    place
+        .run(&format!("{adapt} {oracle}"), 2)
+        .says(&["--labels-for-oracle"]);
+    place.run(&format!("{adapt} {oracle} --labels-for-oracle images"), 0);
+    let with_labels = fs::read(place.path("run/adapted.safetensors")).unwrap();
+    place.adapt("--overwrite --confidence-weights uniform");
+    let without = fs::read(place.path("run/adapted.safetensors")).unwrap();
+    assert_ne!(with_labels, without);
+}
+
+#[test]
+fn quiet_says_nothing() {
+    let place = Workplace::new();
+    let report = place.adapt("--quiet");
+    assert_eq!((report.stdout.as_str(), report.stderr.as_str()), ("", ""));
+    let report = place.run(
+        "predict --model run --images images --output p.csv --quiet",
+        0,
+    );
+    assert_eq!((report.stdout.as_str(), report.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let place = Workplace::new();
+    for command in ["inspect", "adapt", "predict", "evaluate", "embed"] {
+        let help = place.run(&format!("{command} --help"), 0).stdout;
+        assert!(help.contains("Exit codes: 0"), "{command}:\n{help}");
+        assert!(
+            help.contains(&format!("ueo {command}")),
+            "{command}:\n{help}"
+        );
+    }
+}

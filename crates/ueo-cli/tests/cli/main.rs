@@ -1,0 +1,9 @@
+//! The program as users meet it: arguments in, files, messages and exit codes out.
+
+mod bad_checkpoints;
+mod bad_images;
+mod bad_outputs;
+mod commands;
+mod configuration;
+mod interruption;
+mod support;

@@ -1,7 +1,8 @@
 //! Antialiased resizing of 8-bit RGB in Pillow's order of operations.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
 use super::{ImageError, Interpolation, RgbImage};
 
@@ -30,22 +31,13 @@ pub fn resize_region(
     height: usize,
     interpolation: Interpolation,
 ) -> Result<RgbImage, ImageError> {
-    let whole = view(image)?;
-    let cropped = CroppedImage::new(
-        &whole,
-        dimension(region.left)?,
-        dimension(region.top)?,
-        dimension(region.width)?,
-        dimension(region.height)?,
-    )
-    .map_err(failed)?;
     let all = Region {
         left: 0,
         top: 0,
         width,
         height,
     };
-    resample(&cropped, (width, height), all, interpolation)
+    resample(image, region, (width, height), all, interpolation)
 }
 
 /// The part `visible` of what the image would be after resizing it to `size` (width, height); only that part is
@@ -59,7 +51,13 @@ pub fn resize_then_crop(
     visible: Region,
     interpolation: Interpolation,
 ) -> Result<RgbImage, ImageError> {
-    resample(&view(image)?, size, visible, interpolation)
+    let whole = Region {
+        left: 0,
+        top: 0,
+        width: image.width(),
+        height: image.height(),
+    };
+    resample(image, whole, size, visible, interpolation)
 }
 
 /// One axis of a resampling, in source pixels.
@@ -135,9 +133,11 @@ fn columns_first(source: (u32, u32), target: (usize, usize)) -> bool {
 
 /// Pillow filters 8-bit images in two passes and rounds and clips to 0..=255 between them, so the order of the passes
 /// shows, by many levels, where the cubic filter overshoots. The crate's own two-pass path always takes columns first;
-/// hence one call per pass.
+/// hence one call per pass. Everything is typed as RGB: the crate's dynamic interface would compile its kernels for all
+/// pixel types.
 fn resample(
-    source: &impl IntoImageView,
+    image: &RgbImage,
+    region: Region,
     (width, height): (usize, usize),
     visible: Region,
     interpolation: Interpolation,
@@ -146,6 +146,17 @@ fn resample(
         Interpolation::Bicubic => (FilterType::CatmullRom, 2.0),
         Interpolation::Bilinear => (FilterType::Bilinear, 1.0),
     };
+    let image_size = (dimension(image.width())?, dimension(image.height())?);
+    let whole = TypedImageRef::<U8x3>::from_buffer(image_size.0, image_size.1, image.pixels())
+        .map_err(failed)?;
+    let source = TypedCroppedImage::from_ref(
+        &whole,
+        dimension(region.left)?,
+        dimension(region.top)?,
+        dimension(region.width)?,
+        dimension(region.height)?,
+    )
+    .map_err(failed)?;
     let source_size = (source.width(), source.height());
     let x = Axis::new(source_size.0, width, visible.left, visible.width, radius)?;
     let y = Axis::new(source_size.1, height, visible.top, visible.height, radius)?;
@@ -167,20 +178,16 @@ fn resample(
         )
     };
     let mut resizer = Resizer::new();
-    let mut half_done = Image::new(between.0, between.1, PixelType::U8x3);
+    let mut half_done = TypedImage::<U8x3>::new(between.0, between.1);
     resizer
-        .resize(source, &mut half_done, &first_pass)
+        .resize_typed(&source, &mut half_done, &first_pass)
         .map_err(failed)?;
-    let mut done = Image::new(columns, rows, PixelType::U8x3);
+    let mut done = TypedImage::<U8x3>::new(columns, rows);
     resizer
-        .resize(&half_done, &mut done, &second_pass)
+        .resize_typed(&half_done, &mut done, &second_pass)
         .map_err(failed)?;
-    RgbImage::new(visible.width, visible.height, done.into_vec())
-}
-
-fn view(image: &RgbImage) -> Result<ImageRef<'_>, ImageError> {
-    let (width, height) = (dimension(image.width())?, dimension(image.height())?);
-    ImageRef::new(width, height, image.pixels(), PixelType::U8x3).map_err(failed)
+    let pixels = done.pixels().iter().flat_map(|pixel| pixel.0).collect();
+    RgbImage::new(visible.width, visible.height, pixels)
 }
 
 fn dimension(length: usize) -> Result<u32, ImageError> {

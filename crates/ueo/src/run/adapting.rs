@@ -23,7 +23,7 @@ use super::model::{Classifier, LoadedModel};
 use super::record::{
     AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };
-use super::state::{SavedState, tensors};
+use super::state::{self, SavedState};
 use super::{Event, Reporter, RunError, Stage};
 
 /// Images per batch in passes without training.
@@ -166,7 +166,7 @@ pub fn adapt(
     recorder.save()?;
     record.adaptation_secs += started.elapsed().as_secs_f64();
     directory.write_record(&record)?;
-    let state = match outcome? {
+    let last = match outcome? {
         Outcome::Finished(state) => state,
         Outcome::Interrupted(state) => {
             return Ok(AdaptReport {
@@ -179,20 +179,17 @@ pub fn adapt(
     let reporter = recorder.reporter;
     let measured = measure(
         &model,
-        &state.parameters,
+        &last.parameters,
         &request,
         &subset,
         labels.as_ref().map(|labels| labels.of(&used)),
         reporter,
     )?;
-    directory.write_adapted(&state.parameters)?;
+    directory.write_adapted(&last.parameters)?;
     if request.standalone {
-        let base = checkpoint::load(&model.base.path)?;
-        let _ = (
-            base,
-            directory.standalone_path(),
-            tensors(&state.parameters),
-        );
+        let mut full = checkpoint::load(&model.base.path)?;
+        state::adapted(&last.parameters).merge_into(&mut full.tensors)?;
+        checkpoint::save(&directory.standalone_path(), &full)?;
     }
     record.status = RunStatus::Finished;
     record.threshold = Some(measured.threshold);
@@ -200,7 +197,7 @@ pub fn adapt(
     directory.write_record(&record)?;
     Ok(AdaptReport {
         record,
-        steps_done: state.step,
+        steps_done: last.step,
     })
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::adapt::{AdaptState, StepRecord, TrainedParameters};
+use crate::checkpoint::Adapted;
 use crate::model::Clip;
 
 use super::RunError;
@@ -169,9 +170,9 @@ impl RunDirectory {
     ///
     /// # Errors
     ///
-    /// [`RunError::Io`].
+    /// [`RunError::Checkpoint`].
     pub fn write_adapted(&self, parameters: &TrainedParameters) -> Result<(), RunError> {
-        write_atomically(&self.file(ADAPTED), &state::encode_parameters(parameters)?)
+        Ok(state::adapted(parameters).save(&self.file(ADAPTED))?)
     }
 
     /// Reads what adaptation changed.
@@ -186,8 +187,8 @@ impl RunDirectory {
             });
         }
         let path = self.file(ADAPTED);
-        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
-        state::decode_parameters(&bytes, clip).map_err(|reason| RunError::State { path, reason })
+        let adapted = Adapted::load(&path)?;
+        state::from_adapted(adapted, clip).map_err(|reason| RunError::State { path, reason })
     }
 
     /// Opens `metrics.jsonl` for appending, keeping exactly the records of the first `steps` steps.

@@ -1,17 +1,17 @@
-//! Trained parameters and the resumable state of an adaptation as safetensors files.
+//! Trained parameters as files: the result of an adaptation, and the state from which it can be resumed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::adapt::{AdaptState, TrainedParameters};
-use crate::checkpoint::{HostTensor, TensorMap};
+use crate::checkpoint::{Adapted, HostTensor, TensorMap};
 use crate::model::{Clip, to_host};
 
 use super::RunError;
 
-/// Name of the context vectors in `adapted.safetensors` and in the state.
+/// Name of the context vectors in the state.
 const CONTEXT: &str = "context";
 /// Name of the confidence weights in the state.
 const CONFIDENCE_WEIGHTS: &str = "confidence_weights";
@@ -28,14 +28,14 @@ pub struct SavedState {
 }
 
 /// The trained parameters by name: `context` and OpenAI's names of the affine parameters.
-pub(super) fn tensors(parameters: &TrainedParameters) -> TensorMap {
+fn tensors(parameters: &TrainedParameters) -> TensorMap {
     let mut tensors: TensorMap = parameters.affine.to_host().into_iter().collect();
     tensors.insert(CONTEXT.to_owned(), to_host(&parameters.context));
     tensors
 }
 
 /// The inverse of [`tensors`] for a model.
-pub(super) fn parameters(tensors: &TensorMap, clip: &Clip) -> Result<TrainedParameters, String> {
+fn parameters(tensors: &TensorMap, clip: &Clip) -> Result<TrainedParameters, String> {
     let context = tensors
         .get(CONTEXT)
         .ok_or_else(|| format!("it has no tensor `{CONTEXT}`"))?;
@@ -59,13 +59,18 @@ pub(super) fn parameters(tensors: &TensorMap, clip: &Clip) -> Result<TrainedPara
 }
 
 /// The content of `adapted.safetensors`.
-pub(super) fn encode_parameters(parameters: &TrainedParameters) -> Result<Vec<u8>, RunError> {
-    encode(&tensors(parameters), None)
+pub(super) fn adapted(parameters: &TrainedParameters) -> Adapted {
+    Adapted {
+        context: to_host(&parameters.context),
+        affine: parameters.affine.to_host().into_iter().collect(),
+        metadata: BTreeMap::new(),
+    }
 }
 
-/// The inverse of [`encode_parameters`] for a model.
-pub(super) fn decode_parameters(bytes: &[u8], clip: &Clip) -> Result<TrainedParameters, String> {
-    let (tensors, _) = decode(bytes)?;
+/// The inverse of [`adapted`] for a model.
+pub(super) fn from_adapted(adapted: Adapted, clip: &Clip) -> Result<TrainedParameters, String> {
+    let mut tensors = adapted.affine;
+    tensors.insert(CONTEXT.to_owned(), adapted.context);
     parameters(&tensors, clip)
 }
 

@@ -20,6 +20,9 @@ const MAX_MODULE_DEPTH: usize = 64;
 /// Modules and tensors that one archive may have; the largest CLIP has fewer than 2,000 of each.
 const MAX_ENTRIES: usize = 100_000;
 
+/// Tensors of a pickle by name.
+type Named<'p> = Vec<(String, &'p TensorRef)>;
+
 /// A listed PyTorch file.
 pub(super) struct TorchFile {
     pub store: TensorStore,
@@ -223,7 +226,7 @@ struct StoragePlace {
 
 /// Places every tensor in the file, after a check that its storage is as long as the pickle says.
 fn place(
-    named: Vec<(String, &TensorRef)>,
+    named: Named<'_>,
     storages: &HashMap<String, StoragePlace>,
     path: &Path,
 ) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
@@ -259,7 +262,7 @@ fn place(
 fn named_tensors<'p>(
     pickle: &'p Pickle,
     path: &Path,
-) -> Result<(Vec<(String, &'p TensorRef)>, bool), CheckpointError> {
+) -> Result<(Named<'p>, bool), CheckpointError> {
     match pickle.value(pickle.root) {
         Value::Object(_) => Ok((module_tensors(pickle, path)?, false)),
         Value::Dict(_) => {
@@ -279,10 +282,7 @@ fn named_tensors<'p>(
 }
 
 /// The tensors among the attributes of a TorchScript module and of the modules inside it.
-fn module_tensors<'p>(
-    pickle: &'p Pickle,
-    path: &Path,
-) -> Result<Vec<(String, &'p TensorRef)>, CheckpointError> {
+fn module_tensors<'p>(pickle: &'p Pickle, path: &Path) -> Result<Named<'p>, CheckpointError> {
     let mut named = Vec::new();
     let mut pending = vec![(pickle.root, String::new(), 0)];
     // Modules may share modules, and a hostile file can nest that sharing; so visits are counted, not modules.
@@ -323,7 +323,7 @@ fn state_dict_tensors<'p>(
     pickle: &'p Pickle,
     dict: ValueId,
     path: &Path,
-) -> Result<Vec<(String, &'p TensorRef)>, CheckpointError> {
+) -> Result<Named<'p>, CheckpointError> {
     let Value::Dict(items) = pickle.value(dict) else {
         return Ok(Vec::new());
     };

@@ -169,6 +169,7 @@ fn hugging_face_config(config: &ClipConfig, vit: &VitConfig) -> Value {
         text["bos_token_id"] = (vocab_size - 2).into();
         text["eos_token_id"] = (vocab_size - 1).into();
     } else {
+        text["bos_token_id"] = Value::Null;
         text["eos_token_id"] = HIGHEST_ID_IS_EOS.into();
     }
     let mut vision = tower(&vit.transformer);

@@ -20,6 +20,9 @@ const MAX_MODULE_DEPTH: usize = 64;
 /// Modules and tensors that one archive may have; the largest CLIP has fewer than 2,000 of each.
 const MAX_ENTRIES: usize = 100_000;
 
+/// Tensors of a pickle by name.
+type Named<'p> = Vec<(String, &'p TensorRef)>;
+
 /// A listed PyTorch file.
 pub(super) struct TorchFile {
     pub store: TensorStore,
@@ -79,53 +82,31 @@ pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
     };
     let (named, training_checkpoint) = named_tensors(&pickle, path)?;
 
-    let mut starts = HashMap::new();
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in named {
+    let mut storages = HashMap::new();
+    for (name, tensor) in &named {
         let key = &tensor.storage.key;
-        let start = match starts.get(key) {
-            Some(&start) => start,
-            None => {
-                let entry = archive
-                    .by_name(&format!("{root}data/{key}"))
-                    .map_err(damaged)?;
-                let start = storage_start(&entry, &name, tensor, path)?;
-                starts.insert(key.clone(), start);
-                start
-            }
-        };
-        tensors.insert(name, stored(tensor, start));
+        if storages.contains_key(key) {
+            continue;
+        }
+        let entry = archive
+            .by_name(&format!("{root}data/{key}"))
+            .map_err(damaged)?;
+        if entry.compression() != CompressionMethod::Stored {
+            return Err(CheckpointError::unsupported(
+                path,
+                "a compressed PyTorch archive (PyTorch itself never compresses)",
+            ));
+        }
+        let start = entry.data_start().ok_or_else(|| {
+            CheckpointError::malformed(path, format!("the place of `{name}`"), "no such entry")
+        })?;
+        let bytes = entry.size();
+        storages.insert(key.clone(), StoragePlace { start, bytes });
     }
     Ok(TorchFile {
-        store: TensorStore::single(path, tensors),
+        store: TensorStore::single(path, place(named, &storages, path)?),
         script,
         training_checkpoint,
-    })
-}
-
-/// Where the bytes of a storage begin in the file, after a check that all of them are there.
-fn storage_start<R: Read>(
-    entry: &zip::read::ZipFile<'_, R>,
-    name: &str,
-    tensor: &TensorRef,
-    path: &Path,
-) -> Result<u64, CheckpointError> {
-    let declared = storage_bytes(&tensor.storage, path)?;
-    if entry.compression() != CompressionMethod::Stored {
-        return Err(CheckpointError::unsupported(
-            path,
-            "a compressed PyTorch archive (PyTorch itself never compresses)",
-        ));
-    }
-    if entry.size() < declared {
-        return Err(CheckpointError::malformed(
-            path,
-            format!("{declared} bytes for `{name}`"),
-            format!("{}", entry.size()),
-        ));
-    }
-    entry.data_start().ok_or_else(|| {
-        CheckpointError::malformed(path, format!("the place of `{name}`"), "no such entry")
     })
 }
 
@@ -162,21 +143,27 @@ pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
         ));
     };
     let mut position = source.position();
-    let mut starts = HashMap::new();
+    let mut storages = HashMap::new();
     for &key in keys_in_order {
-        let (key, size) = match keys.value(key) {
-            Value::Text(key) => (key, sizes.get(key.as_str())),
-            _ => continue,
+        let key = match keys.value(key) {
+            Value::Text(key) => key,
+            other => {
+                return Err(CheckpointError::malformed(
+                    path,
+                    "the name of a storage",
+                    other.type_name(),
+                ));
+            }
         };
-        let Some(size) = size else {
-            return Err(CheckpointError::malformed(
+        let bytes = *sizes.get(key.as_str()).ok_or_else(|| {
+            CheckpointError::malformed(
                 path,
                 "storages that tensors use",
                 format!("an unused storage `{key}`"),
-            ));
-        };
+            )
+        })?;
         let start = position.saturating_add(8);
-        position = start.saturating_add(*size);
+        position = start.saturating_add(bytes);
         if position > length {
             return Err(CheckpointError::malformed(
                 path,
@@ -184,19 +171,10 @@ pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
                 format!("{length} bytes: the file is truncated"),
             ));
         }
-        starts.insert(key.as_str(), start);
+        storages.insert(key.clone(), StoragePlace { start, bytes });
     }
-    let tensors = named
-        .into_iter()
-        .map(|(name, tensor)| {
-            let start = starts.get(tensor.storage.key.as_str()).ok_or_else(|| {
-                CheckpointError::malformed(path, format!("the data of `{name}`"), "none")
-            })?;
-            Ok((name, stored(tensor, *start)))
-        })
-        .collect::<Result<_, CheckpointError>>()?;
     Ok(TorchFile {
-        store: TensorStore::single(path, tensors),
+        store: TensorStore::single(path, place(named, &storages, path)?),
         script: false,
         training_checkpoint,
     })
@@ -240,22 +218,51 @@ fn storage_bytes(storage: &StorageRef, path: &Path) -> Result<u64, CheckpointErr
         })
 }
 
-fn stored(tensor: &TensorRef, storage_start: u64) -> StoredTensor {
-    let element = tensor.storage.element;
-    StoredTensor {
-        element,
-        shape: tensor.shape.clone(),
-        strides: tensor.strides.clone(),
-        file: 0,
-        offset: storage_start.saturating_add((tensor.offset * element.size_bytes()) as u64),
-    }
+/// Where the bytes of a storage are in the file.
+struct StoragePlace {
+    start: u64,
+    bytes: u64,
+}
+
+/// Places every tensor in the file, after a check that its storage is as long as the pickle says.
+fn place(
+    named: Named<'_>,
+    storages: &HashMap<String, StoragePlace>,
+    path: &Path,
+) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
+    named
+        .into_iter()
+        .map(|(name, tensor)| {
+            let declared = storage_bytes(&tensor.storage, path)?;
+            let storage = storages
+                .get(&tensor.storage.key)
+                .filter(|storage| declared <= storage.bytes)
+                .ok_or_else(|| {
+                    CheckpointError::malformed(
+                        path,
+                        format!("{declared} bytes of data for `{name}`"),
+                        "a smaller storage",
+                    )
+                })?;
+            let element = tensor.storage.element;
+            let offset = (tensor.offset * element.size_bytes()) as u64;
+            let stored = StoredTensor {
+                element,
+                shape: tensor.shape.clone(),
+                strides: tensor.strides.clone(),
+                file: 0,
+                offset: storage.start.saturating_add(offset),
+            };
+            Ok((name, stored))
+        })
+        .collect()
 }
 
 /// The model's tensors by name, and whether they were one entry of a trainer's dictionary.
 fn named_tensors<'p>(
     pickle: &'p Pickle,
     path: &Path,
-) -> Result<(Vec<(String, &'p TensorRef)>, bool), CheckpointError> {
+) -> Result<(Named<'p>, bool), CheckpointError> {
     match pickle.value(pickle.root) {
         Value::Object(_) => Ok((module_tensors(pickle, path)?, false)),
         Value::Dict(_) => {
@@ -275,10 +282,7 @@ fn named_tensors<'p>(
 }
 
 /// The tensors among the attributes of a TorchScript module and of the modules inside it.
-fn module_tensors<'p>(
-    pickle: &'p Pickle,
-    path: &Path,
-) -> Result<Vec<(String, &'p TensorRef)>, CheckpointError> {
+fn module_tensors<'p>(pickle: &'p Pickle, path: &Path) -> Result<Named<'p>, CheckpointError> {
     let mut named = Vec::new();
     let mut pending = vec![(pickle.root, String::new(), 0)];
     // Modules may share modules, and a hostile file can nest that sharing; so visits are counted, not modules.
@@ -319,7 +323,7 @@ fn state_dict_tensors<'p>(
     pickle: &'p Pickle,
     dict: ValueId,
     path: &Path,
-) -> Result<Vec<(String, &'p TensorRef)>, CheckpointError> {
+) -> Result<Named<'p>, CheckpointError> {
     let Value::Dict(items) = pickle.value(dict) else {
         return Ok(Vec::new());
     };

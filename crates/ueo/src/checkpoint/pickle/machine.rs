@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::globals;
-use super::value::{Global, StorageRef, TensorRef, Value, ValueId};
+use super::value::{Global, StorageRef, Value, ValueId};
 use super::{PickleError, Source};
-use crate::checkpoint::store::{element_count, span};
 
 /// Values that one pickle may have. A training checkpoint of the largest CLIP with its optimizer has a tenth of it.
 const MAX_VALUES: usize = 1 << 20;
@@ -47,8 +46,8 @@ impl Pickle {
 
 /// Reads one pickle.
 pub(in crate::checkpoint) struct Machine {
-    values: Vec<Value>,
-    stack: Vec<ValueId>,
+    pub(super) values: Vec<Value>,
+    pub(super) stack: Vec<ValueId>,
     marks: Vec<usize>,
     memo: HashMap<u32, ValueId>,
     script_classes_allowed: bool,
@@ -132,7 +131,7 @@ impl Machine {
             }
 
             // Containers: MARK, EMPTY_TUPLE, TUPLE, TUPLE1..3, EMPTY_LIST, LIST, APPEND(S), EMPTY_DICT, DICT, SETITEM(S)
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => self.mark()?,
             b')' => self.push(Value::Tuple(Vec::new()))?,
             b't' => {
                 let items = self.pop_to_mark()?;
@@ -244,7 +243,7 @@ impl Machine {
         Ok(())
     }
 
-    fn push(&mut self, value: Value) -> Result<(), PickleError> {
+    pub(super) fn push(&mut self, value: Value) -> Result<(), PickleError> {
         if self.values.len() == MAX_VALUES {
             return Err(PickleError::malformed(
                 format!("a pickle of at most {MAX_VALUES} values"),
@@ -253,6 +252,14 @@ impl Machine {
         }
         self.stack.push(self.values.len());
         self.values.push(value);
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), PickleError> {
+        if self.marks.len() == MAX_VALUES {
+            return Err(PickleError::malformed("a shallow stack", "a deep one"));
+        }
+        self.marks.push(self.stack.len());
         Ok(())
     }
 
@@ -379,146 +386,6 @@ impl Machine {
         }
         Ok(())
     }
-
-    fn call(&mut self, callable: ValueId, arguments: &[ValueId]) -> Result<(), PickleError> {
-        let Value::Global(global) = self.values[callable] else {
-            return Err(PickleError::malformed(
-                "a function to call",
-                self.values[callable].type_name(),
-            ));
-        };
-        match global {
-            Global::RebuildTensor => {
-                let tensor = self.rebuild_tensor(arguments)?;
-                self.push(Value::Tensor(tensor))
-            }
-            Global::FirstArgument => {
-                let &first = arguments
-                    .first()
-                    .ok_or_else(|| PickleError::malformed("an argument", "none"))?;
-                self.stack.push(first);
-                Ok(())
-            }
-            Global::OrderedDict => {
-                let items = match arguments {
-                    [] => Vec::new(),
-                    [pairs] => self.pairs(*pairs)?,
-                    _ => {
-                        return Err(PickleError::malformed(
-                            "one list of pairs",
-                            "more arguments",
-                        ));
-                    }
-                };
-                self.push(Value::Dict(items))
-            }
-            Global::ScriptClass | Global::Storage(_) => Err(PickleError::malformed(
-                "a call that rebuilds a tensor",
-                "a call of a class",
-            )),
-        }
-    }
-
-    /// The items of `OrderedDict([(key, value), ...])`.
-    fn pairs(&self, list: ValueId) -> Result<Vec<(ValueId, ValueId)>, PickleError> {
-        let not_pairs = || PickleError::malformed("a list of pairs", "another value");
-        let Value::List(items) = &self.values[list] else {
-            return Err(not_pairs());
-        };
-        items
-            .iter()
-            .map(|&item| match &self.values[item] {
-                Value::Tuple(pair) | Value::List(pair) => match pair[..] {
-                    [key, value] => Ok((key, value)),
-                    _ => Err(not_pairs()),
-                },
-                _ => Err(not_pairs()),
-            })
-            .collect()
-    }
-
-    /// A persistent id: `("storage", storage class, key, device, element count)`, with an optional view that is `None`.
-    fn storage(&self, id: &[ValueId]) -> Result<StorageRef, PickleError> {
-        let field = |index: usize| id.get(index).map(|&id| &self.values[id]);
-        match (field(0), field(1), field(2), field(4), field(5)) {
-            (
-                Some(Value::Text(tag)),
-                Some(&Value::Global(Global::Storage(element))),
-                Some(Value::Text(key)),
-                Some(&Value::Int(elements)),
-                None | Some(Value::None),
-            ) if tag == "storage" && elements >= 0 => Ok(StorageRef {
-                element,
-                key: key.clone(),
-                elements: usize::try_from(elements)
-                    .map_err(|_| PickleError::malformed("a storage that fits", "a larger one"))?,
-            }),
-            _ => Err(PickleError::malformed(
-                "the persistent id of a tensor storage",
-                "another persistent id",
-            )),
-        }
-    }
-
-    /// `_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)`.
-    fn rebuild_tensor(&self, arguments: &[ValueId]) -> Result<TensorRef, PickleError> {
-        let [storage, offset, shape, strides, ..] = *arguments else {
-            return Err(PickleError::malformed(
-                "a storage, an offset, a shape and strides for a tensor",
-                format!("{} arguments", arguments.len()),
-            ));
-        };
-        let Value::Storage(storage) = &self.values[storage] else {
-            return Err(PickleError::malformed(
-                "the storage of a tensor",
-                self.values[storage].type_name(),
-            ));
-        };
-        let tensor = TensorRef {
-            storage: storage.clone(),
-            offset: self.length(offset)?,
-            shape: self.lengths(shape)?,
-            strides: self.lengths(strides)?,
-        };
-        let in_storage = tensor.shape.len() == tensor.strides.len()
-            && element_count(&tensor.shape).is_some_and(|count| count <= tensor.storage.elements)
-            && span(&tensor.shape, &tensor.strides)
-                .and_then(|span| span.checked_add(tensor.offset))
-                .is_some_and(|end| end <= tensor.storage.elements);
-        if !in_storage {
-            return Err(PickleError::malformed(
-                format!(
-                    "a tensor within its storage of {} elements",
-                    tensor.storage.elements
-                ),
-                format!(
-                    "shape {:?}, strides {:?}, offset {}",
-                    tensor.shape, tensor.strides, tensor.offset
-                ),
-            ));
-        }
-        Ok(tensor)
-    }
-
-    fn length(&self, id: ValueId) -> Result<usize, PickleError> {
-        match self.values[id] {
-            Value::Int(value) => usize::try_from(value)
-                .map_err(|_| PickleError::malformed("a length", value.to_string())),
-            ref other => Err(PickleError::malformed("a length", other.type_name())),
-        }
-    }
-
-    fn lengths(&self, id: ValueId) -> Result<Vec<usize>, PickleError> {
-        match &self.values[id] {
-            Value::Tuple(items) | Value::List(items) => {
-                items.iter().map(|&item| self.length(item)).collect()
-            }
-            other => Err(PickleError::malformed(
-                "a tuple of lengths",
-                other.type_name(),
-            )),
-        }
-    }
 }
 
 /// A little-endian integer in two's complement.
@@ -607,25 +474,5 @@ mod tests {
             );
         }
         assert!(matches!(long(&[1; 10]), Value::BigInt));
-    }
-
-    #[test]
-    fn a_tensor_must_lie_within_its_storage() {
-        // _rebuild_tensor_v2(storage of 4 floats, offset, (2, 2), (2, 1), False, None)
-        let pickle = |offset: u8| {
-            let mut bytes =
-                b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n"
-                    .to_vec();
-            bytes.extend(b"X\x01\0\0\x000X\x03\0\0\0cpuK\x04tQK");
-            bytes.push(offset);
-            bytes.extend(b"K\x02K\x02\x86K\x02K\x01\x86\x89NtR.");
-            bytes
-        };
-        let read_at_0 = read(&pickle(0)).unwrap();
-        assert!(matches!(read_at_0.value(read_at_0.root), Value::Tensor(_)));
-        assert!(matches!(
-            read(&pickle(1)),
-            Err(PickleError::Malformed { .. })
-        ));
     }
 }

@@ -4,6 +4,7 @@
 //! stream format. Each name that a pickle asks for is checked against a short list at the moment it is asked for, so a
 //! file that wants anything else is refused with that name, whatever the rest of it holds.
 
+mod calls;
 mod globals;
 mod machine;
 mod source;

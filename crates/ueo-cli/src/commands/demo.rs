@@ -1,0 +1,125 @@
+//! `ueo demo`: the whole way on a model and images inside the program.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ueo::adapt::AdaptSettings;
+use ueo::evaluate::ThresholdMethod;
+use ueo::run::{AdaptRequest, Start};
+
+use super::{Context, absolute, adapt, quoted, read_classes};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::output::write_file;
+
+const AFTER_HELP: &str = "\
+The same code as `ueo adapt` runs on a small CLIP for icons and on drawings in a style that it has not seen, some of them \
+of classes that it is not told about. Model, drawings and class names are put into a directory beside the run:
+  ueo demo
+  ueo inspect --model ueo-demo
+  ueo predict --model ueo-demo --images ueo-demo-input/images.tar --output predictions.csv
+
+Exit codes: 0 done, 2 error, 130 interrupted.";
+
+/// Adapt an embedded model to embedded images, to see what ueo does
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct DemoArgs {
+    /// Run directory to create; the inputs go into a directory of the same name with `-input` at its end
+    #[arg(long, value_name = "DIR", default_value = "ueo-demo")]
+    pub output: PathBuf,
+
+    /// Replace a run directory that exists
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+const IMAGES: &str = "images.tar";
+const CLASSES: &str = "classes.txt";
+const MODEL: &str = "model";
+
+/// Inputs of the demonstration by file name (tools/demo/pack.py makes the images, tools/iconnet the model).
+const INPUTS: [(&str, &[u8]); 5] = [
+    (IMAGES, include_bytes!("../../demo/images.tar")),
+    (CLASSES, include_bytes!("../../demo/classes.txt")),
+    (
+        "model/open_clip_config.json",
+        include_bytes!("../../../../models/iconclip-vit/open_clip_config.json"),
+    ),
+    (
+        "model/open_clip_model.safetensors",
+        include_bytes!("../../../../models/iconclip-vit/open_clip_model.safetensors"),
+    ),
+    (
+        "model/tokenizer.json",
+        include_bytes!("../../../../models/iconclip-vit/tokenizer.json"),
+    ),
+];
+
+/// Ten epochs take seconds and show what fifty would.
+const EPOCHS: usize = 10;
+/// The model is far smaller than the ones that the default of 1e-4 is meant for.
+const LEARNING_RATE: f64 = 1e-2;
+
+/// Writes the inputs and adapts.
+///
+/// # Errors
+///
+/// As `ueo adapt`, and [`CliError::Write`].
+pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
+    let inputs = write_inputs(&args.output)?;
+    let request = AdaptRequest {
+        model: absolute(&inputs.join(MODEL))?,
+        images: absolute(&inputs.join(IMAGES))?,
+        image_root: None,
+        classes: read_classes(&inputs.join(CLASSES))?,
+        oracle_labels: None,
+        settings: AdaptSettings {
+            epochs: EPOCHS,
+            context_learning_rate: LEARNING_RATE,
+            affine_learning_rate: LEARNING_RATE,
+            ..AdaptSettings::default()
+        },
+        score_temperature: 1.0,
+        threshold_method: ThresholdMethod::default(),
+        standalone: false,
+        checkpoint_every: 10,
+        image_cache_bytes: 64 << 20,
+        strict: context.strict,
+        threads: context.threads,
+        device: context.device_name.to_owned(),
+    };
+    let start = Start::New {
+        request: Box::new(request),
+        overwrite: args.overwrite,
+    };
+    let ending = adapt::adapt(start, &args.output, context)?;
+    if ending == Ending::Complete {
+        context.printer.message(format_args!(
+            "next: ueo predict --model {} --images {} --output predictions.csv",
+            quoted(&args.output),
+            quoted(&inputs.join(IMAGES))
+        ));
+    }
+    Ok(ending)
+}
+
+/// Puts the inputs beside the run directory, where they stay: the run finds its model there.
+fn write_inputs(output: &Path) -> Result<PathBuf, CliError> {
+    let mut name = absolute(output)?
+        .file_name()
+        .map_or_else(OsString::new, OsString::from);
+    name.push("-input");
+    let inputs = output.with_file_name(name);
+    let model = inputs.join(MODEL);
+    fs::create_dir_all(&model).map_err(|source| CliError::Write {
+        path: model,
+        source,
+    })?;
+    for (name, content) in INPUTS {
+        write_file(&inputs.join(name), |file| file.write_all(content))?;
+    }
+    Ok(inputs)
+}

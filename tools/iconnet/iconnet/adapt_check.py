@@ -98,8 +98,10 @@ def adapt(adapter: Adapter, images: torch.Tensor, learning_rate: float, epochs: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--suite", type=Path, required=True)
-    parser.add_argument("--domain", action="append", required=True)
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--suite", type=Path, help="a suite folder, with --domain and --shift")
+    data.add_argument("--folder", type=Path, help="a demonstration folder, all of whose images are unlabeled images")
+    parser.add_argument("--domain", action="append")
     parser.add_argument("--shift", default="open_partial", choices=["closed", "partial", "open", "open_partial"])
     parser.add_argument("--learning-rate", type=float, action="append", required=True)
     parser.add_argument("--epochs", type=int, default=10)
@@ -108,8 +110,12 @@ def main() -> None:
     parser.add_argument("--objective", default="ueo", choices=["ueo", "infomax", "entropy"])
     parser.add_argument("--seed", type=int, action="append")
     arguments = parser.parse_args()
-    suite = Suite.load(arguments.suite, arguments.domain)
-    present = present_labels(arguments.suite, arguments.shift)
+    if arguments.suite:
+        suite = Suite.load(arguments.suite, arguments.domain)
+        present = present_labels(arguments.suite, arguments.shift)
+    else:
+        suite = Suite.load_folder(arguments.folder)
+        present = torch.arange(suite.known + 1)
     print("accuracy / AUROC t=1 / AUROC t=0.01")
     for domain, (images, labels) in suite.domains.items():
         unlabeled = images[torch.isin(labels, present)]
@@ -120,7 +126,7 @@ def main() -> None:
                 adapt(adapter, unlabeled, learning_rate, arguments.epochs, arguments.weight_temperature,
                       arguments.batch_size, seed, arguments.objective)
                 after = figures(adapter.cosines(images), labels)
-                print(f"{domain} {arguments.shift} {arguments.objective} lr {learning_rate:g} seed {seed}: "
+                print(f"{domain} {arguments.shift if arguments.suite else 'all'} {arguments.objective} lr {learning_rate:g} seed {seed}: "
                       f"{summary(before)} -> {summary(after)}", flush=True)
 
 

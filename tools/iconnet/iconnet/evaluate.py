@@ -38,6 +38,17 @@ class Suite:
             loaded[domain] = (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
         return cls(written["name"], written["classes"], written["known"], loaded)
 
+    @classmethod
+    def load_folder(cls, directory: Path) -> "Suite":
+        """Reads a demonstration folder: classes.txt and images/class/*.png; every other class is one unknown label."""
+        classes = (directory / "classes.txt").read_text(encoding="utf-8").splitlines()
+        known = {name.replace(" ", "_"): label for label, name in enumerate(classes)}
+        paths = sorted((directory / "images").glob("*/*.png"))
+        images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+        labels = torch.tensor([known.get(path.parent.name, len(classes)) for path in paths])
+        domains = {directory.name: (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)}
+        return cls(directory.name, classes, len(classes), domains)
+
     @torch.no_grad()
     def evaluate(self, model, texts: clip.Texts) -> dict[str, dict]:
         """`figures` of every domain."""

@@ -61,8 +61,9 @@ def save(model: open_clip.CLIP, config: dict, tokenizer: Path, directory: Path) 
     }
     (directory / "open_clip_config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     tensors = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    tensors["logit_scale"] = torch.tensor(math.log(FINAL_LOGIT_SCALE))
     half = {n: t.half().contiguous() if t.is_floating_point() else t.contiguous() for n, t in tensors.items()}
+    # In half precision its exponential would be 100.03.
+    half["logit_scale"] = torch.tensor(math.log(FINAL_LOGIT_SCALE))
     partial = directory / "open_clip_model.safetensors.partial"
     save_file(half, partial, metadata={"format": "pt"})
     partial.chmod(0o644)

@@ -116,6 +116,7 @@ def main() -> None:
     else:
         suite = Suite.load_folder(arguments.folder)
         present = torch.arange(suite.known + 1)
+    present_classes = arguments.shift if arguments.suite else "all"
     print("accuracy / AUROC t=1 / AUROC t=0.01")
     for domain, (images, labels) in suite.domains.items():
         unlabeled = images[torch.isin(labels, present)]
@@ -126,8 +127,8 @@ def main() -> None:
                 adapt(adapter, unlabeled, learning_rate, arguments.epochs, arguments.weight_temperature,
                       arguments.batch_size, seed, arguments.objective)
                 after = figures(adapter.cosines(images), labels)
-                print(f"{domain} {arguments.shift if arguments.suite else 'all'} {arguments.objective} lr {learning_rate:g} seed {seed}: "
-                      f"{summary(before)} -> {summary(after)}", flush=True)
+                setting = f"{present_classes} {arguments.objective} lr {learning_rate:g} seed {seed}"
+                print(f"{domain} {setting}: {summary(before)} -> {summary(after)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,11 @@ def learn_merges(texts: Counter[str], count: int) -> list[tuple[str, str]]:
     byte_level = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     byte_level.normalizer = normalizers.Lowercase()
     byte_level.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     trainer = trainers.BpeTrainer(
         vocab_size=2 * 256 + count,

@@ -2,6 +2,9 @@
 
 The algorithm, the byte alphabet, the end-of-word mark and the order of ids (bytes, bytes at word ends, merges, start, end)
 are CLIP's; only the merges are learned anew, from the icon names.
+
+The learner breaks ties between equally frequent pairs in an order that varies from run to run, so ids of a few rare tokens
+differ each time. Train with the tokenizer of an existing model directory (`train --tokenizer`) where they must agree.
 """
 
 import argparse

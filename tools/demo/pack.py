@@ -1,17 +1,14 @@
-"""Packs the images of `ueo demo` into one WebDataset shard, from a list file of IconNet (tools/iconnet builds it).
+"""Packs the drawings of `ueo demo` (a folder of class folders, made by tools/iconnet) into one WebDataset shard.
 
-    python tools/demo/pack.py tools/iconnet/build/suites/iconnet-65/solid-fog.txt --known 0 50
+    python tools/demo/pack.py models/demo/images
 
-Standard library only; running it again on the same drawings gives the same bytes.
+writes models/demo/images.tar. Standard library only; the same drawings give the same bytes.
 """
 
 import argparse
 import io
-import json
 import pathlib
 import tarfile
-
-OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "crates" / "ueo-cli" / "demo"
 
 
 def add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -23,27 +20,17 @@ def add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("list", type=pathlib.Path, help="list file of the suite: `path class-index` lines")
-    parser.add_argument("--known", type=int, nargs=2, required=True, help="half-open range of the known classes")
-    parser.add_argument("--per-class", type=int, default=8, help="at most so many drawings per class")
-    arguments = parser.parse_args()
+    parser.add_argument("images", type=pathlib.Path, help="folder with one folder per class")
+    images = parser.parse_args().images
 
-    classes = json.loads((arguments.list.parent / "suite.json").read_text())["classes"]
-    taken = dict.fromkeys(classes, 0)
-    with tarfile.open(OUTPUT / "images.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
-        for line in sorted(arguments.list.read_text().splitlines()):
-            path, index = line.rsplit(" ", 1)
-            name = classes[int(index)]
-            if taken[name] == arguments.per_class:
-                continue
-            taken[name] += 1
-            drawing = (arguments.list.parent / path).resolve()
-            key = f"{name.replace(' ', '_')}/{drawing.stem.replace('.', '-')}"
+    drawings = sorted(images.glob("*/*.png"), key=lambda path: path.as_posix())
+    with tarfile.open(images.with_suffix(".tar"), "w", format=tarfile.USTAR_FORMAT) as shard:
+        for drawing in drawings:
+            # A key ends at its first dot.
+            key = f"{drawing.parent.name.replace(' ', '_')}/{drawing.stem.replace('.', '-')}"
             add(shard, f"{key}.png", drawing.read_bytes())
-            add(shard, f"{key}.cls", name.encode())
-    known = classes[slice(*arguments.known)]
-    (OUTPUT / "classes.txt").write_text("\n".join(known) + "\n")
-    print(f"{sum(taken.values())} drawings of {len(classes)} classes, {len(known)} of them known")
+            add(shard, f"{key}.cls", drawing.parent.name.encode())
+    print(f"{len(drawings)} drawings of {len({drawing.parent for drawing in drawings})} classes")
 
 
 if __name__ == "__main__":

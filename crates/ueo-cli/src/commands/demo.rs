@@ -40,21 +40,24 @@ const IMAGES: &str = "images.tar";
 const CLASSES: &str = "classes.txt";
 const MODEL: &str = "model";
 
-/// Inputs of the demonstration by file name (tools/demo/pack.py makes the images, tools/iconnet the model).
+/// Inputs of the demonstration by file name (tools/iconnet makes the drawings and the model, tools/demo/pack.py the shard).
 const INPUTS: [(&str, &[u8]); 5] = [
-    (IMAGES, include_bytes!("../../demo/images.tar")),
-    (CLASSES, include_bytes!("../../demo/classes.txt")),
+    (IMAGES, include_bytes!("../../../../models/demo/images.tar")),
+    (
+        CLASSES,
+        include_bytes!("../../../../models/demo/classes.txt"),
+    ),
     (
         "model/open_clip_config.json",
-        include_bytes!("../../../../models/iconclip-vit/open_clip_config.json"),
+        include_bytes!("../../../../models/iconclip-resnet/open_clip_config.json"),
     ),
     (
         "model/open_clip_model.safetensors",
-        include_bytes!("../../../../models/iconclip-vit/open_clip_model.safetensors"),
+        include_bytes!("../../../../models/iconclip-resnet/open_clip_model.safetensors"),
     ),
     (
         "model/tokenizer.json",
-        include_bytes!("../../../../models/iconclip-vit/tokenizer.json"),
+        include_bytes!("../../../../models/iconclip-resnet/tokenizer.json"),
     ),
 ];
 

@@ -5,7 +5,7 @@
 mod fixtures;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ueo::model::{Clip, Prompts};
+use ueo::model::{Clip, Engine, Prompts};
 
 use fixtures::{Fixture, assert_close};
 
@@ -27,46 +27,52 @@ fn every_layout_gives_the_features_of_its_own_package() {
         "openclip-vit",
         "openclip-vit-quickgelu-bin",
     ];
-    let device = Device::flex();
     for name in names {
-        let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
-        let checkpoint = ueo::checkpoint::load(&fixtures::checkpoint_path(name))
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let clip = Clip::from_checkpoint(checkpoint, &device)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-
-        let pixels = fixture.tensor("pixels");
-        let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), &device);
-        let found = clip.image_features(pixels, clip.zero_shot_affine());
-        let expected = fixture.tensor("image_features");
-        assert_close(
-            &format!("{name}: image features"),
-            &values(found),
-            &expected.data,
-            TOLERANCE,
-        );
-
-        let end = fixtures::eot_positions(name);
-        let token_ids = fixture.integers("token_ids");
-        let own_tokens = token_ids
-            .iter()
-            .zip(&end)
-            .map(|(row, &end)| row[1..=end].to_vec())
-            .collect();
-        let prompts = Prompts::new(token_ids[0][0], 0, own_tokens);
-        let found = clip.text().features(&prompts, None);
-        let expected = fixture.tensor("text_features");
-        assert_close(
-            &format!("{name}: text features"),
-            &values(found),
-            &expected.data,
-            TOLERANCE,
-        );
-
-        let expected = fixture.tensor("logit_scale").data;
-        let found = [clip.logit_scale() as f32];
-        assert_close(&format!("{name}: logit scale"), &found, &expected, 1e-6);
+        for engine in [Engine::Fused, Engine::Composed] {
+            compare_features(name, engine);
+        }
     }
+}
+
+fn compare_features(name: &str, engine: Engine) {
+    let device = Device::flex();
+    let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
+    let checkpoint = ueo::checkpoint::load(&fixtures::checkpoint_path(name))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let clip = Clip::with_engine(checkpoint.config, checkpoint.tensors, &device, engine)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+
+    let pixels = fixture.tensor("pixels");
+    let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), &device);
+    let found = clip.image_features(pixels, clip.zero_shot_affine());
+    let expected = fixture.tensor("image_features");
+    assert_close(
+        &format!("{name}: image features"),
+        &values(found),
+        &expected.data,
+        TOLERANCE,
+    );
+
+    let end = fixtures::eot_positions(name);
+    let token_ids = fixture.integers("token_ids");
+    let own_tokens = token_ids
+        .iter()
+        .zip(&end)
+        .map(|(row, &end)| row[1..=end].to_vec())
+        .collect();
+    let prompts = Prompts::new(token_ids[0][0], 0, own_tokens);
+    let found = clip.text().features(&prompts, None);
+    let expected = fixture.tensor("text_features");
+    assert_close(
+        &format!("{name}: text features"),
+        &values(found),
+        &expected.data,
+        TOLERANCE,
+    );
+
+    let expected = fixture.tensor("logit_scale").data;
+    let found = [clip.logit_scale() as f32];
+    assert_close(&format!("{name}: logit scale"), &found, &expected, 1e-6);
 }
 
 #[test]

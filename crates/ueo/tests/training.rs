@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use ueo::adapt::{TrainedParameters, batch_gradient, cosine_annealing};
 use ueo::checkpoint::TensorMap;
-use ueo::model::{Clip, Prompts};
+use ueo::model::{Clip, Engine, Prompts};
 use ueo::objective::{ConfidenceWeights, confidence_weights};
 use ueo::run::Classifier;
 
@@ -27,13 +27,14 @@ struct Trajectory {
 }
 
 impl Trajectory {
-    fn open(name: &str) -> Self {
+    fn open(name: &str, engine: Engine) -> Self {
         let facts = fixtures::json(&format!("training/{name}.json"));
         let arrays = Fixture::open(&format!("training/{name}.safetensors"));
         let device = Device::flex();
         let path = fixtures::path("checkpoints").join(facts["checkpoint"].as_str().unwrap());
         let checkpoint = ueo::checkpoint::load(&path).unwrap();
-        let clip = Clip::from_checkpoint(checkpoint, &device).unwrap();
+        let clip =
+            Clip::with_engine(checkpoint.config, checkpoint.tensors, &device, engine).unwrap();
 
         let tokens = arrays.integers("prompt_token_ids");
         let context_tokens = arrays.integers("context_token_ids").concat();
@@ -194,8 +195,8 @@ impl Trajectory {
 }
 
 /// Every recorded case of an architecture, with whole batches and with micro-batches.
-fn replay_all(name: &str) {
-    let trajectory = Trajectory::open(name);
+fn replay_all(name: &str, engine: Engine) {
+    let trajectory = Trajectory::open(name, engine);
     let cosines = trajectory.cosine_logits(&trajectory.start);
     let expected = trajectory.arrays.tensor("zero_shot_cosine_logits").data;
     assert_close("zero-shot cosines", &cosines, &expected, TOLERANCE);
@@ -228,11 +229,21 @@ fn replay_all(name: &str) {
 }
 
 #[test]
-fn vision_transformer_follows_pytorch() {
-    replay_all("vit");
+fn vision_transformer_follows_pytorch_with_fused_kernels() {
+    replay_all("vit", Engine::Fused);
 }
 
 #[test]
-fn modified_resnet_follows_pytorch() {
-    replay_all("resnet");
+fn vision_transformer_follows_pytorch_with_composed_operations() {
+    replay_all("vit", Engine::Composed);
+}
+
+#[test]
+fn modified_resnet_follows_pytorch_with_fused_kernels() {
+    replay_all("resnet", Engine::Fused);
+}
+
+#[test]
+fn modified_resnet_follows_pytorch_with_composed_operations() {
+    replay_all("resnet", Engine::Composed);
 }

@@ -13,10 +13,10 @@ README = """# Demonstration images
 {count} drawings of the held-out domain `{domain}` of {suite}: style "{style}"{corruption}. No drawing of this style and none by
 these artists was in the training of the models beside this folder; the classes' names were.
 
-`classes.txt` lists the {known} known classes. The folders below `images/` are the classes that the images show: {present_known} of the known
+`classes.txt` lists the {known} known classes. `images.tar` is a WebDataset shard; the labels (`.cls`) are the classes that the images show: {present_known} of the known
 ones and {unknown} that no line of `classes.txt` names ({shift} shift). At most {most} drawings per class, first by file name.
 
-Made by `python -m iconnet.demo` in `tools/iconnet`. Authors and licences of the drawings, by the set that a file name begins with:
+Made by `python -m iconnet.demo` in `tools/iconnet` and packed by `tools/demo/pack.py`. Authors and licences of the drawings, by the set that a file name begins with:
 
 {attribution}
 """

@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::error::CliError;
-use crate::target::directory_of;
 
 /// Writes a file through a temporary one beside it, so that a crash or a full disk leaves no half file.
 ///
@@ -22,27 +21,12 @@ pub fn write_file(
             .write(true)
             .open(path)
             .and_then(|file| fill(file, content)),
-        _ => replace(path, content),
+        _ => ueo::write_atomically(path, |file| content(file)),
     };
     written.map_err(|source| CliError::Write {
         path: path.to_owned(),
         source,
     })
-}
-
-fn replace(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private to the user; results get the permissions of any other new file.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let temporary = builder.prefix(".ueo-").tempfile_in(directory_of(path))?;
-    fill(temporary.as_file(), content)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
-    Ok(())
 }
 
 fn fill(

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod adapt;
+mod atomic;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
@@ -18,3 +19,5 @@ pub mod model;
 pub mod objective;
 pub mod run;
 pub mod text;
+
+pub use atomic::write_atomically;

@@ -78,7 +78,7 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_read() {
         ("--threshold median", "gaussian-mixture"),
         ("--threads 0", "at least 1"),
         ("--image-cache 2GB", "2GiB"),
-        ("--device cuda", "--features cuda"),
+        ("--device cuda", "expected `cpu`"),
         ("--device tpu", "expected `cpu`"),
         ("--base model", "without --resume"),
     ] {

@@ -7,3 +7,4 @@ mod commands;
 mod configuration;
 mod interruption;
 mod support;
+mod whole_jobs;

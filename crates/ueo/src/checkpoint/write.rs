@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::CheckpointError;
+use crate::write_atomically;
 
 /// Elements that are converted to bytes at a time.
 const CHUNK: usize = 1 << 16;
@@ -70,24 +72,10 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     atomically(to, |writer| writer.write_all(&bytes))
 }
 
-/// Writes to a temporary file in the same directory, which takes the place of `path` once it is complete and on disk.
+/// As [`write_atomically`], with the error of this module.
 fn atomically(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&std::fs::File>) -> std::io::Result<()>,
+    content: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
 ) -> Result<(), CheckpointError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; this one becomes an ordinary file, subject to the user's umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let result = builder.tempfile_in(directory).and_then(|temporary| {
-        let mut writer = BufWriter::new(temporary.as_file());
-        write(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    });
-    result.map_err(CheckpointError::io("write", path))
+    write_atomically(path, content).map_err(CheckpointError::io("write", path))
 }

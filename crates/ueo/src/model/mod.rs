@@ -88,8 +88,8 @@ impl Engine {
 /// The image encoder, in one of CLIP's two architectures.
 #[derive(Debug)]
 enum VisionTower {
-    Vit(VisionTransformer),
-    ResNet(ModifiedResNet),
+    Vit(Box<VisionTransformer>),
+    ResNet(Box<ModifiedResNet>),
 }
 
 /// A CLIP model with frozen weights.
@@ -151,11 +151,11 @@ impl Clip {
         let (vision, zero_shot_affine) = match &config.vision {
             VisionConfig::Vit(vit) => {
                 let (tower, affine) = VisionTransformer::new(vit, config.embed_dim, &mut weights)?;
-                (VisionTower::Vit(tower), affine)
+                (VisionTower::Vit(Box::new(tower)), affine)
             }
             VisionConfig::ResNet(resnet) => {
                 let (tower, affine) = ModifiedResNet::new(resnet, config.embed_dim, &mut weights)?;
-                (VisionTower::ResNet(tower), affine)
+                (VisionTower::ResNet(Box::new(tower)), affine)
             }
         };
         Ok(Self {

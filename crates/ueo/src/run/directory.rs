@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::adapt::{AdaptState, StepRecord, TrainedParameters};
 use crate::checkpoint::Adapted;
 use crate::model::Clip;
+use crate::write_atomically;
 
 use super::RunError;
 use super::record::{FORMAT_VERSION, RunRecord};
@@ -54,7 +55,7 @@ impl RunDirectory {
         }
         // Find out now, not after hours of work, whether the folder can be written.
         let probe = directory.file(".probe");
-        write_atomically(&probe, b"ueo")?;
+        write_whole(&probe, b"ueo")?;
         fs::remove_file(&probe).map_err(|source| RunError::io("remove", &probe, source))?;
         Ok(directory)
     }
@@ -138,7 +139,7 @@ impl RunDirectory {
             reason: error.to_string(),
         })?;
         text.push('\n');
-        write_atomically(&self.file(RECORD), text.as_bytes())
+        write_whole(&self.file(RECORD), text.as_bytes())
     }
 
     /// Writes the state from which the run can be resumed.
@@ -147,7 +148,7 @@ impl RunDirectory {
     ///
     /// [`RunError::Io`].
     pub fn write_state(&self, state: &AdaptState, weights: &[f32]) -> Result<(), RunError> {
-        write_atomically(&self.file(STATE), &state::encode_state(state, weights)?)
+        write_whole(&self.file(STATE), &state::encode_state(state, weights)?)
     }
 
     /// Reads the state from which the run can be resumed, `None` when no step was saved yet.
@@ -210,7 +211,7 @@ impl RunDirectory {
         if !text.is_empty() {
             text.push('\n');
         }
-        write_atomically(&path, text.as_bytes())?;
+        write_whole(&path, text.as_bytes())?;
         let file = OpenOptions::new()
             .append(true)
             .open(&path)
@@ -281,18 +282,8 @@ impl MetricsWriter {
     }
 }
 
-/// Writes a file so that a crash leaves the old content or the new one, never a part.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(parent)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| RunError::io("write", path, source))
+/// Writes bytes so that a crash leaves the old content or the new one, never a part.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_atomically(path, |file| file.write_all(bytes))
+        .map_err(|source| RunError::io("write", path, source))
 }

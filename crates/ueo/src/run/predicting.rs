@@ -109,7 +109,7 @@ pub fn predict(
         .filter(|run| {
             run.request.classes == classes && run.request.score_temperature == score_temperature
         })
-        .and_then(|run| run.threshold.clone());
+        .and_then(|run| run.threshold);
     let chosen_threshold = match (request.threshold, stored) {
         (Some(_), _) => None,
         (None, Some(stored)) => Some(stored),

@@ -2,7 +2,7 @@
 
     python tools/benchmark/compare.py [--rounds 3] [--only step-50]
 
-Builds the Rust benchmark first. Every round runs each implementation once as a process of its own; the medians over all
+With --only, the table is printed and the file left alone. Builds the Rust benchmark first. Every round runs each implementation once as a process of its own; the medians over all
 iterations of all rounds are compared, so a machine whose speed drifts slows both.
 """
 
@@ -107,7 +107,10 @@ Machine: {processor()}, {platform.system()}. {rust}, PyTorch {torch.__version__}
 
 Made by `python tools/benchmark/compare.py`; one row alone: `cargo bench -p ueo --bench speed -- --mode step --classes 50`.
 """
-    (ROOT / "BENCHMARKS.md").write_text(text)
+    if options.only:
+        print(text)
+    else:
+        (ROOT / "BENCHMARKS.md").write_text(text)
 
 
 if __name__ == "__main__":

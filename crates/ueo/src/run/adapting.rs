@@ -8,16 +8,16 @@ use burn::tensor::Device;
 use sha2::{Digest, Sha256};
 
 use crate::adapt::{
-    AdaptState, Adaptation, CallerError, Observer, Outcome, PixelSource, StepRecord,
-    TrainedParameters,
+    AdaptState, Adaptation, CallerError, Observer, Outcome, StepRecord, TrainedParameters,
 };
 use crate::checkpoint;
 use crate::evaluate::{Evaluation, Scores, Threshold, choose_threshold, evaluate, predictions};
+use crate::model::Prompts;
 use crate::objective::{ConfidenceWeights, confidence_weights};
 use crate::text::DEFAULT_CONTEXT;
 
 use super::directory::{MetricsWriter, RunDirectory};
-use super::encode::{Subset, encode_images};
+use super::encode::{Subset, encode_images, encode_readable};
 use super::images::{ImageSet, Labels};
 use super::model::{Classifier, LoadedModel};
 use super::record::{
@@ -25,9 +25,6 @@ use super::record::{
 };
 use super::state::{self, SavedState};
 use super::{Event, Reporter, RunError, Stage};
-
-/// Images per batch in passes without training.
-pub const ENCODING_BATCH: usize = 32;
 
 /// Whether to begin or to go on.
 #[derive(Clone, Debug)]
@@ -74,7 +71,7 @@ pub fn adapt(
     device: &Device,
     reporter: &mut dyn Reporter,
 ) -> Result<AdaptReport, RunError> {
-    let (directory, model, resumed) = match &start {
+    let (directory, model, request, resumed) = match start {
         Start::New { request, overwrite } => {
             request.settings.validate()?;
             let model = LoadedModel::open(&request.model, None, device)?;
@@ -83,19 +80,15 @@ pub fn adapt(
                     path: request.model.clone(),
                 });
             }
-            (RunDirectory::create(output, *overwrite)?, model, None)
+            let directory = RunDirectory::create(output, overwrite)?;
+            (directory, model, *request, None)
         }
         Start::Resume { base } => {
             let directory = RunDirectory::open(output)?;
             let record = directory.read_record()?;
             let model = LoadedModel::open_base(&record.base, base.as_deref(), device)?;
-            (directory, model, Some(record))
+            (directory, model, record.request.clone(), Some(record))
         }
-    };
-    let request = match (&start, &resumed) {
-        (Start::New { request, .. }, _) => (**request).clone(),
-        (_, Some(record)) => record.request.clone(),
-        (Start::Resume { .. }, None) => unreachable!("resuming reads the record above"),
     };
     reporter.report(Event::Model(&model.base));
     let images = ImageSet::open(
@@ -129,7 +122,14 @@ pub fn adapt(
             }
         }
         _ => {
-            let prepared = prepare(&request, &model, &images, labels.as_ref(), reporter)?;
+            let prepared = prepare(
+                &request,
+                &model,
+                &prompts,
+                &images,
+                labels.as_ref(),
+                reporter,
+            )?;
             directory.write_record(&prepared.record)?;
             directory.write_state(&prepared.saved.state, &prepared.saved.confidence_weights)?;
             prepared
@@ -179,6 +179,7 @@ pub fn adapt(
     let reporter = recorder.reporter;
     let measured = measure(
         &model,
+        &prompts,
         &last.parameters,
         &request,
         &subset,
@@ -205,38 +206,14 @@ pub fn adapt(
 fn prepare(
     request: &AdaptRequest,
     model: &LoadedModel,
+    prompts: &Prompts,
     images: &ImageSet,
     labels: Option<&Labels>,
     reporter: &mut dyn Reporter,
 ) -> Result<Prepared, RunError> {
-    let classifier = model.classifier(&request.classes)?;
-    let encoded = encode_images(
-        &model.clip,
-        &model.parameters.affine,
-        images,
-        ENCODING_BATCH,
-        &mut |done| {
-            reporter.report(Event::Encoding {
-                stage: Stage::ZeroShot,
-                done,
-                total: images.len(),
-            });
-        },
-    );
-    let skipped = images.skipped_with(&encoded.failures);
-    for image in &skipped {
-        reporter.report(Event::Skipped(image));
-    }
-    if request.strict && !skipped.is_empty() {
-        return Err(RunError::SkippedImages { skipped });
-    }
-    if encoded.indices.is_empty() {
-        return Err(RunError::NoReadableImages {
-            path: request.images.clone(),
-            skipped,
-        });
-    }
-
+    let (encoded, skipped) =
+        encode_readable(model, images, request.strict, Stage::ZeroShot, reporter)?;
+    let classifier = Classifier::new(&model.clip, prompts, &model.parameters);
     let cosines = encoded.cosine_logits(&model.clip, &classifier);
     let known = match request.settings.confidence_weights {
         ConfidenceWeights::Oracle => images.oracle(request, &encoded.indices)?,
@@ -299,27 +276,16 @@ struct Measured {
 /// A pass over the adapted images with the adapted model.
 fn measure(
     model: &LoadedModel,
+    prompts: &Prompts,
     parameters: &TrainedParameters,
     request: &AdaptRequest,
     images: &Subset,
     labels: Option<Vec<Option<usize>>>,
     reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
-    let prompts = model.prompts(&request.classes)?;
-    let classifier = Classifier::new(&model.clip, &prompts, parameters);
-    let encoded = encode_images(
-        &model.clip,
-        &parameters.affine,
-        images,
-        ENCODING_BATCH,
-        &mut |done| {
-            reporter.report(Event::Encoding {
-                stage: Stage::Adapted,
-                done,
-                total: images.len(),
-            });
-        },
-    );
+    let classifier = Classifier::new(&model.clip, prompts, parameters);
+    let affine = &parameters.affine;
+    let encoded = encode_images(&model.clip, affine, images, Stage::Adapted, reporter);
     if let Some(failure) = encoded.failures.first() {
         return Err(RunError::ImageLost {
             reason: failure.reason.clone(),

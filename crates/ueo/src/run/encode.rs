@@ -6,7 +6,9 @@ use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::image::ViewKind;
 use crate::model::{AffineParameters, Clip, to_host};
 
-use super::model::Classifier;
+use super::images::ImageSet;
+use super::model::{Classifier, LoadedModel};
+use super::{Event, Reporter, RunError, SkippedImage, Stage};
 
 /// Features of the images that could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,16 +23,16 @@ pub struct ImageFeatures {
     pub failures: Vec<UnreadableImage>,
 }
 
-/// Encodes the test view of all images of a source in order.
-///
-/// `progress` is told after each batch how many images are done. No graph is kept: memory depends on `batch_size`
-/// only.
+/// Images per batch in passes without training.
+const ENCODING_BATCH: usize = 32;
+
+/// Encodes the test view of all images of a source in order. No graph is kept, so memory does not grow with the source.
 pub fn encode_images(
     clip: &Clip,
     affine: &AffineParameters,
     source: &dyn PixelSource,
-    batch_size: usize,
-    progress: &mut dyn FnMut(usize),
+    stage: Stage,
+    reporter: &mut dyn Reporter,
 ) -> ImageFeatures {
     let size = source.image_size();
     let mut encoded = ImageFeatures {
@@ -40,7 +42,7 @@ pub fn encode_images(
         failures: Vec::new(),
     };
     let order = (0..source.len()).collect();
-    for batch in source.batches(order, batch_size, ViewKind::Test) {
+    for batch in source.batches(order, ENCODING_BATCH, ViewKind::Test) {
         let PixelBatch {
             indices,
             pixels,
@@ -54,9 +56,44 @@ pub fn encode_images(
         }
         encoded.indices.extend(indices);
         encoded.failures.extend(failures);
-        progress(encoded.indices.len() + encoded.failures.len());
+        reporter.report(Event::Encoding {
+            stage,
+            done: encoded.indices.len() + encoded.failures.len(),
+            total: source.len(),
+        });
     }
     encoded
+}
+
+/// Encodes an image set with a model's own parameters, and lists what had to be left out.
+///
+/// # Errors
+///
+/// [`RunError::SkippedImages`] when something was left out and `strict` is set, [`RunError::NoReadableImages`] when
+/// nothing is left.
+pub(super) fn encode_readable(
+    model: &LoadedModel,
+    images: &ImageSet,
+    strict: bool,
+    stage: Stage,
+    reporter: &mut dyn Reporter,
+) -> Result<(ImageFeatures, Vec<SkippedImage>), RunError> {
+    let affine = &model.parameters.affine;
+    let encoded = encode_images(&model.clip, affine, images, stage, reporter);
+    let skipped = images.skipped_with(&encoded.failures);
+    for image in &skipped {
+        reporter.report(Event::Skipped(image));
+    }
+    if strict && !skipped.is_empty() {
+        return Err(RunError::SkippedImages { skipped });
+    }
+    if encoded.indices.is_empty() {
+        return Err(RunError::NoReadableImages {
+            path: images.path().to_owned(),
+            skipped,
+        });
+    }
+    Ok((encoded, skipped))
 }
 
 impl ImageFeatures {

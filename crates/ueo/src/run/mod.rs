@@ -13,7 +13,7 @@ mod state;
 
 use crate::adapt::StepRecord;
 
-pub use adapting::{AdaptReport, ENCODING_BATCH, Start, adapt};
+pub use adapting::{AdaptReport, Start, adapt};
 pub use directory::{MetricsWriter, RunDirectory};
 pub use encode::{ImageFeatures, encode_images};
 pub use error::RunError;

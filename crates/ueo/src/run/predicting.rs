@@ -10,11 +10,10 @@ use crate::evaluate::{
 use crate::model::{Prompts, to_host};
 use crate::text::{Overlong, tokenize_text};
 
-use super::adapting::ENCODING_BATCH;
-use super::encode::encode_images;
+use super::encode::encode_readable;
 use super::images::ImageSet;
 use super::model::LoadedModel;
-use super::{Event, Reporter, RunError, SkippedImage, Stage};
+use super::{Reporter, RunError, SkippedImage, Stage};
 
 /// What to predict and how.
 #[derive(Clone, Debug)]
@@ -96,7 +95,8 @@ pub fn predict(
         &model.preprocessing,
         0,
     )?;
-    let (encoded, skipped) = encode(model, &images, request.strict, reporter)?;
+    let (encoded, skipped) =
+        encode_readable(model, &images, request.strict, Stage::Inference, reporter)?;
 
     let cosines = encoded.cosine_logits(&model.clip, &classifier);
     let scores = Scores {
@@ -110,18 +110,15 @@ pub fn predict(
             run.request.classes == classes && run.request.score_temperature == score_temperature
         })
         .and_then(|run| run.threshold);
-    let chosen_threshold = match (request.threshold, stored) {
-        (Some(_), _) => None,
-        (None, Some(stored)) => Some(stored),
-        (None, None) => Some(choose_threshold(
-            &predicted.confidences,
-            run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method),
-        )?),
-    };
-    let threshold = match (request.threshold, &chosen_threshold) {
-        (Some(value), _) => value,
-        (None, Some(chosen)) => chosen.value,
-        (None, None) => unreachable!("a threshold is chosen above where none is given"),
+    let (threshold, chosen_threshold) = match (request.threshold, stored) {
+        (Some(value), _) => (value, None),
+        (None, Some(stored)) => (stored.value, Some(stored)),
+        (None, None) => {
+            let method =
+                run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
+            let chosen = choose_threshold(&predicted.confidences, method)?;
+            (chosen.value, Some(chosen))
+        }
     };
     let evaluation = images
         .labels(&classes)
@@ -185,7 +182,7 @@ pub fn embed_images(
     strict: bool,
     reporter: &mut dyn Reporter,
 ) -> Result<Embedding, RunError> {
-    let (encoded, skipped) = encode(model, images, strict, reporter)?;
+    let (encoded, skipped) = encode_readable(model, images, strict, Stage::Inference, reporter)?;
     let mut features = encoded.features;
     for row in features.chunks_exact_mut(encoded.embed_dim) {
         let norm = row
@@ -235,43 +232,4 @@ pub fn embed_texts(
         embed_dim: model.base.config.embed_dim,
         skipped: Vec::new(),
     })
-}
-
-/// Encodes all readable images with the model's own parameters.
-fn encode(
-    model: &LoadedModel,
-    images: &ImageSet,
-    strict: bool,
-    reporter: &mut dyn Reporter,
-) -> Result<(super::ImageFeatures, Vec<SkippedImage>), RunError> {
-    use crate::adapt::PixelSource;
-
-    let total = images.len();
-    let encoded = encode_images(
-        &model.clip,
-        &model.parameters.affine,
-        images,
-        ENCODING_BATCH,
-        &mut |done| {
-            reporter.report(Event::Encoding {
-                stage: Stage::Inference,
-                done,
-                total,
-            });
-        },
-    );
-    let skipped = images.skipped_with(&encoded.failures);
-    for image in &skipped {
-        reporter.report(Event::Skipped(image));
-    }
-    if strict && !skipped.is_empty() {
-        return Err(RunError::SkippedImages { skipped });
-    }
-    if encoded.indices.is_empty() {
-        return Err(RunError::NoReadableImages {
-            path: images.path().to_owned(),
-            skipped,
-        });
-    }
-    Ok((encoded, skipped))
 }

@@ -8,12 +8,14 @@ use std::time::Instant;
 use burn::tensor::{Device, Distribution, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use ueo::adapt::{TrainedParameters, batch_gradient};
+use ueo::adapt::{GradientChoices, TrainedParameters, batch_gradient};
 use ueo::checkpoint::{
     Activation, ClipConfig, HostTensor, ResNetConfig, TensorMap, TextConfig, TransformerConfig,
     VisionConfig, VitConfig,
 };
+use ueo::method::TrainedPart;
 use ueo::model::{Clip, Prompts};
+use ueo::objective::universal_entropy;
 
 fn main() {
     let options = Options::parse();
@@ -44,6 +46,7 @@ fn main() {
     let shape = [options.batch, 3, image_size, image_size];
     let pixels = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let weights = vec![1.0; options.batch];
+    let indices: Vec<usize> = (0..options.batch).collect();
 
     let mut run = |iterations: usize| -> Vec<f64> {
         (0..iterations)
@@ -51,14 +54,18 @@ fn main() {
                 let started = Instant::now();
                 match options.mode.as_str() {
                     "step" => {
+                        let choices = GradientChoices {
+                            indices: &indices,
+                            train: TrainedPart::Both,
+                            micro_batch: options.micro_batch,
+                        };
                         let gradient = batch_gradient(
                             &clip,
                             &prompts,
                             &parameters,
                             &pixels,
-                            &weights,
-                            1.0,
-                            options.micro_batch,
+                            choices,
+                            |features| universal_entropy(features.probabilities(), &weights, 1.0),
                         );
                         parameters = parameters.descend(&gradient, 1e-6, 1e-6);
                         let _ = parameters.context.clone().into_data();

@@ -4,9 +4,9 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> adapt -> run (adapt, predict, embed) -> evaluate
-//!                 ^                     ^
-//!          text (prompts)       image, data (pixels)
+//! checkpoint -> model -> objective -> method -> adapt -> run (adapt, predict, embed) -> evaluate
+//!                 ^                               ^
+//!          text (prompts)                 image, data (pixels)
 //! ```
 
 pub mod adapt;
@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
 pub mod image;
+pub mod method;
 pub mod model;
 pub mod objective;
 pub mod run;

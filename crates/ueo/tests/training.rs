@@ -6,10 +6,11 @@ mod fixtures;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
-use ueo::adapt::{TrainedParameters, batch_gradient, cosine_annealing};
+use ueo::adapt::{GradientChoices, TrainedParameters, batch_gradient, cosine_annealing};
 use ueo::checkpoint::TensorMap;
+use ueo::method::TrainedPart;
 use ueo::model::{Clip, Engine, Prompts};
-use ueo::objective::{ConfidenceWeights, confidence_weights};
+use ueo::objective::{ConfidenceWeights, confidence_weights, universal_entropy};
 use ueo::run::Classifier;
 
 use fixtures::{Fixture, assert_close};
@@ -107,14 +108,18 @@ impl Trajectory {
         let mut parameters = self.start.clone();
         for (index, (batch, expected)) in batches.iter().zip(steps).enumerate() {
             let weights: Vec<f32> = batch.iter().map(|&image| weights[image as usize]).collect();
+            let choices = GradientChoices {
+                indices: &[],
+                train: TrainedPart::Both,
+                micro_batch,
+            };
             let gradient = batch_gradient(
                 &self.clip,
                 &self.prompts,
                 &parameters,
                 &self.pixels(batch),
-                &weights,
-                trade_off,
-                micro_batch,
+                choices,
+                |features| universal_entropy(features.probabilities(), &weights, trade_off),
             );
             let what = |quantity: &str| format!("{case}, step {index}: {quantity}");
             let check = |quantity: &str, found: f64| {

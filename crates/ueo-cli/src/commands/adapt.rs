@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use ueo::adapt::{AdaptSettings, Augmentation};
 use ueo::evaluate::ThresholdMethod;
+use ueo::method::{Method, TrainedPart};
 use ueo::objective::ConfidenceWeights;
 use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
@@ -140,6 +142,14 @@ pub struct OutputArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainingArgs {
+    /// What the images are used for
+    #[arg(long, value_name = "NAME", default_value_t = Method::default(), value_parser = method_parser())]
+    pub method: Method,
+
+    /// Which parameters are trained [default: both, or those of the method's publication]
+    #[arg(long, value_enum, value_name = "PART")]
+    pub train: Option<TrainPart>,
+
     /// Passes over the images; 5 are enough for tens of thousands of images
     #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().epochs, value_parser = positive_integer)]
     pub epochs: usize,
@@ -173,7 +183,7 @@ pub struct TrainingArgs {
     )]
     pub trade_off: f64,
 
-    /// How much each image counts as probably known
+    /// How much each image counts as probably known, for --method ueo
     #[arg(long, value_enum, value_name = "SOURCE", default_value = "zero-shot")]
     pub confidence_weights: WeightSource,
 
@@ -184,14 +194,14 @@ pub struct TrainingArgs {
     )]
     pub weight_temperature: f64,
 
-    /// Where the true labels for --confidence-weights oracle come from
+    /// Where the true labels for --method ueo-oracle or --confidence-weights oracle come from
     ///
     /// `images` takes those of --images themselves; a path names the same images with labels, for example a list file of
     /// `path label` lines. Without this option labels never touch training.
     #[arg(
         long,
         value_name = "images|PATH",
-        required_if_eq("confidence_weights", "oracle")
+        required_if_eq_any([("confidence_weights", "oracle"), ("method", "ueo-oracle")])
     )]
     pub labels_for_oracle: Option<OracleLabels>,
 
@@ -260,10 +270,35 @@ pub enum AugmentationKind {
     None,
 }
 
+/// Which parameters are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrainPart {
+    /// The context vectors of the prompt
+    Context,
+    /// Scale and shift of the image tower's normalization layers
+    Affine,
+    /// Both
+    Both,
+}
+
+/// Accepts the names of the methods, and lists them in the help.
+pub fn method_parser() -> impl TypedValueParser<Value = Method> {
+    let names = Method::ALL
+        .iter()
+        .map(|method| PossibleValue::new(method.name()).help(method.about()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
+}
+
 impl TrainingArgs {
     /// The choices as the library takes them.
     pub fn settings(&self) -> AdaptSettings {
         AdaptSettings {
+            method: self.method,
+            train: self.train.map(|part| match part {
+                TrainPart::Context => TrainedPart::Context,
+                TrainPart::Affine => TrainedPart::Affine,
+                TrainPart::Both => TrainedPart::Both,
+            }),
             epochs: self.epochs,
             batch_size: self.batch_size,
             micro_batch: self.micro_batch,

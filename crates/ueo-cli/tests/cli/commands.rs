@@ -1,5 +1,6 @@
 //! What each command does when all is well.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use safetensors::SafeTensors;
@@ -313,6 +314,121 @@ fn labels_reach_the_weights_only_when_they_are_allowed_to() {
     place.adapt("--overwrite --confidence-weights uniform");
     let without = fs::read(place.path("run/adapted.safetensors")).unwrap();
     assert_ne!(with_labels, without);
+}
+
+#[test]
+fn methods_that_are_one_equation_agree() {
+    let place = Workplace::new();
+    let result = |options: &str| {
+        place.adapt(&format!("--overwrite {options}"));
+        fs::read(place.path("run/adapted.safetensors")).unwrap()
+    };
+    let ueo = result("");
+    let info_max = result("--method info-max");
+    let minimization = result("--method entropy-minimization");
+    let oracle = result("--method ueo-oracle --labels-for-oracle images");
+    assert!(info_max == result("--confidence-weights uniform"));
+    assert!(minimization == result("--confidence-weights uniform --trade-off 0"));
+    assert!(oracle == result("--confidence-weights oracle --labels-for-oracle images"));
+    let all = [ueo, info_max, minimization, oracle];
+    for (index, one) in all.iter().enumerate() {
+        assert!(all[..index].iter().all(|other| other != one), "{index}");
+    }
+    assert_eq!(
+        place.json("run/run.json")["request"]["settings"]["method"],
+        "ueo"
+    );
+}
+
+#[test]
+fn only_the_chosen_part_is_trained() {
+    let place = Workplace::new();
+    place.adapt("--method zero-shot");
+    let before = tensors(&place, "run");
+    for (part, context_moves, affine_moves) in [
+        ("context", true, false),
+        ("affine", false, true),
+        ("both", true, true),
+    ] {
+        place.adapt(&format!("--overwrite --train {part}"));
+        for (name, values) in tensors(&place, "run") {
+            let moves = if name == "context" {
+                context_moves
+            } else {
+                affine_moves
+            };
+            assert_eq!(values != before[&name], moves, "--train {part}: {name}");
+        }
+    }
+}
+
+#[test]
+fn zero_shot_trains_nothing_and_predicts_as_the_checkpoint() {
+    let place = Workplace::new();
+    place.adapt("--method zero-shot");
+    let record = place.json("run/run.json");
+    assert_eq!(record["total_steps"], 0);
+    assert_eq!(record["trained_parameters"], 0);
+    assert_eq!(record["zero_shot"], record["adapted"]);
+    let predict = "predict --images images --classes classes.txt --threshold 0.5";
+    place.run(&format!("{predict} --model run --output run.csv"), 0);
+    place.run(&format!("{predict} --model model --output model.csv"), 0);
+    let read = |name: &str| fs::read_to_string(place.path(name)).unwrap();
+    assert_eq!(read("run.csv"), read("model.csv"));
+}
+
+#[test]
+fn settings_that_a_method_does_not_have_are_refused() {
+    let place = Workplace::new();
+    let adapt = crate::support::ADAPT;
+    for (options, setting) in [
+        (
+            "--method info-max --confidence-weights oracle --labels-for-oracle images",
+            "confidence-weights",
+        ),
+        ("--method entropy-minimization --trade-off 0.5", "trade-off"),
+        (
+            "--method info-max --weight-temperature 0.01",
+            "weight-temperature",
+        ),
+    ] {
+        place.run(&format!("{adapt} {options}"), 2).says(&[
+            "error:",
+            setting,
+            "no choice with --method",
+            "hint:",
+        ]);
+    }
+    place
+        .run(&format!("{adapt} --method ueo-oracle"), 2)
+        .says(&["--labels-for-oracle"]);
+    place
+        .run(&format!("{adapt} --method tent"), 2)
+        .says(&["invalid value 'tent'", "info-max"]);
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn a_run_from_before_there_were_methods_is_one_of_ueo() {
+    let place = Workplace::new();
+    place.adapt("");
+    let mut record = place.json("run/run.json");
+    let settings = record["request"]["settings"].as_object_mut().unwrap();
+    for setting in ["method", "train"] {
+        assert!(settings.remove(setting).is_some(), "{setting}");
+    }
+    place.write("run/run.json", record.to_string());
+    place.run("predict --model run --images images --output p.csv", 0);
+}
+
+/// The bytes of each tensor of a run's result.
+fn tensors(place: &Workplace, run: &str) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(place.path(run).join("adapted.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter();
+    tensors
+        .map(|(name, view)| (name, view.data().to_vec()))
+        .collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod settings;
 mod step;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -15,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::image::ViewKind;
+use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
 use crate::model::{Clip, Prompts, square_sum, to_host};
 
 pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
-pub use step::{BatchGradient, TrainedParameters, batch_gradient};
+pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
 
 /// The error of a caller's [`Observer`].
 pub type CallerError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +32,9 @@ pub enum AdaptError {
     /// A setting makes no sense.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
+    /// The method lacks something.
+    #[error(transparent)]
+    Method(#[from] MethodError),
     /// There is nothing to adapt to.
     #[error("expected at least one image to adapt to, found none")]
     NoImages,
@@ -139,6 +144,9 @@ pub struct StepRecord {
     pub conditional_entropy: f64,
     /// Entropy of the inversely weighted mean prediction, in nats.
     pub marginal_entropy: f64,
+    /// Further terms of the method's loss by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<String, f64>,
     /// L2 norm of the gradient of all context vectors together.
     pub context_grad_norm: f64,
     /// L2 norm of the gradient of all trained affine parameters together.
@@ -154,6 +162,19 @@ pub struct AdaptState {
     pub step: usize,
     /// The parameters after these steps.
     pub parameters: TrainedParameters,
+    /// What the method remembers after these steps.
+    pub memory: Memory,
+}
+
+impl AdaptState {
+    /// The state of a method that has nothing to train: no steps, nothing remembered.
+    pub fn untrained(parameters: TrainedParameters) -> Self {
+        Self {
+            step: 0,
+            parameters,
+            memory: Memory::default(),
+        }
+    }
 }
 
 /// How an adaptation ended.
@@ -172,24 +193,44 @@ pub struct Adaptation<'a> {
     pub clip: &'a Clip,
     /// The prompts of the known classes.
     pub prompts: &'a Prompts,
-    /// The confidence weight of each image.
-    pub weights: &'a [f32],
+    /// What is minimized.
+    pub objective: &'a dyn Objective,
     /// All choices.
     pub settings: &'a AdaptSettings,
 }
 
 impl Adaptation<'_> {
-    /// Runs from `state` (step 0 for a new adaptation) to the end.
+    /// The state before the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`AdaptError::Method`] when the pass lacks what the method needs.
+    pub fn begin(
+        &self,
+        parameters: TrainedParameters,
+        pass: &ZeroShotPass,
+    ) -> Result<AdaptState, AdaptError> {
+        Ok(AdaptState {
+            step: 0,
+            parameters,
+            memory: self.objective.begin(pass)?,
+        })
+    }
+
+    /// Steps from the first to the last, for a number of images and what the method remembers of them.
+    pub fn total_steps(&self, memory: &Memory, images: usize) -> usize {
+        let training_images = self.objective.training_images(memory);
+        let count = training_images.map_or(images, |images| images.len());
+        self.settings.total_steps(count)
+    }
+
+    /// Runs from `state` ([`Self::begin`] for a new adaptation) to the end.
     ///
     /// The result depends on `state`, images and settings only, not on how often the run was interrupted.
     ///
     /// # Errors
     ///
     /// [`AdaptError`]; the state of the last good step has then been seen by the observer.
-    ///
-    /// # Panics
-    ///
-    /// When the number of weights is not the number of images.
     pub fn run(
         &self,
         mut state: AdaptState,
@@ -200,15 +241,23 @@ impl Adaptation<'_> {
         if images.is_empty() {
             return Err(AdaptError::NoImages);
         }
-        assert_eq!(self.weights.len(), images.len(), "one weight per image");
-        let per_epoch = self.settings.steps_per_epoch(images.len());
-        let total = self.settings.total_steps(images.len());
+        self.objective
+            .check(&state.memory, images.len(), self.prompts.len())?;
+        let training_images = self
+            .objective
+            .training_images(&state.memory)
+            .unwrap_or_else(|| (0..images.len()).collect());
+        if training_images.is_empty() {
+            return Err(AdaptError::NoImages);
+        }
+        let per_epoch = self.settings.steps_per_epoch(training_images.len());
+        let total = self.settings.total_steps(training_images.len());
         let mut started = Instant::now();
         for epoch in state.step / per_epoch..self.settings.epochs {
             let done = (state.step - epoch * per_epoch) * self.settings.batch_size;
             let order = self
-                .order(epoch, images.len())
-                .split_off(done.min(images.len()));
+                .order(epoch, &training_images)
+                .split_off(done.min(training_images.len()));
             let view = match self.settings.augmentation {
                 Augmentation::CropFlip => ViewKind::Training {
                     seed: self.settings.seed,
@@ -225,9 +274,8 @@ impl Adaptation<'_> {
                         reason,
                     });
                 }
-                let (parameters, mut record) =
-                    self.step(&state, &batch, images.image_size(), total)?;
-                state = AdaptState { step, parameters };
+                let (next, mut record) = self.step(&state, &batch, images.image_size(), total)?;
+                state = next;
                 record.epoch = epoch + 1;
                 record.images_per_sec =
                     batch.indices.len() as f64 / started.elapsed().as_secs_f64();
@@ -244,8 +292,8 @@ impl Adaptation<'_> {
     }
 
     /// The order in which an epoch (from 0) visits the images.
-    fn order(&self, epoch: usize, images: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..images).collect();
+    fn order(&self, epoch: usize, images: &[usize]) -> Vec<usize> {
+        let mut order = images.to_vec();
         if self.settings.shuffle {
             let mut rng = ChaCha8Rng::seed_from_u64(self.settings.seed);
             rng.set_stream(epoch as u64);
@@ -260,22 +308,30 @@ impl Adaptation<'_> {
         batch: &PixelBatch,
         image_size: usize,
         total: usize,
-    ) -> Result<(TrainedParameters, StepRecord), AdaptError> {
+    ) -> Result<(AdaptState, StepRecord), AdaptError> {
         let settings = self.settings;
         let shape = [batch.indices.len(), 3, image_size, image_size];
         let pixels = Tensor::from_data(
             TensorData::new(batch.pixels.clone(), shape),
             self.clip.device(),
         );
-        let weights: Vec<f32> = batch.indices.iter().map(|&i| self.weights[i]).collect();
+        let choices = GradientChoices {
+            indices: &batch.indices,
+            train: settings.trained_part(),
+            micro_batch: settings.micro_batch,
+        };
+        let mut memory = None;
         let gradient = batch_gradient(
             self.clip,
             self.prompts,
             &state.parameters,
             &pixels,
-            &weights,
-            settings.trade_off,
-            settings.micro_batch,
+            choices,
+            |features| {
+                let (terms, next) = self.objective.loss(&state.memory, features);
+                memory = next;
+                terms
+            },
         );
         let rate = |initial| cosine_annealing(initial, state.step, total);
         let record = StepRecord {
@@ -285,6 +341,7 @@ impl Adaptation<'_> {
             loss: gradient.loss,
             conditional_entropy: gradient.conditional_entropy,
             marginal_entropy: gradient.marginal_entropy,
+            terms: gradient.others.clone(),
             context_grad_norm: square_sum(&to_host(&gradient.context).data).sqrt(),
             affine_grad_norm: gradient.affine.norm(),
             images_per_sec: 0.0,
@@ -311,6 +368,11 @@ impl Adaptation<'_> {
             rate(settings.context_learning_rate),
             rate(settings.affine_learning_rate),
         );
-        Ok((parameters, record))
+        let next = AdaptState {
+            step: record.step,
+            parameters,
+            memory: memory.unwrap_or_else(|| state.memory.clone()),
+        };
+        Ok((next, record))
     }
 }

@@ -1,13 +1,22 @@
 //! What can be chosen about an adaptation.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use crate::method::{Method, Objective, TrainedPart, UniversalEntropySettings};
 use crate::objective::ConfidenceWeights;
 
 /// All choices of an adaptation; the defaults are the released program's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdaptSettings {
+    /// What the images are used for.
+    #[serde(default)]
+    pub method: Method,
+    /// Which parameters are trained; `None` for those that the method's publication trains.
+    #[serde(default)]
+    pub train: Option<TrainedPart>,
     /// Passes over the images.
     pub epochs: usize,
     /// Images per step; the last, shorter batch of an epoch is kept.
@@ -46,6 +55,8 @@ pub enum Augmentation {
 impl Default for AdaptSettings {
     fn default() -> Self {
         Self {
+            method: Method::default(),
+            train: None,
             epochs: 50,
             batch_size: 64,
             micro_batch: None,
@@ -99,7 +110,71 @@ impl AdaptSettings {
         non_negative("context-learning-rate", self.context_learning_rate)?;
         non_negative("affine-learning-rate", self.affine_learning_rate)?;
         non_negative("trade-off", self.trade_off)?;
-        positive("weight-temperature", self.weight_temperature)
+        positive("weight-temperature", self.weight_temperature)?;
+        self.check_method()
+    }
+
+    /// Refuses settings that the method does not have, which would otherwise be ignored in silence.
+    fn check_method(&self) -> Result<(), InvalidSetting> {
+        let (method, default) = (self.method, Self::default());
+        let absent = |setting, found: &dyn std::fmt::Display| InvalidSetting {
+            setting,
+            expected: format!("no choice with --method {method}, which does not have this setting")
+                .into(),
+            found: found.to_string(),
+            hint: Some("leave the setting out, or choose another --method"),
+        };
+        if !method.accepts_weights(self.confidence_weights) {
+            return Err(absent("confidence-weights", &self.confidence_weights));
+        }
+        if !method.has_trade_off() && self.trade_off != default.trade_off {
+            return Err(absent("trade-off", &self.trade_off));
+        }
+        if method != Method::Ueo && self.weight_temperature != default.weight_temperature {
+            return Err(absent("weight-temperature", &self.weight_temperature));
+        }
+        Ok(())
+    }
+
+    /// The same settings for another method; those that it does not have return to their defaults.
+    #[must_use]
+    pub fn with_method(&self, method: Method) -> Self {
+        let default = Self::default();
+        let keep = |kept: bool, value: f64, default: f64| if kept { value } else { default };
+        Self {
+            method,
+            trade_off: keep(method.has_trade_off(), self.trade_off, default.trade_off),
+            confidence_weights: if method.accepts_weights(self.confidence_weights) {
+                self.confidence_weights
+            } else {
+                default.confidence_weights
+            },
+            weight_temperature: keep(
+                method == Method::Ueo,
+                self.weight_temperature,
+                default.weight_temperature,
+            ),
+            ..self.clone()
+        }
+    }
+
+    /// The objective, `None` for a method without training.
+    pub fn objective(&self) -> Option<Box<dyn Objective>> {
+        self.method.objective(&UniversalEntropySettings {
+            trade_off: self.trade_off,
+            confidence_weights: self.confidence_weights,
+            weight_temperature: self.weight_temperature,
+        })
+    }
+
+    /// Which parameters are trained.
+    pub fn trained_part(&self) -> TrainedPart {
+        self.train.unwrap_or(self.method.trained_part())
+    }
+
+    /// Whether true labels are used in training.
+    pub fn needs_labels(&self) -> bool {
+        self.method == Method::UeoOracle || self.confidence_weights == ConfidenceWeights::Oracle
     }
 
     /// Steps per epoch for a number of images.
@@ -107,31 +182,42 @@ impl AdaptSettings {
         images.div_ceil(self.batch_size)
     }
 
-    /// Steps of the whole adaptation for a number of images.
+    /// Steps of the whole adaptation for a number of images; none for a method without training.
     pub fn total_steps(&self, images: usize) -> usize {
-        self.epochs * self.steps_per_epoch(images)
+        if self.method.trains() {
+            self.epochs * self.steps_per_epoch(images)
+        } else {
+            0
+        }
     }
 }
 
-/// A setting with a value that makes no sense.
+/// A setting with a value that makes no sense, or that the method does not have.
 #[derive(Debug, thiserror::Error)]
 #[error("{setting}: expected {expected}, found {found}")]
 pub struct InvalidSetting {
     /// Name of the setting, as on the command line without the leading dashes.
     pub setting: &'static str,
     /// What would be accepted.
-    pub expected: &'static str,
+    pub expected: Cow<'static, str>,
     /// What was given.
     pub found: String,
+    hint: Option<&'static str>,
 }
 
 impl InvalidSetting {
     fn new(setting: &'static str, expected: &'static str, found: impl ToString) -> Self {
         Self {
             setting,
-            expected,
+            expected: expected.into(),
             found: found.to_string(),
+            hint: None,
         }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 }
 

@@ -1,9 +1,12 @@
 //! One training step: encode, compare, descend.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 
+use crate::method::{BatchFeatures, TrainedPart};
 use crate::model::{AffineGradients, AffineParameters, Clip, Context, Prompts, to_host};
-use crate::objective::{class_probabilities, universal_entropy};
+use crate::objective::LossTerms;
 
 /// The parameters that adaptation trains.
 #[derive(Clone, Debug)]
@@ -23,13 +26,36 @@ pub struct BatchGradient {
     pub conditional_entropy: f64,
     /// Entropy of the inversely weighted mean prediction, in nats.
     pub marginal_entropy: f64,
-    /// Gradient of the context vectors, `[context tokens, width]`.
+    /// Further terms of the loss by name.
+    pub others: BTreeMap<String, f64>,
+    /// Gradient of the context vectors, `[context tokens, width]`; zero where they are not trained.
     pub context: Tensor<2>,
-    /// Gradient of the trained affine parameters.
+    /// Gradient of the affine parameters; empty where they are not trained.
     pub affine: AffineGradients,
 }
 
+/// What a gradient is taken of, and in which parts.
+#[derive(Clone, Copy, Debug)]
+pub struct GradientChoices<'a> {
+    /// Which of the adaptation's images the batch consists of, for objectives that remember images.
+    pub indices: &'a [usize],
+    /// Which parameters are trained; a tower without any is not differentiated.
+    pub train: TrainedPart,
+    /// Images that are held in memory for the backward pass at once; `None` for the whole batch.
+    pub micro_batch: Option<usize>,
+}
+
 impl TrainedParameters {
+    /// How many numbers are trained.
+    pub fn trained_len(&self, part: TrainedPart) -> usize {
+        let context = self.context.dims().iter().product::<usize>();
+        let affine = self.affine.trained_len();
+        [(part.context(), context), (part.affine(), affine)]
+            .into_iter()
+            .map(|(trained, count)| if trained { count } else { 0 })
+            .sum()
+    }
+
     /// One step of gradient descent.
     pub fn descend(
         &self,
@@ -45,7 +71,7 @@ impl TrainedParameters {
     }
 }
 
-/// The universal entropy loss of a batch and its gradient with respect to the trained parameters.
+/// The loss of a batch and its gradient with respect to the trained parameters.
 ///
 /// The towers meet only in their features, so the gradient is taken in two stages: first the loss's gradient with
 /// respect to all features, then each tower's backward pass, micro-batch by micro-batch. Splitting the batch bounds
@@ -54,15 +80,14 @@ impl TrainedParameters {
 /// # Shapes
 ///
 /// - `pixels`: `[batch, 3, image_size, image_size]`
-/// - `weights`: one confidence weight per image
+/// - `loss`: called once, with the features of the whole batch
 pub fn batch_gradient(
     clip: &Clip,
     prompts: &Prompts,
     parameters: &TrainedParameters,
     pixels: &Tensor<4>,
-    weights: &[f32],
-    trade_off: f64,
-    micro_batch: Option<usize>,
+    choices: GradientChoices<'_>,
+    loss: impl FnOnce(&BatchFeatures<'_>) -> LossTerms,
 ) -> BatchGradient {
     let affine = parameters.affine.tracked();
     let context = parameters.context.clone().autodiff().require_grad();
@@ -70,9 +95,10 @@ pub fn batch_gradient(
     let [batch, ..] = pixels.dims();
     let micro_batches = pixels
         .clone()
-        .split(micro_batch.unwrap_or(batch).min(batch), 0);
+        .split(choices.micro_batch.unwrap_or(batch).min(batch), 0);
     let images = Tower {
         parts: micro_batches.len(),
+        trained: choices.train.affine(),
         tracked: |part: usize| clip.image_features(micro_batches[part].clone(), &affine),
         plain: |part: usize| clip.image_features(micro_batches[part].clone(), &parameters.affine),
     };
@@ -83,32 +109,32 @@ pub fn batch_gradient(
     };
     let texts = Tower {
         parts: passes.len(),
+        trained: choices.train.context(),
         tracked: |part: usize| encode_texts(part, &context),
         plain: |part: usize| encode_texts(part, &parameters.context),
     };
     let image_parts = images.encode();
     let text_parts = texts.encode();
 
-    let image_features = leaf(Tensor::cat(detached(&image_parts), 0));
-    let text_features = leaf(prompts.collect(detached(&text_parts)));
-    let probabilities = class_probabilities(
-        image_features.clone(),
-        text_features.clone(),
-        clip.logit_scale(),
-    );
-    let terms = universal_entropy(probabilities, weights, trade_off);
+    let features = BatchFeatures {
+        image_features: leaf(Tensor::cat(detached(&image_parts), 0)),
+        text_features: leaf(prompts.collect(detached(&text_parts))),
+        logit_scale: clip.logit_scale(),
+        indices: choices.indices,
+    };
+    let terms = loss(&features);
     let gradients = terms.loss.backward();
     let feature_gradient = |features: &Tensor<2>| {
         features
             .grad(&gradients)
             .unwrap_or_else(|| features.clone().inner().zeros_like())
     };
-    let image_gradient = feature_gradient(&image_features);
-    let text_gradient = feature_gradient(&text_features);
+    let image_gradient = feature_gradient(&features.image_features);
+    let text_gradient = feature_gradient(&features.text_features);
 
     let mut affine_gradient = AffineGradients::default();
     let mut start = 0;
-    for (part, features) in image_parts.into_iter().enumerate() {
+    for (part, features) in images.differentiable(image_parts) {
         let [rows, _] = features.dims();
         let upstream = image_gradient.clone().narrow(0, start, rows);
         start += rows;
@@ -116,7 +142,7 @@ pub fn batch_gradient(
         affine_gradient = affine_gradient.accumulate(affine.take_gradients(&mut gradients));
     }
     let mut context_gradient = parameters.context.zeros_like();
-    for (part, features) in text_parts.into_iter().enumerate() {
+    for (part, features) in texts.differentiable(text_parts) {
         let upstream = prompts.rows_of_pass(&text_gradient, &passes[part]);
         let gradients = texts.backward(part, features, upstream);
         if let Some(gradient) = context.grad(&gradients) {
@@ -128,6 +154,11 @@ pub fn batch_gradient(
         loss: scalar(terms.loss),
         conditional_entropy: scalar(terms.conditional_entropy),
         marginal_entropy: scalar(terms.marginal_entropy),
+        others: terms
+            .others
+            .into_iter()
+            .map(|(name, term)| (name.to_owned(), scalar(term)))
+            .collect(),
         context: context_gradient,
         affine: affine_gradient,
     }
@@ -136,6 +167,7 @@ pub fn batch_gradient(
 /// A tower that encodes its inputs in parts, with or without a graph for the backward pass.
 struct Tower<T, P> {
     parts: usize,
+    trained: bool,
     tracked: T,
     plain: P,
 }
@@ -147,7 +179,16 @@ where
 {
     /// A single part keeps its graph; of several, each is encoded again when its backward pass comes.
     fn keeps_graph(&self) -> bool {
-        self.parts == 1
+        self.trained && self.parts == 1
+    }
+
+    /// The parts that need a backward pass: all, or none where nothing in the tower is trained.
+    fn differentiable(
+        &self,
+        parts: Vec<Tensor<2>>,
+    ) -> impl Iterator<Item = (usize, Tensor<2>)> + use<T, P> {
+        let count = if self.trained { parts.len() } else { 0 };
+        parts.into_iter().enumerate().take(count)
     }
 
     fn encode(&self) -> Vec<Tensor<2>> {

@@ -1,5 +1,7 @@
 //! Per-sample weights that say how much the zero-shot model trusts itself.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the confidence weights of the objective come from.
@@ -13,6 +15,16 @@ pub enum ConfidenceWeights {
     Uniform,
     /// Weights from true labels, an upper bound: nearly one for known images, nearly zero for unknown ones.
     Oracle,
+}
+
+impl fmt::Display for ConfidenceWeights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::ZeroShot => "zero-shot",
+            Self::Uniform => "uniform",
+            Self::Oracle => "oracle",
+        })
+    }
 }
 
 /// Keeps oracle weights positive (the released program's constant).

@@ -20,7 +20,7 @@ pub use confidence::{ConfidenceWeights, confidence_weights, maximum_softmax_prob
 /// Added to probabilities inside the logarithm, as the released program does.
 pub const ENTROPY_EPSILON: f64 = 1e-5;
 
-/// The loss and the two entropies that it is made of, each `[1]`, in nats.
+/// The loss and the entropies of a batch, each `[1]`, in nats.
 #[derive(Clone, Debug)]
 pub struct LossTerms {
     /// What gradient descent minimizes.
@@ -29,6 +29,8 @@ pub struct LossTerms {
     pub conditional_entropy: Tensor<1>,
     /// Entropy of the batch's inversely weighted mean prediction.
     pub marginal_entropy: Tensor<1>,
+    /// Further terms of a method's loss, by the name that `metrics.jsonl` gives them.
+    pub others: Vec<(&'static str, Tensor<1>)>,
 }
 
 /// Class probabilities from unnormalized features: the softmax of `logit_scale * cosine`.
@@ -84,6 +86,7 @@ pub fn universal_entropy(probabilities: Tensor<2>, weights: &[f32], trade_off: f
         loss: conditional_entropy.clone() - marginal_entropy.clone().mul_scalar(trade_off),
         conditional_entropy,
         marginal_entropy,
+        others: Vec::new(),
     }
 }
 

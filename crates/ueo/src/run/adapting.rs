@@ -13,7 +13,6 @@ use crate::adapt::{
 use crate::checkpoint;
 use crate::evaluate::{Evaluation, Scores, Threshold, choose_threshold, evaluate, predictions};
 use crate::model::Prompts;
-use crate::objective::{ConfidenceWeights, confidence_weights};
 use crate::text::DEFAULT_CONTEXT;
 
 use super::directory::{MetricsWriter, RunDirectory};
@@ -23,7 +22,7 @@ use super::model::{Classifier, LoadedModel};
 use super::record::{
     AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };
-use super::state::{self, SavedState};
+use super::state;
 use super::{Event, Reporter, RunError, Stage};
 
 /// Whether to begin or to go on.
@@ -55,7 +54,7 @@ pub struct AdaptReport {
 /// What is known before the first step.
 struct Prepared {
     record: RunRecord,
-    saved: SavedState,
+    state: AdaptState,
     /// Images that take part, ascending.
     used: Vec<usize>,
 }
@@ -99,13 +98,20 @@ pub fn adapt(
     )?;
     let labels = images.labels(&request.classes);
     let prompts = model.prompts(&request.classes)?;
+    let objective = request.settings.objective();
+    let adaptation = objective.as_deref().map(|objective| Adaptation {
+        clip: &model.clip,
+        prompts: &prompts,
+        objective,
+        settings: &request.settings,
+    });
 
     let saved = match &resumed {
         Some(_) => directory.read_state(&model.clip)?,
         None => None,
     };
     let prepared = match (resumed, saved) {
-        (Some(record), Some(saved)) => {
+        (Some(record), Some(state)) => {
             let used = images.without(&record.images.skipped);
             let found = fingerprint(&images, &used);
             if found != record.images.fingerprint {
@@ -117,7 +123,7 @@ pub fn adapt(
             }
             Prepared {
                 record,
-                saved,
+                state,
                 used,
             }
         }
@@ -126,42 +132,36 @@ pub fn adapt(
                 &request,
                 &model,
                 &prompts,
+                adaptation.as_ref(),
                 &images,
                 labels.as_ref(),
                 reporter,
             )?;
             directory.write_record(&prepared.record)?;
-            directory.write_state(&prepared.saved.state, &prepared.saved.confidence_weights)?;
+            directory.write_state(&prepared.state)?;
             prepared
         }
     };
     let Prepared {
         mut record,
-        saved,
+        state,
         used,
     } = prepared;
 
-    let subset = Subset {
-        source: &images,
-        indices: &used,
-    };
-    let adaptation = Adaptation {
-        clip: &model.clip,
-        prompts: &prompts,
-        weights: &saved.confidence_weights,
-        settings: &request.settings,
-    };
+    let subset = Subset::new(&images, &used);
     let mut recorder = Recorder {
         directory: &directory,
-        metrics: directory.metrics(saved.state.step)?,
-        weights: &saved.confidence_weights,
+        metrics: directory.metrics(state.step)?,
         checkpoint_every: request.checkpoint_every,
         total_steps: record.total_steps,
-        latest: saved.state.clone(),
+        latest: state.clone(),
         reporter,
     };
     let started = Instant::now();
-    let outcome = adaptation.run(saved.state, &subset, &mut recorder);
+    let outcome = match &adaptation {
+        Some(adaptation) => adaptation.run(state, &subset, &mut recorder),
+        None => Ok(Outcome::Finished(state)),
+    };
     // Whatever ended the loop, the last good step is kept.
     recorder.save()?;
     record.adaptation_secs += started.elapsed().as_secs_f64();
@@ -179,7 +179,6 @@ pub fn adapt(
     let reporter = recorder.reporter;
     let measured = measure(
         &model,
-        &prompts,
         &last.parameters,
         &request,
         &subset,
@@ -207,6 +206,7 @@ fn prepare(
     request: &AdaptRequest,
     model: &LoadedModel,
     prompts: &Prompts,
+    adaptation: Option<&Adaptation<'_>>,
     images: &ImageSet,
     labels: Option<&Labels>,
     reporter: &mut dyn Reporter,
@@ -214,20 +214,12 @@ fn prepare(
     let (encoded, skipped) =
         encode_readable(model, images, request.strict, Stage::ZeroShot, reporter)?;
     let classifier = Classifier::new(&model.clip, prompts, &model.parameters);
-    let cosines = encoded.cosine_logits(&model.clip, &classifier);
-    let known = match request.settings.confidence_weights {
-        ConfidenceWeights::Oracle => images.oracle(request, &encoded.indices)?,
-        _ => Vec::new(),
-    };
-    let weights = confidence_weights(
-        request.settings.confidence_weights,
-        &cosines,
-        request.classes.len(),
-        request.settings.weight_temperature,
-        &known,
-    );
+    let mut pass = encoded.zero_shot(&model.clip, &classifier);
+    if request.settings.needs_labels() {
+        pass.known = Some(images.oracle(request, &encoded.indices)?);
+    }
     let scores = Scores {
-        cosine_logits: &cosines,
+        cosine_logits: &pass.cosine_logits,
         classes: request.classes.len(),
     };
     let measured = score(
@@ -235,6 +227,16 @@ fn prepare(
         request,
         labels.map(|labels| labels.of(&encoded.indices)),
     )?;
+    let parameters = model.parameters.clone();
+    let trained_parameters = parameters.trained_len(request.settings.trained_part());
+    let (state, total_steps, trained_parameters) = match adaptation {
+        Some(adaptation) => {
+            let state = adaptation.begin(parameters, &pass)?;
+            let total_steps = adaptation.total_steps(&state.memory, pass.images());
+            (state, total_steps, trained_parameters)
+        }
+        None => (AdaptState::untrained(parameters), 0, 0),
+    };
     let record = RunRecord {
         format_version: FORMAT_VERSION,
         ueo_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -247,9 +249,8 @@ fn prepare(
             skipped,
             fingerprint: fingerprint(images, &encoded.indices),
         },
-        total_steps: request.settings.total_steps(encoded.indices.len()),
-        trained_parameters: model.parameters.context.dims().iter().product::<usize>()
-            + model.parameters.affine.trained_len(),
+        total_steps,
+        trained_parameters,
         threshold: None,
         zero_shot: measured.evaluation,
         adapted: None,
@@ -257,13 +258,7 @@ fn prepare(
     };
     Ok(Prepared {
         record,
-        saved: SavedState {
-            state: AdaptState {
-                step: 0,
-                parameters: model.parameters.clone(),
-            },
-            confidence_weights: weights,
-        },
+        state,
         used: encoded.indices,
     })
 }
@@ -276,14 +271,14 @@ struct Measured {
 /// A pass over the adapted images with the adapted model.
 fn measure(
     model: &LoadedModel,
-    prompts: &Prompts,
     parameters: &TrainedParameters,
     request: &AdaptRequest,
     images: &Subset,
     labels: Option<Vec<Option<usize>>>,
     reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
-    let classifier = Classifier::new(&model.clip, prompts, parameters);
+    let method = request.settings.method;
+    let classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
     let affine = &parameters.affine;
     let encoded = encode_images(&model.clip, affine, images, Stage::Adapted, reporter);
     if let Some(failure) = encoded.failures.first() {
@@ -291,9 +286,9 @@ fn measure(
             reason: failure.reason.clone(),
         });
     }
-    let cosines = encoded.cosine_logits(&model.clip, &classifier);
+    let class_scores = encoded.class_scores(&model.clip, &classifier);
     let scores = Scores {
-        cosine_logits: &cosines,
+        cosine_logits: &class_scores,
         classes: request.classes.len(),
     };
     score(scores, request, labels)
@@ -341,7 +336,6 @@ fn fingerprint(images: &ImageSet, used: &[usize]) -> String {
 struct Recorder<'a> {
     directory: &'a RunDirectory,
     metrics: MetricsWriter,
-    weights: &'a [f32],
     checkpoint_every: usize,
     total_steps: usize,
     latest: AdaptState,
@@ -352,7 +346,7 @@ impl Recorder<'_> {
     /// Metrics first: a state on disk never knows of more steps than `metrics.jsonl`.
     fn save(&mut self) -> Result<(), RunError> {
         self.metrics.flush()?;
-        self.directory.write_state(&self.latest, self.weights)
+        self.directory.write_state(&self.latest)
     }
 }
 

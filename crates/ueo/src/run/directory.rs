@@ -11,7 +11,7 @@ use crate::write_atomically;
 
 use super::RunError;
 use super::record::{FORMAT_VERSION, RunRecord};
-use super::state::{self, SavedState};
+use super::state;
 
 const RECORD: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
@@ -147,8 +147,8 @@ impl RunDirectory {
     /// # Errors
     ///
     /// [`RunError::Io`].
-    pub fn write_state(&self, state: &AdaptState, weights: &[f32]) -> Result<(), RunError> {
-        write_whole(&self.file(STATE), &state::encode_state(state, weights)?)
+    pub fn write_state(&self, state: &AdaptState) -> Result<(), RunError> {
+        write_whole(&self.file(STATE), &state::encode_state(state)?)
     }
 
     /// Reads the state from which the run can be resumed, `None` when no step was saved yet.
@@ -156,7 +156,7 @@ impl RunDirectory {
     /// # Errors
     ///
     /// [`RunError::State`] when the file is damaged or belongs to another model.
-    pub fn read_state(&self, clip: &Clip) -> Result<Option<SavedState>, RunError> {
+    pub fn read_state(&self, clip: &Clip) -> Result<Option<AdaptState>, RunError> {
         let path = self.file(STATE);
         match fs::read(&path) {
             Ok(bytes) => state::decode_state(&bytes, clip)

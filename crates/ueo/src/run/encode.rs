@@ -4,7 +4,8 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::image::ViewKind;
-use crate::model::{AffineParameters, Clip, to_host};
+use crate::method::ZeroShotPass;
+use crate::model::{AffineParameters, Clip, normalize_rows, to_host};
 
 use super::images::ImageSet;
 use super::model::{Classifier, LoadedModel};
@@ -97,23 +98,66 @@ pub(super) fn encode_readable(
 }
 
 impl ImageFeatures {
-    /// Cosines to the classes of a classifier, `[images, classes]`, row-major.
-    pub fn cosine_logits(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {
+    /// Scores of the classes of a classifier, `[images, classes]`, row-major: cosines, or what a method without
+    /// training makes of the features of all images together, on the scale of cosines.
+    pub fn class_scores(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {
+        match classifier.rescoring() {
+            Some(rescoring) => rescoring.scores(&self.zero_shot(clip, classifier)),
+            None => self.cosine_logits(clip, classifier),
+        }
+    }
+
+    /// What a method may know about these images before training.
+    pub fn zero_shot(&self, clip: &Clip, classifier: &Classifier) -> ZeroShotPass {
+        let image_features = if self.indices.is_empty() {
+            Vec::new()
+        } else {
+            to_host(&normalize_rows(self.tensor(clip))).data
+        };
+        ZeroShotPass {
+            image_features,
+            text_features: to_host(classifier.text_features()).data,
+            cosine_logits: self.cosine_logits(clip, classifier),
+            classes: classifier.classes(),
+            embed_dim: self.embed_dim,
+            logit_scale: clip.logit_scale(),
+            known: None,
+        }
+    }
+
+    fn cosine_logits(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {
         if self.indices.is_empty() {
             return Vec::new();
         }
+        to_host(&classifier.cosine_logits(self.tensor(clip))).data
+    }
+
+    /// `[images, embed_dim]`
+    fn tensor(&self, clip: &Clip) -> Tensor<2> {
         let shape = [self.indices.len(), self.embed_dim];
-        let features =
-            Tensor::from_data(TensorData::new(self.features.clone(), shape), clip.device());
-        to_host(&classifier.cosine_logits(features)).data
+        Tensor::from_data(TensorData::new(self.features.clone(), shape), clip.device())
     }
 }
 
 /// A part of a source: image `i` of the subset is image `indices[i]` of the source.
-pub(super) struct Subset<'a> {
-    pub(super) source: &'a dyn PixelSource,
-    /// Ascending.
-    pub(super) indices: &'a [usize],
+pub struct Subset<'a> {
+    source: &'a dyn PixelSource,
+    indices: &'a [usize],
+}
+
+impl<'a> Subset<'a> {
+    /// The images of `source` at `indices`.
+    ///
+    /// # Panics
+    ///
+    /// When the indices do not ascend.
+    pub fn new(source: &'a dyn PixelSource, indices: &'a [usize]) -> Self {
+        assert!(
+            indices.is_sorted_by(|a, b| a < b),
+            "the indices of a subset ascend"
+        );
+        Self { source, indices }
+    }
 }
 
 impl PixelSource for Subset<'_> {

@@ -190,6 +190,9 @@ impl RunError {
             Self::Adapt(AdaptError::NotFinite { .. }) => {
                 "lower --context-learning-rate and --affine-learning-rate; the last good state was kept"
             }
+            Self::Setting(error) | Self::Adapt(AdaptError::Setting(error)) => {
+                return error.hint().map(str::to_owned);
+            }
             Self::Adapt(AdaptError::ImageLost { .. }) | Self::ImageLost { .. } => {
                 "put the image back and continue with --resume, or start a new run"
             }

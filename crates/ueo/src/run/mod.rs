@@ -6,6 +6,7 @@ mod directory;
 mod encode;
 mod error;
 mod images;
+mod in_memory;
 mod model;
 mod predicting;
 mod record;
@@ -15,9 +16,10 @@ use crate::adapt::StepRecord;
 
 pub use adapting::{AdaptReport, Start, adapt};
 pub use directory::{MetricsWriter, RunDirectory};
-pub use encode::{ImageFeatures, encode_images};
+pub use encode::{ImageFeatures, Subset, encode_images};
 pub use error::RunError;
 pub use images::{ImageSet, Labels};
+pub use in_memory::adapt_in_memory;
 pub use model::{Classifier, LoadedModel};
 pub use predicting::{
     Embedding, ImagePrediction, PredictRequest, PredictionSet, embed_images, embed_texts, predict,
@@ -25,7 +27,6 @@ pub use predicting::{
 pub use record::{
     AdaptRequest, BaseRecord, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };
-pub use state::SavedState;
 
 /// A pass over the images without training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use crate::adapt::TrainedParameters;
 use crate::checkpoint::{self, Checkpoint};
 use crate::image::Preprocessing;
+use crate::method::{ClassPrompts, Method, Rescoring};
 use crate::model::{Clip, Prompts, normalize_rows};
 use crate::text::{PromptSet, Tokenizer};
 
@@ -31,11 +32,12 @@ pub struct LoadedModel {
     pub run: Option<RunRecord>,
 }
 
-/// Cosines of image features to the text features of a list of classes.
+/// Cosines of image features to the text features of a list of classes, and what a method makes of them.
 #[derive(Debug)]
 pub struct Classifier {
     /// Normalized text features, `[classes, embed_dim]`.
     text_features: Tensor<2>,
+    rescoring: Option<Box<dyn Rescoring>>,
 }
 
 impl LoadedModel {
@@ -133,14 +135,17 @@ impl LoadedModel {
         Ok(prompts)
     }
 
-    /// A classifier for a list of class names, with this model's context.
+    /// A classifier for a list of class names, with this model's context and, for a run, the run's method.
     ///
     /// # Errors
     ///
     /// As [`Self::prompts`].
     pub fn classifier(&self, classes: &[String]) -> Result<Classifier, RunError> {
-        let prompts = self.prompts(classes)?;
-        Ok(Classifier::new(&self.clip, &prompts, &self.parameters))
+        let method = match &self.run {
+            Some(run) => run.request.settings.method,
+            None => Method::ZeroShot,
+        };
+        Classifier::of_method(self, method, classes, &self.parameters)
     }
 }
 
@@ -150,7 +155,36 @@ impl Classifier {
         let features = clip.text().features(prompts, Some(&parameters.context));
         Self {
             text_features: normalize_rows(features),
+            rescoring: None,
         }
+    }
+
+    /// The classifier with which a method ends, given the parameters that it has trained.
+    ///
+    /// # Errors
+    ///
+    /// As [`LoadedModel::prompts`].
+    pub fn of_method(
+        model: &LoadedModel,
+        method: Method,
+        classes: &[String],
+        parameters: &TrainedParameters,
+    ) -> Result<Self, RunError> {
+        let mut classifier = match method.class_prompts() {
+            ClassPrompts::Context => Self::new(&model.clip, &model.prompts(classes)?, parameters),
+        };
+        classifier.rescoring = method.rescoring();
+        Ok(classifier)
+    }
+
+    /// What turns the features of all images together into class scores, if cosines are not the last word.
+    pub fn rescoring(&self) -> Option<&dyn Rescoring> {
+        self.rescoring.as_deref()
+    }
+
+    /// Text features of unit norm, `[classes, embed_dim]`.
+    pub fn text_features(&self) -> &Tensor<2> {
+        &self.text_features
     }
 
     /// Number of classes.

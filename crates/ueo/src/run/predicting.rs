@@ -98,7 +98,7 @@ pub fn predict(
     let (encoded, skipped) =
         encode_readable(model, &images, request.strict, Stage::Inference, reporter)?;
 
-    let cosines = encoded.cosine_logits(&model.clip, &classifier);
+    let cosines = encoded.class_scores(&model.clip, &classifier);
     let scores = Scores {
         cosine_logits: &cosines,
         classes: classes.len(),

@@ -7,25 +7,17 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::adapt::{AdaptState, TrainedParameters};
 use crate::checkpoint::{Adapted, HostTensor, TensorMap};
+use crate::method::Memory;
 use crate::model::{Clip, to_host};
 
 use super::RunError;
 
 /// Name of the context vectors in the state.
 const CONTEXT: &str = "context";
-/// Name of the confidence weights in the state.
-const CONFIDENCE_WEIGHTS: &str = "confidence_weights";
+/// What the names of the method's tensors begin with in the state.
+const MEMORY_PREFIX: &str = "method.";
 /// Metadata key of the number of steps done.
 const STEP: &str = "step";
-
-/// A state read back from disk.
-#[derive(Clone, Debug)]
-pub struct SavedState {
-    /// Steps done and the parameters after them.
-    pub state: AdaptState,
-    /// The confidence weight of each image.
-    pub confidence_weights: Vec<f32>,
-}
 
 /// The trained parameters by name: `context` and OpenAI's names of the affine parameters.
 fn tensors(parameters: &TrainedParameters) -> TensorMap {
@@ -75,35 +67,31 @@ pub(super) fn from_adapted(adapted: Adapted, clip: &Clip) -> Result<TrainedParam
 }
 
 /// The content of `state.safetensors`.
-pub(super) fn encode_state(state: &AdaptState, weights: &[f32]) -> Result<Vec<u8>, RunError> {
+pub(super) fn encode_state(state: &AdaptState) -> Result<Vec<u8>, RunError> {
     let mut tensors = tensors(&state.parameters);
-    tensors.insert(
-        CONFIDENCE_WEIGHTS.to_owned(),
-        HostTensor {
-            shape: vec![weights.len()],
-            data: weights.to_vec(),
-        },
-    );
+    for (name, tensor) in state.memory.to_tensors() {
+        tensors.insert(format!("{MEMORY_PREFIX}{name}"), tensor);
+    }
     let metadata = HashMap::from([(STEP.to_owned(), state.step.to_string())]);
     encode(&tensors, Some(metadata))
 }
 
 /// The inverse of [`encode_state`] for a model.
-pub(super) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<SavedState, String> {
-    let (mut tensors, metadata) = decode(bytes)?;
+pub(super) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<AdaptState, String> {
+    let (tensors, metadata) = decode(bytes)?;
     let step = metadata
         .get(STEP)
         .and_then(|step| step.parse().ok())
         .ok_or("it does not say how many steps are done")?;
-    let weights = tensors
-        .remove(CONFIDENCE_WEIGHTS)
-        .ok_or_else(|| format!("it has no tensor `{CONFIDENCE_WEIGHTS}`"))?;
-    Ok(SavedState {
-        state: AdaptState {
-            step,
-            parameters: parameters(&tensors, clip)?,
-        },
-        confidence_weights: weights.data,
+    let parameters = parameters(&tensors, clip)?;
+    let memory = tensors
+        .into_iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix(MEMORY_PREFIX)?.to_owned(), tensor)))
+        .collect();
+    Ok(AdaptState {
+        step,
+        parameters,
+        memory: Memory::from_tensors(memory),
     })
 }
 

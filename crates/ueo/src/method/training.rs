@@ -1,0 +1,86 @@
+//! What the loop asks of a method that trains.
+
+use std::fmt::Debug;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::objective::{LossTerms, class_probabilities};
+
+use super::{Memory, MethodError, ZeroShotPass};
+
+/// The features of a batch, leaves of a graph that ends at the loss.
+#[derive(Clone, Debug)]
+pub struct BatchFeatures<'a> {
+    /// `[batch, embed_dim]`, not normalized.
+    pub image_features: Tensor<2>,
+    /// `[classes, embed_dim]`, not normalized.
+    pub text_features: Tensor<2>,
+    /// Factor on the cosines.
+    pub logit_scale: f64,
+    /// Which of the images of the adaptation these are, `[batch]`.
+    pub indices: &'a [usize],
+}
+
+impl BatchFeatures<'_> {
+    /// Class probabilities, `[batch, classes]`: the softmax of `logit_scale * cosine`.
+    pub fn probabilities(&self) -> Tensor<2> {
+        class_probabilities(
+            self.image_features.clone(),
+            self.text_features.clone(),
+            self.logit_scale,
+        )
+    }
+}
+
+/// The loss of a method, a function of a batch and of what the method remembers.
+///
+/// An objective itself holds choices only. Whatever follows from the images is in its [`Memory`], so an interrupted run
+/// goes on from the memory in its state without a second zero-shot pass.
+pub trait Objective: Debug + Send + Sync {
+    /// What to remember before the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError`] when the pass lacks what the method needs.
+    fn begin(&self, pass: &ZeroShotPass) -> Result<Memory, MethodError>;
+
+    /// Checks a memory that was read from a file against the size of the problem.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError`] says what is missing or has another shape.
+    fn check(&self, memory: &Memory, images: usize, classes: usize) -> Result<(), MethodError>;
+
+    /// The images to train on, ascending; `None` for all.
+    fn training_images(&self, _memory: &Memory) -> Option<Vec<usize>> {
+        None
+    }
+
+    /// The loss of a batch, and what to remember after the step (`None` if nothing changes).
+    fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>);
+}
+
+/// Which of the parameters gradient descent changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainedPart {
+    /// The context vectors of the prompt.
+    Context,
+    /// The affine parameters of the image tower's normalization layers.
+    Affine,
+    /// Both.
+    Both,
+}
+
+impl TrainedPart {
+    /// Whether the context vectors change.
+    pub fn context(self) -> bool {
+        self != Self::Affine
+    }
+
+    /// Whether the affine parameters change.
+    pub fn affine(self) -> bool {
+        self != Self::Context
+    }
+}

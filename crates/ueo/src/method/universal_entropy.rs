@@ -1,0 +1,156 @@
+//! UEO and what it becomes with other weights: InfoMax, entropy minimization, the oracle.
+//!
+//! ```text
+//! loss = sum_x w~(x) H(p(x)) - trade_off * H(sum_x u~(x) p(x))
+//! ```
+//!
+//! | method | weights w | trade_off |
+//! |---|---|---|
+//! | UEO | zero-shot confidence | setting |
+//! | UEO, oracle weights | from labels | setting |
+//! | InfoMax | equal | setting |
+//! | entropy minimization | equal | 0 |
+//!
+//! The equation is that of Liang et al. 2024, section 3.2; `objective` has it.
+
+use crate::objective::{ConfidenceWeights, LossTerms, confidence_weights, universal_entropy};
+
+use super::{BatchFeatures, Memory, Method, MethodError, Objective, ZeroShotPass};
+
+/// Name of the weight of each image in the memory, `[images]`.
+const CONFIDENCE_WEIGHTS: &str = "confidence_weights";
+
+/// The choices of the universal entropy objective.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UniversalEntropySettings {
+    /// Weight of the marginal entropy in the loss.
+    pub trade_off: f64,
+    /// Source of the confidence weights.
+    pub confidence_weights: ConfidenceWeights,
+    /// Divides the cosines before the softmax that gives the zero-shot confidence weights.
+    pub weight_temperature: f64,
+}
+
+impl Default for UniversalEntropySettings {
+    fn default() -> Self {
+        Self {
+            trade_off: 1.0,
+            confidence_weights: ConfidenceWeights::default(),
+            weight_temperature: 1.0,
+        }
+    }
+}
+
+impl UniversalEntropySettings {
+    /// The settings with those that a method of the family fixes.
+    pub(super) fn of(self, method: Method) -> Self {
+        Self {
+            trade_off: if method.has_trade_off() {
+                self.trade_off
+            } else {
+                0.0
+            },
+            confidence_weights: method.fixed_weights().unwrap_or(self.confidence_weights),
+            ..self
+        }
+    }
+}
+
+/// The universal entropy objective.
+#[derive(Clone, Copy, Debug)]
+pub struct UniversalEntropy {
+    settings: UniversalEntropySettings,
+}
+
+impl UniversalEntropy {
+    /// The objective with its choices.
+    pub fn new(settings: UniversalEntropySettings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Objective for UniversalEntropy {
+    fn begin(&self, pass: &ZeroShotPass) -> Result<Memory, MethodError> {
+        let source = self.settings.confidence_weights;
+        let known = match (source, &pass.known) {
+            (ConfidenceWeights::Oracle, None) => return Err(MethodError::NeedsLabels),
+            (_, known) => known.as_deref().unwrap_or_default(),
+        };
+        let weights = confidence_weights(
+            source,
+            &pass.cosine_logits,
+            pass.classes,
+            self.settings.weight_temperature,
+            known,
+        );
+        Ok(Memory::default().with(CONFIDENCE_WEIGHTS, &[weights.len()], weights))
+    }
+
+    fn check(&self, memory: &Memory, images: usize, _classes: usize) -> Result<(), MethodError> {
+        memory.check(CONFIDENCE_WEIGHTS, &[images])
+    }
+
+    fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {
+        let all = memory.values(CONFIDENCE_WEIGHTS);
+        let weights: Vec<f32> = batch.indices.iter().map(|&image| all[image]).collect();
+        let terms = universal_entropy(batch.probabilities(), &weights, self.settings.trade_off);
+        (terms, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(known: Option<Vec<bool>>) -> ZeroShotPass {
+        ZeroShotPass {
+            cosine_logits: vec![0.4, 0.1, 0.2, 0.2],
+            classes: 2,
+            known,
+            ..ZeroShotPass::default()
+        }
+    }
+
+    fn weights(method: Method, known: Option<Vec<bool>>) -> Vec<f32> {
+        let objective = method
+            .objective(&UniversalEntropySettings::default())
+            .unwrap();
+        let memory = objective.begin(&pass(known)).unwrap();
+        objective.check(&memory, 2, 2).unwrap();
+        memory.values(CONFIDENCE_WEIGHTS).to_vec()
+    }
+
+    #[test]
+    fn each_method_has_its_weights() {
+        let ueo = weights(Method::Ueo, None);
+        assert!((ueo[0] - 1.0 / (1.0 + (-0.3_f32).exp())).abs() < 1e-6);
+        assert_eq!(ueo[1], 0.5);
+        assert_eq!(weights(Method::InfoMax, None), [1.0, 1.0]);
+        assert_eq!(weights(Method::EntropyMinimization, None), [1.0, 1.0]);
+        let oracle = weights(Method::UeoOracle, Some(vec![false, true]));
+        assert_eq!(oracle, [1e-3, 1.001]);
+    }
+
+    #[test]
+    fn the_oracle_needs_labels() {
+        let objective = Method::UeoOracle
+            .objective(&UniversalEntropySettings::default())
+            .unwrap();
+        assert_eq!(objective.begin(&pass(None)), Err(MethodError::NeedsLabels));
+    }
+
+    #[test]
+    fn entropy_minimization_has_no_trade_off() {
+        let settings = UniversalEntropySettings::default();
+        assert_eq!(settings.of(Method::EntropyMinimization).trade_off, 0.0);
+        assert_eq!(settings.of(Method::InfoMax).trade_off, 1.0);
+    }
+
+    #[test]
+    fn a_memory_of_other_images_is_refused() {
+        let objective = UniversalEntropy::new(UniversalEntropySettings::default());
+        let memory = objective.begin(&pass(None)).unwrap();
+        assert!(objective.check(&memory, 3, 2).is_err());
+        assert!(objective.check(&Memory::default(), 2, 2).is_err());
+    }
+}

@@ -455,3 +455,29 @@ fn every_command_explains_itself() {
         );
     }
 }
+
+#[test]
+fn a_run_keeps_what_both_models_say_about_every_image() {
+    let place = Workplace::new();
+    place.adapt("");
+    let text = fs::read_to_string(place.path("run/predictions.csv")).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let column = |name: &str| header.iter().position(|found| *found == name).unwrap();
+    let rows: Vec<Vec<&str>> = lines.collect();
+    assert_eq!(rows.len(), IMAGES);
+    let run = place.json("run/run.json");
+    for (model, evaluation) in [("zero_shot", "zero_shot"), ("adapted", "adapted")] {
+        let class = column(&format!("{model}_class"));
+        let known = rows.iter().filter(|row| row[column("known")] == "true");
+        let correct = known
+            .filter(|row| row[class] == row[column("label")])
+            .count();
+        let accuracy = correct as f64 / (3 * PER_CLASS) as f64;
+        assert_eq!(run[evaluation]["overall_accuracy"], accuracy, "{model}");
+    }
+    let foreign = rows
+        .iter()
+        .filter(|row| row[column("label")] == "submarine");
+    assert_eq!(foreign.count(), PER_CLASS);
+}

@@ -91,7 +91,11 @@ mod signals {
     fn expect_the_same_result_after_resuming(place: &Workplace) {
         place.run("adapt --resume --output run", 0);
         place.run(&long_adapt("reference"), 0);
-        for file in ["adapted.safetensors", "state.safetensors"] {
+        for file in [
+            "adapted.safetensors",
+            "state.safetensors",
+            "predictions.csv",
+        ] {
             let resumed = fs::read(place.path("run").join(file)).unwrap();
             let reference = fs::read(place.path("reference").join(file)).unwrap();
             assert!(resumed == reference, "{file} differs");

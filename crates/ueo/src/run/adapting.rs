@@ -19,6 +19,7 @@ use super::directory::{MetricsWriter, RunDirectory};
 use super::encode::{Subset, encode_images, encode_readable};
 use super::images::{ImageSet, Labels};
 use super::model::{Classifier, LoadedModel};
+use super::predictions::{ImageResult, TrueLabel, Verdict};
 use super::record::{
     AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };
@@ -57,6 +58,8 @@ struct Prepared {
     state: AdaptState,
     /// Images that take part, ascending.
     used: Vec<usize>,
+    /// What the checkpoint says about each of them.
+    results: Vec<ImageResult>,
 }
 
 /// Adapts a model to a folder of images and leaves the result in the run directory `output`.
@@ -122,6 +125,7 @@ pub fn adapt(
                 });
             }
             Prepared {
+                results: directory.read_predictions(&request.classes)?,
                 record,
                 state,
                 used,
@@ -138,6 +142,7 @@ pub fn adapt(
                 reporter,
             )?;
             directory.write_record(&prepared.record)?;
+            directory.write_predictions(&prepared.results, &request.classes)?;
             directory.write_state(&prepared.state)?;
             prepared
         }
@@ -146,6 +151,7 @@ pub fn adapt(
         mut record,
         state,
         used,
+        mut results,
     } = prepared;
 
     let subset = Subset::new(&images, &used);
@@ -185,6 +191,10 @@ pub fn adapt(
         labels.as_ref().map(|labels| labels.of(&used)),
         reporter,
     )?;
+    for (result, verdict) in results.iter_mut().zip(measured.verdicts) {
+        result.adapted = Some(verdict);
+    }
+    directory.write_predictions(&results, &request.classes)?;
     directory.write_adapted(&last.parameters)?;
     if request.standalone {
         let mut full = checkpoint::load(&model.base.path)?;
@@ -222,11 +232,22 @@ fn prepare(
         cosine_logits: &pass.cosine_logits,
         classes: request.classes.len(),
     };
-    let measured = score(
-        scores,
-        request,
-        labels.map(|labels| labels.of(&encoded.indices)),
-    )?;
+    let labels = labels.map(|labels| labels.of(&encoded.indices));
+    let measured = score(model, scores, request, labels.as_deref())?;
+    let results = encoded
+        .indices
+        .iter()
+        .zip(measured.verdicts)
+        .enumerate()
+        .map(|(row, (&index, zero_shot))| ImageResult {
+            path: images.id(index).to_owned(),
+            label: labels
+                .as_ref()
+                .map(|labels| true_label(images, index, labels[row], &request.classes)),
+            zero_shot,
+            adapted: None,
+        })
+        .collect();
     let parameters = model.parameters.clone();
     let trained_parameters = parameters.trained_len(request.settings.trained_part());
     let (state, total_steps, trained_parameters) = match adaptation {
@@ -260,10 +281,29 @@ fn prepare(
         record,
         state,
         used: encoded.indices,
+        results,
     })
 }
 
+/// What an image shows: classes by the name on the list, however the data set spells them.
+fn true_label(
+    images: &ImageSet,
+    index: usize,
+    class: Option<usize>,
+    classes: &[String],
+) -> TrueLabel {
+    let name = match class {
+        Some(class) => &classes[class],
+        None => images.label_name(index).unwrap_or_default(),
+    };
+    TrueLabel {
+        name: name.to_owned(),
+        class,
+    }
+}
+
 struct Measured {
+    verdicts: Vec<Verdict>,
     threshold: Threshold,
     evaluation: Option<Evaluation>,
 }
@@ -291,14 +331,15 @@ fn measure(
         cosine_logits: &class_scores,
         classes: request.classes.len(),
     };
-    score(scores, request, labels)
+    score(model, scores, request, labels.as_deref())
 }
 
-/// The threshold of a set of images and, with labels, the measurements.
+/// What a model says about a set of images, the threshold and, with labels, the measurements.
 fn score(
+    model: &LoadedModel,
     scores: Scores,
     request: &AdaptRequest,
-    labels: Option<Vec<Option<usize>>>,
+    labels: Option<&[Option<usize>]>,
 ) -> Result<Measured, RunError> {
     let predictions = predictions(scores, request.score_temperature)?;
     let threshold = choose_threshold(&predictions.confidences, request.threshold_method)?;
@@ -306,13 +347,14 @@ fn score(
         .map(|labels| {
             evaluate(
                 &predictions,
-                &labels,
+                labels,
                 &request.classes,
                 Some(threshold.value),
             )
         })
         .transpose()?;
     Ok(Measured {
+        verdicts: Verdict::all(scores, &predictions, model.clip.logit_scale()),
         threshold,
         evaluation,
     })

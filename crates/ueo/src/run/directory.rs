@@ -10,6 +10,7 @@ use crate::model::Clip;
 use crate::write_atomically;
 
 use super::RunError;
+use super::predictions::{self, ImageResult};
 use super::record::{FORMAT_VERSION, RunRecord};
 use super::state;
 
@@ -17,6 +18,8 @@ const RECORD: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
 const ADAPTED: &str = "adapted.safetensors";
 const STATE: &str = "state.safetensors";
+const PREDICTIONS: &str = "predictions.csv";
+const REPORT: &str = "report.html";
 const STANDALONE: &str = "standalone";
 
 /// A run directory on disk.
@@ -47,7 +50,7 @@ impl RunDirectory {
             });
         }
         fs::create_dir_all(path).map_err(|source| RunError::io("create", path, source))?;
-        for name in [RECORD, METRICS, ADAPTED, STATE] {
+        for name in [RECORD, METRICS, ADAPTED, STATE, PREDICTIONS, REPORT] {
             let file = directory.file(name);
             if file.exists() {
                 fs::remove_file(&file).map_err(|source| RunError::io("remove", &file, source))?;
@@ -239,6 +242,40 @@ impl RunDirectory {
                 })
             })
             .collect()
+    }
+
+    /// Writes `predictions.csv`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn write_predictions(
+        &self,
+        images: &[ImageResult],
+        classes: &[String],
+    ) -> Result<(), RunError> {
+        let path = self.file(PREDICTIONS);
+        write_atomically(&path, |file| {
+            predictions::write(file, images, classes).map_err(std::io::Error::other)
+        })
+        .map_err(|source| RunError::io("write", &path, source))
+    }
+
+    /// Reads `predictions.csv` of a run with these classes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`] or [`RunError::Record`].
+    pub fn read_predictions(&self, classes: &[String]) -> Result<Vec<ImageResult>, RunError> {
+        let path = self.file(PREDICTIONS);
+        let file = File::open(&path).map_err(|source| RunError::io("read", &path, source))?;
+        predictions::read(BufReader::new(file), classes)
+            .map_err(|reason| RunError::Record { path, reason })
+    }
+
+    /// Where the report goes.
+    pub fn report_path(&self) -> PathBuf {
+        self.file(REPORT)
     }
 
     fn is_run(&self) -> bool {

@@ -74,6 +74,11 @@ impl ImageSet {
         &self.dataset().samples[index].id
     }
 
+    /// The label of an image as the data set spells it.
+    pub(super) fn label_name(&self, index: usize) -> Option<&str> {
+        self.dataset().samples[index].label.as_deref()
+    }
+
     /// The labels, if every image has one and at least one of them is a known class.
     ///
     /// Folders that sort images by anything else than the known classes are therefore no labels.

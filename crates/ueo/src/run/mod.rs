@@ -9,6 +9,7 @@ mod images;
 mod in_memory;
 mod model;
 mod predicting;
+mod predictions;
 mod record;
 mod state;
 
@@ -24,6 +25,7 @@ pub use model::{Classifier, LoadedModel};
 pub use predicting::{
     Embedding, ImagePrediction, PredictRequest, PredictionSet, embed_images, embed_texts, predict,
 };
+pub use predictions::{ImageResult, KEPT_CLASSES, TrueLabel, Verdict};
 pub use record::{
     AdaptRequest, BaseRecord, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };

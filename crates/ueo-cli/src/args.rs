@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{adapt, demo, embed, evaluate, inspect, predict};
+use crate::commands::{adapt, benchmark, demo, embed, evaluate, inspect, predict};
 use crate::printer::Verbosity;
 
 const ABOUT: &str = "Fine-tune CLIP without labels, and tell known classes from unknown ones";
@@ -62,6 +62,7 @@ pub enum Command {
     Predict(predict::PredictArgs),
     Evaluate(evaluate::EvaluateArgs),
     Embed(embed::EmbedArgs),
+    Benchmark(Box<benchmark::BenchmarkArgs>),
     Demo(demo::DemoArgs),
 }
 

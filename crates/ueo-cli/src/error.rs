@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use ueo::benchmark::BenchmarkError;
 use ueo::data::DataError;
 use ueo::run::RunError;
 
@@ -17,6 +18,9 @@ pub enum CliError {
     /// The job itself failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The benchmark cannot run.
+    #[error(transparent)]
+    Benchmark(#[from] BenchmarkError),
     /// A text file of the user cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -75,6 +79,7 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Benchmark(error) => error.hint(),
             Self::Data(error) => Some(error.hint().to_owned()),
             Self::Config(error) => error.hint(),
             Self::Target(error) => error.hint(),

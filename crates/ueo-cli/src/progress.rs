@@ -17,12 +17,14 @@ pub enum Unit {
     Images,
     /// Training steps, at a rate of steps/s.
     Steps,
+    /// Images of many pieces of work, each epoch counted; the detail says how many pieces are done.
+    Work,
 }
 
 impl Unit {
     fn name(self) -> &'static str {
         match self {
-            Self::Images => "images",
+            Self::Images | Self::Work => "images",
             Self::Steps => "steps",
         }
     }
@@ -35,6 +37,7 @@ impl Unit {
             Self::Steps => {
                 "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {msg}, {eta} left"
             }
+            Self::Work => "{prefix} {wide_bar:.cyan/dim} {msg}, {rate} images/s, {eta} left",
         }
     }
 }

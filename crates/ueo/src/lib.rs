@@ -4,13 +4,14 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> method -> adapt -> run (adapt, predict, embed) -> evaluate
+//! checkpoint -> model -> objective -> method -> adapt -> run (adapt, predict, embed) -> evaluate -> benchmark
 //!                 ^                               ^
 //!          text (prompts)                 image, data (pixels)
 //! ```
 
 pub mod adapt;
 mod atomic;
+pub mod benchmark;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;

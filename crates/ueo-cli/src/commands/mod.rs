@@ -1,6 +1,7 @@
 //! One file per command: its arguments and what it does with them.
 
 pub mod adapt;
+pub mod benchmark;
 pub mod demo;
 pub mod embed;
 pub mod evaluate;

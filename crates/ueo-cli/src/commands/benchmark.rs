@@ -1,0 +1,353 @@
+//! `ueo benchmark`: methods on the domains of a suite, under category shifts, with several seeds.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clap::{Args, ValueEnum};
+use ueo::benchmark::{
+    self, BenchmarkError, BenchmarkReporter, Cell, CellState, Overrides, Plan, ProfileName,
+    RunOptions, Selection, Shift, Suite,
+};
+use ueo::method::Method;
+use ueo::run::LoadedModel;
+
+use super::Context;
+use crate::args::{ByteSize, positive_integer};
+use crate::error::CliError;
+use crate::exit::Ending;
+use crate::interrupt::Interrupt;
+use crate::printer::Printer;
+use crate::progress::{Progress, Unit};
+
+const AFTER_HELP: &str = "\
+A cell is one method on one domain under one category shift with one seed. Each is a file below OUTPUT/cells/, with its \
+settings, its measurements and what the model says about each image. A cell whose file answers the same request is not \
+run again, so the same command continues what was interrupted, and a longer list of methods or seeds runs only what is \
+new.
+
+Embedded suites (--data names the folder of the images):
+  iconnet             65 classes of icons in 9 styles and 18 corrupted ones; built
+                      by tools/iconnet
+  iconnet-200         the same with 200 classes
+  iconnet-validation  other classes, to choose settings on
+  office-31, office-home, visda-c, domainnet
+                      photographs and art that you have; the usual folders and
+                      list files are recognized, image counts are compared with
+                      those of the publication
+
+Protocol: training sees the images of the classes that are present under the shift, without labels (but for ueo-oracle); \
+all images of the domain are tested. Confidence is the maximum of softmax(cosines).
+
+Examples:
+  ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --jobs 2
+  ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --domains held-out \\
+      --methods ueo --variant sharp --set weight-temperature=0.01
+  ueo benchmark --suite office-home --data OfficeHome/ --model ViT-B-16.pt --output results/ --list
+
+Exit codes: 0 done, 1 done but the training of some cells failed, 2 error, 130 interrupted: the same command continues.";
+
+/// Compare methods on the domains and category shifts of a suite
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct BenchmarkArgs {
+    /// Name of an embedded suite, or a TOML file that describes one
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "iconnet")]
+    pub suite: String,
+
+    /// Folder that holds the suite's images [default: the suite's, if it has one]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// CLIP checkpoint; its kind is recognized
+    #[arg(long, value_name = "PATH")]
+    pub model: PathBuf,
+
+    /// Directory for the results; finished cells in it are kept
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Print the cells and whether they are done, and run none
+    #[arg(long)]
+    pub list: bool,
+
+    /// What is run.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How it is run.
+    #[command(flatten)]
+    pub running: RunningArgs,
+}
+
+/// What is run.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cells")]
+pub struct SelectionArgs {
+    /// Domains or groups of domains [default: all]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub domains: Vec<String>,
+
+    /// Category shifts: closed, partial, open, open-partial, all-known [default: the suite's]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub shifts: Vec<Shift>,
+
+    /// Methods, as `ueo adapt --method` knows them [default: the suite's]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub methods: Vec<Method>,
+
+    /// Seeds of the methods that train; the others run once [default: the suite's]
+    #[arg(long, value_name = "SEED,...", value_delimiter = ',')]
+    pub seeds: Vec<u64>,
+
+    /// Which of the suite's settings
+    #[arg(long, value_enum, value_name = "PROFILE", default_value = "suite")]
+    pub settings: SettingsProfile,
+
+    /// A setting of training, named as for `ueo adapt`; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", requires = "variant")]
+    pub set: Vec<String>,
+
+    /// Name under which the results of these settings stand beside the others [default: the profile's]
+    #[arg(long, value_name = "NAME", value_parser = variant_name)]
+    pub variant: Option<String>,
+}
+
+/// How it is run.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Running")]
+pub struct RunningArgs {
+    /// Cells that run beside each other, each on threads / jobs threads; small models gain from several
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive_integer)]
+    pub jobs: usize,
+
+    /// Memory for the decoded images of each domain in use; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    pub image_cache: ByteSize,
+}
+
+/// Which of a suite's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SettingsProfile {
+    /// Chosen for the suite
+    Suite,
+    /// Of the publication
+    Published,
+}
+
+/// Parses the name of a variant, which is a folder and must not be that of a profile.
+fn variant_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.=+".contains(c);
+    let profiles = [ProfileName::Suite, ProfileName::Published].map(ProfileName::name);
+    if profiles.contains(&text) {
+        return Err("is the name of a profile, whose settings are the suite's own".to_owned());
+    }
+    if text.is_empty() || text.starts_with('.') || !text.chars().all(plain) {
+        return Err("expected letters, digits and - _ . = +".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+impl SelectionArgs {
+    fn selection(&self) -> Result<Selection, BenchmarkError> {
+        let mut overrides = Overrides::default();
+        for setting in &self.set {
+            overrides.add(setting)?;
+        }
+        Ok(Selection {
+            shifts: self.shifts.clone(),
+            methods: self.methods.clone(),
+            seeds: self.seeds.clone(),
+            profile: match self.settings {
+                SettingsProfile::Suite => ProfileName::Suite,
+                SettingsProfile::Published => ProfileName::Published,
+            },
+            overrides,
+            variant: self.variant.clone(),
+        })
+    }
+}
+
+/// Runs what is still to be run, or lists it.
+///
+/// # Errors
+///
+/// [`CliError`]; finished cells stay.
+pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> {
+    let printer = context.printer;
+    let suite = Suite::open(&args.suite)?;
+    let selection = args.selection.selection()?;
+    let domains = suite.select(&args.selection.domains)?;
+    let data = args
+        .data
+        .as_deref()
+        .or(suite.default_data.as_deref())
+        .unwrap_or(Path::new("."));
+    let data = benchmark::locate(&suite, data, &domains)?;
+    for difference in &data.differences {
+        let (path, hint) = (difference.path.display(), difference.hint.as_deref());
+        printer.warning(format_args!(
+            "{}: expected {} images in {path}, found {} ({} that cannot be used){}",
+            difference.domain,
+            difference.expected,
+            difference.found,
+            difference.unusable,
+            hint.map_or_else(String::new, |hint| format!("; {hint}")),
+        ));
+    }
+    let model = LoadedModel::open(&args.model, None, &context.device)?;
+    printer.model(&model.base);
+    let plan = Plan::new(&suite, data, &model.base.sha256, &selection, &args.output)?;
+    if args.list {
+        return list(&plan, printer);
+    }
+    execute(&plan, &model, args, context)
+}
+
+/// Prints a line per cell.
+fn list(plan: &Plan, printer: &Printer) -> Result<Ending, CliError> {
+    for cell in &plan.cells {
+        let state = match cell.state {
+            CellState::Missing => "to do",
+            CellState::Outdated => "outdated",
+            CellState::Done => "done",
+        };
+        let request = &cell.request;
+        let seed = request
+            .seed
+            .map_or_else(|| "-".to_owned(), |seed| seed.to_string());
+        let line = [
+            state,
+            &request.variant,
+            &request.domain,
+            request.shift.name(),
+            request.method.name(),
+            &seed,
+        ];
+        printer.data(line.join("\t")).map_err(CliError::Stdout)?;
+    }
+    let pending = plan.pending().count();
+    printer.message(format_args!("{} cells, {pending} to do", plan.cells.len()));
+    Ok(Ending::Complete)
+}
+
+fn execute(
+    plan: &Plan,
+    model: &LoadedModel,
+    args: &BenchmarkArgs,
+    context: &Context,
+) -> Result<Ending, CliError> {
+    let printer = context.printer;
+    let cells = plan.pending().count();
+    let outdated = plan
+        .pending()
+        .filter(|cell| cell.state == CellState::Outdated)
+        .count();
+    printer.message(format_args!(
+        "{} cells, {} done, {cells} to do{}",
+        plan.cells.len(),
+        plan.cells.len() - cells,
+        match outdated {
+            0 => String::new(),
+            outdated => format!(", {outdated} of them because what was asked for has changed"),
+        }
+    ));
+    let options = RunOptions {
+        jobs: args.running.jobs,
+        threads: context.threads,
+        image_cache_bytes: args.running.image_cache.0,
+    };
+    let work: usize = plan.pending().map(|cell| plan.work(cell)).sum();
+    let reporter = CellReporter {
+        printer,
+        interrupt: Interrupt::listen(printer)?,
+        cells,
+        progress: Mutex::new(Some(printer.progress(
+            "benchmark",
+            Unit::Work,
+            0,
+            work as u64,
+        ))),
+        failures: Mutex::default(),
+    };
+    let summary = benchmark::run(plan, model, options, &reporter);
+    if let Some(progress) = lock(&reporter.progress).take() {
+        progress.finish();
+    }
+    let summary = summary?;
+    if summary.interrupted && summary.finished < cells {
+        printer.message(format_args!(
+            "stopped with {} of {cells} cells done; the same command continues",
+            summary.finished
+        ));
+        return Ok(Ending::Interrupted);
+    }
+    printer.message(format_args!(
+        "{cells} cells done: {}",
+        args.output.display()
+    ));
+    let failures = lock(&reporter.failures);
+    if failures.is_empty() {
+        return Ok(Ending::Complete);
+    }
+    printer.warning(format_args!(
+        "the training of {} cells failed:",
+        failures.len()
+    ));
+    for failure in failures.iter() {
+        printer.message(format_args!("  {failure}"));
+    }
+    Ok(Ending::SomeInputsFailed)
+}
+
+/// Shows how far a benchmark is.
+struct CellReporter<'a> {
+    printer: &'a Printer,
+    interrupt: Interrupt,
+    cells: usize,
+    progress: Mutex<Option<Progress>>,
+    failures: Mutex<Vec<String>>,
+}
+
+/// What is shown stays valid whatever panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BenchmarkReporter for CellReporter<'_> {
+    fn progress(&self, done: usize, finished_cells: usize) {
+        if let Some(progress) = &mut *lock(&self.progress) {
+            progress.update(
+                done as u64,
+                format_args!("{finished_cells}/{} cells", self.cells),
+            );
+        }
+    }
+
+    fn finished(&self, cell: &Cell) {
+        let request = &cell.request;
+        let mut name = format!("{} {} {}", request.domain, request.shift, request.method);
+        if let Some(seed) = request.seed {
+            name += &format!(" {seed}");
+        }
+        let percent = |value: Option<f64>| match value {
+            Some(value) => format!("{:.1}", 100.0 * value),
+            None => "-".to_owned(),
+        };
+        match (&cell.results, &cell.failure) {
+            (Some(results), _) => self.printer.detail(format_args!(
+                "{name}: accuracy {}, AUROC {} ({:.1} s)",
+                percent(results.per_class_accuracy),
+                percent(results.auroc),
+                cell.timing.adaptation_secs + cell.timing.evaluation_secs
+            )),
+            (None, failure) => lock(&self.failures).push(format!(
+                "{name}: {}",
+                failure.as_deref().unwrap_or("no measurements")
+            )),
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.requested()
+    }
+}

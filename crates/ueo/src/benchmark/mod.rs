@@ -1,0 +1,37 @@
+//! Benchmarks: methods on domains under category shifts, with several seeds, resumable and tabulated.
+//!
+//! ```text
+//! suite -> layout (images on disk) -> plan (cells, which are done) -> run (cells in memory, a file each)
+//!                                                                      |
+//!                                    page, tables <- summary <- cells <+
+//! ```
+//!
+//! The protocol is that of Liang et al. 2024: a model adapts to the unlabeled images of the classes that are present
+//! under a shift, and is tested on all images of the domain. Labels are used for measuring, to select the classes
+//! that are present, and by the oracle.
+
+mod bootstrap;
+mod cell;
+mod class_statistics;
+mod error;
+mod layout;
+mod measurements;
+mod plan;
+mod profile;
+mod run;
+mod shift;
+mod suite;
+#[cfg(test)]
+mod test_cells;
+
+pub use bootstrap::{ClassResampling, Interval, REPLICATES, Replicated, ReplicatedMeasurements};
+pub use cell::{CELL_FORMAT_VERSION, Cell, CellImages, CellRequest, ImagesId, Timing};
+pub use class_statistics::{ClassStatistics, Resampled};
+pub use error::BenchmarkError;
+pub use layout::{CountDifference, DomainFiles, LabelledImages, SuiteData, locate};
+pub use measurements::{Measurements, Metric};
+pub use plan::{CellState, Plan, PlannedCell, ProfileName, Selection};
+pub use profile::{Overrides, Profile};
+pub use run::{BenchmarkReporter, RunOptions, RunSummary, run};
+pub use shift::{ClassRanges, Shift};
+pub use suite::{Domain, OtherCount, Suite};

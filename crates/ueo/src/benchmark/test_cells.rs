@@ -1,0 +1,60 @@
+//! Cells with made-up content, for the tests of what is computed from cells.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::cell::{CellImages, CellRequest, ImagesId};
+use super::shift::Shift;
+use crate::adapt::AdaptSettings;
+use crate::method::Method;
+
+/// A request with `classes` classes of which some are known.
+pub fn request(classes: usize, known: &[usize]) -> CellRequest {
+    let images = ImagesId {
+        count: 0,
+        fingerprint: "0".to_owned(),
+    };
+    CellRequest {
+        suite: "made-up".to_owned(),
+        variant: "suite".to_owned(),
+        domain: "drawings".to_owned(),
+        group: "domains".to_owned(),
+        shift: Shift::Closed,
+        method: Method::Ueo,
+        seed: Some(1),
+        settings: AdaptSettings::default(),
+        model_sha256: "0".to_owned(),
+        classes: (0..classes).map(|class| format!("class {class}")).collect(),
+        known: known.to_vec(),
+        present: known.to_vec(),
+        train_images: images.clone(),
+        test_images: images,
+    }
+}
+
+/// Random predictions and coarse confidences (so that some are equal) of `count` images. The labels do not depend on the
+/// seed, and no image is of class `missing`.
+pub fn random_images(
+    count: usize,
+    classes: usize,
+    known: &[usize],
+    missing: usize,
+    seed: u64,
+) -> CellImages {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut below = |end: usize| (rng.next_u64() % end as u64) as usize;
+    let mut images = CellImages::default();
+    for image in 0..count {
+        let label = (image * image + image / 3) % classes;
+        let label = if label == missing {
+            (label + 1) % classes
+        } else {
+            label
+        };
+        images.labels.push(label);
+        images.predictions.push(known[below(known.len())]);
+        images.confidences.push(below(10) as f64 / 10.0);
+        images.scaled_confidences.push(below(10) as f64 / 10.0);
+    }
+    images
+}

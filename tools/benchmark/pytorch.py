@@ -1,4 +1,4 @@
-"""The PyTorch side of the benchmark: seconds per iteration of one task on ViT-B/16 with random weights.
+"""The PyTorch side of the benchmark: seconds per iteration of one task on a CLIP with random weights.
 
 One configuration per call, so that the peak memory is that of this configuration; one JSON object on stdout. Nothing is
 downloaded: speed does not depend on the weights. Compare medians of runs that alternate with the other program's on the
@@ -15,8 +15,12 @@ Tasks:
 
 Modes:
     released       as the released UEO program runs it: 77 tokens for every class, f32
-    tuned          what a careful PyTorch user would do: prompts trimmed to the longest of the classes, channels-last
-                   images, and on request bf16 (by autocast, or with the frozen weights converted once)
+    tuned          what a careful PyTorch user would do: prompts trimmed to the longest of the classes, frozen weights, and on
+                   request bf16 (by autocast, or with the frozen weights converted once), channels-last images, and
+                   torch.compile
+
+Attention is `scaled_dot_product_attention` in both; PyTorch chooses its flash kernel on the CPU. The towers are openai-clip's
+or, with --library open-clip, open_clip's.
 """
 
 from __future__ import annotations
@@ -52,9 +56,11 @@ MODELS = {
     # embed_dim, image size, layers, width, patch size, text width, text heads, text layers
     "ViT-B/16": (512, 224, 12, 768, 16, 512, 8, 12),
     "ViT-B/32": (512, 224, 12, 768, 32, 512, 8, 12),
+    "RN50": (1024, 224, (3, 4, 6, 3), 64, None, 512, 8, 12),
     # For a quick trial of the program itself.
     "tiny": (32, 32, 2, 64, 8, 64, 1, 2),
 }
+OPEN_CLIP_NAMES = {"ViT-B/16": "ViT-B-16-quickgelu", "ViT-B/32": "ViT-B-32-quickgelu", "RN50": "RN50-quickgelu"}
 
 
 def build_clip(name: str) -> CLIP:
@@ -66,13 +72,11 @@ def build_clip(name: str) -> CLIP:
     return model.eval().requires_grad_(False)
 
 
-def random_prompts(classes: int, seed: int) -> torch.Tensor:
-    """Token ids `[classes, 77]` with names of one to four tokens, as in the usual benchmarks."""
-    generator = torch.Generator().manual_seed(seed)
+def made_up_prompts(classes: int) -> torch.Tensor:
+    """Token ids `[classes, 77]` with names of one to four tokens, the same lengths as in the Rust benchmark."""
     ids = torch.zeros(classes, CONTEXT_LENGTH, dtype=torch.int64)
-    for row in ids:
-        length = int(torch.randint(1, 5, (), generator=generator))
-        name = torch.randint(1000, 40000, (length,), generator=generator).tolist()
+    for number, row in enumerate(ids):
+        name = [1000 + (number * 7 + place) % 30000 for place in range(1 + number % 4)]
         prompt = [SOS, *A_PHOTO_OF_A, *name, PERIOD, EOS]
         row[: len(prompt)] = torch.tensor(prompt)
     return ids
@@ -94,13 +98,26 @@ def convert_frozen_weights(model: torch.nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
+class OpenClipEncoder(torch.nn.Module):
+    """open_clip's vision tower under the name that the tasks use."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        import open_clip
+
+        self.visual = open_clip.create_model(OPEN_CLIP_NAMES[name]).visual.eval().requires_grad_(False)
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.visual(pixels)
+
+
 class Benchmark:
     """Holds the model and the inputs; each task is a method without arguments."""
 
     def __init__(self, arguments: argparse.Namespace):
         torch.manual_seed(arguments.seed)
         clip = build_clip(arguments.model)
-        ids = random_prompts(arguments.classes, arguments.seed)
+        ids = made_up_prompts(arguments.classes)
         tuned = arguments.mode == "tuned"
         if tuned:
             ids = trim_prompts(clip, ids)
@@ -112,9 +129,6 @@ class Benchmark:
         self.prompt_length = ids.shape[1]
         size = clip.visual.input_resolution
         self.pixels = torch.randn(arguments.batch_size, 3, size, size)
-        if tuned:
-            clip.visual.to(memory_format=torch.channels_last)
-            self.pixels = self.pixels.contiguous(memory_format=torch.channels_last)
         self.weights = 0.02 + 0.01 * torch.rand(arguments.batch_size)
         self.feature_gradient = torch.randn(arguments.batch_size, clip.text_projection.shape[1])
         self.autocast = arguments.precision == "bf16-autocast"
@@ -125,13 +139,22 @@ class Benchmark:
         trained = [self.model.context, *self.affine]
         self.optimizer = torch.optim.SGD(trained, lr=1e-4)
 
+        self.encoder = OpenClipEncoder(arguments.model) if arguments.library == "open-clip" else clip
+        if arguments.channels_last:
+            self.encoder.visual.to(memory_format=torch.channels_last)
+            self.pixels = self.pixels.contiguous(memory_format=torch.channels_last)
+        self.encode = self.encoder.encode_image
+        if arguments.compile:
+            self.encode = torch.compile(self.encode)
+            clip.transformer = torch.compile(clip.transformer)
+
     def precision(self) -> contextlib.AbstractContextManager:
         return torch.autocast("cpu", torch.bfloat16) if self.autocast else contextlib.nullcontext()
 
     def step(self) -> None:
         self.optimizer.zero_grad()
         with self.precision():
-            image_features = self.model.clip.encode_image(self.pixels)
+            image_features = self.encode(self.pixels)
             text_features = self.model.text_features()
         # Cosines and objective in f32, whatever the towers compute in.
         cosine_logits = F.normalize(image_features.float(), dim=-1) @ F.normalize(text_features.float(), dim=-1).T
@@ -141,12 +164,12 @@ class Benchmark:
     def vision(self) -> None:
         self.optimizer.zero_grad()
         with self.precision():
-            image_features = self.model.clip.encode_image(self.pixels)
+            image_features = self.encode(self.pixels)
         image_features.float().backward(self.feature_gradient)
 
     def encode_images(self) -> None:
         with torch.no_grad(), self.precision():
-            self.model.clip.encode_image(self.pixels)
+            self.encode(self.pixels)
 
     def encode_texts(self) -> None:
         with torch.no_grad(), self.precision():
@@ -201,6 +224,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=["released", "tuned"], default="released")
     parser.add_argument("--model", choices=list(MODELS), default="ViT-B/16")
     parser.add_argument("--precision", choices=["f32", "bf16-autocast", "bf16-weights"], default="f32")
+    parser.add_argument("--library", choices=["openai-clip", "open-clip"], default="openai-clip")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of both towers")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--classes", type=int, default=50, help="matters to step and encode-texts only")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -211,6 +237,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.mode == "released" and arguments.precision != "f32":
         parser.error("the released mode runs in f32; use --mode tuned for other precisions")
+    if arguments.library == "open-clip" and arguments.task != "encode-images":
+        parser.error("open_clip's towers are measured encoding images only")
     return arguments
 
 
@@ -230,7 +258,10 @@ def main() -> None:
         "task": arguments.task,
         "mode": arguments.mode,
         "model": arguments.model,
+        "library": arguments.library,
         "precision": arguments.precision,
+        "channels_last": arguments.channels_last,
+        "compiled": arguments.compile,
         "batch_size": arguments.batch_size,
         "classes": arguments.classes,
         "prompt_length": benchmark.prompt_length,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use ueo::data::{Dataset, DatasetOptions};
 use ueo::image::{
-    Batch, BatchLoader, DecodeOptions, ImageError, ImageSource, LoaderOptions, Preprocessing,
-    ViewKind, random_region, view_rng,
+    Batch, BatchLoader, CacheContent, CacheOptions, DecodeOptions, ImageError, ImageSource,
+    LoaderOptions, Preprocessing, ViewKind, random_region, view_rng,
 };
 
 const SIZE: usize = 16;
@@ -39,12 +39,23 @@ fn folder() -> TempDir {
 }
 
 fn source(folder: &TempDir, cache_budget_bytes: usize) -> Arc<ImageSource> {
+    source_keeping(CacheContent::Originals, folder, cache_budget_bytes)
+}
+
+fn source_keeping(
+    content: CacheContent,
+    folder: &TempDir,
+    budget_bytes: usize,
+) -> Arc<ImageSource> {
     let dataset = Dataset::open(folder.path(), &DatasetOptions::default()).unwrap();
     Arc::new(ImageSource::new(
         dataset,
         Preprocessing::clip(SIZE),
         DecodeOptions::default(),
-        cache_budget_bytes,
+        CacheOptions {
+            budget_bytes,
+            content,
+        },
     ))
 }
 
@@ -99,10 +110,96 @@ fn neither_threads_nor_the_cache_change_a_training_view() {
             assert_eq!(batches(&source, threads, view), expected);
             // A second epoch over a filled cache.
             assert_eq!(batches(&source, threads, view), expected);
-            assert!(source.cached_bytes() <= cache);
-            assert_eq!(source.cached_bytes() > 0, cache > 0);
+            assert!(source.cache_use().bytes <= cache);
+            assert_eq!(source.cache_use().bytes > 0, cache > 0);
         }
     }
+}
+
+/// Pixels of the four readable images, 3 bytes each: wide, tall, tiny and the strip.
+fn decoded_bytes(source: &ImageSource) -> Vec<usize> {
+    [0, 1, 3, 5]
+        .map(|index| source.decoded(index).unwrap().pixels().len())
+        .to_vec()
+}
+
+#[test]
+fn a_budget_that_is_too_small_says_what_it_lacks() {
+    let folder = folder();
+    let sizes = decoded_bytes(&source(&folder, 0));
+    let all: usize = sizes.iter().sum();
+    let source = source(&folder, all - 1);
+    for _ in 0..2 {
+        batches(&source, 2, ViewKind::Test);
+        let used = source.cache_use();
+        assert_eq!((used.images, used.images_left_out), (3, 1));
+        assert_eq!(used.bytes + used.bytes_left_out, all);
+        assert!(sizes.contains(&used.bytes_left_out));
+    }
+}
+
+#[test]
+fn kept_test_views_are_the_same_and_small() {
+    let folder = folder();
+    let expected = batches(&source(&folder, 0), 1, ViewKind::Test);
+    let source = source_keeping(CacheContent::TestViews, &folder, BIG);
+    for _ in 0..2 {
+        assert_eq!(batches(&source, 2, ViewKind::Test), expected);
+        assert_eq!(source.cache_use().images, 4);
+        assert_eq!(source.cache_use().bytes, 4 * 3 * SIZE * SIZE);
+    }
+    // The views in memory do not stand in for the images.
+    assert_eq!(
+        decoded_bytes(&source),
+        decoded_bytes(&self::source(&folder, 0))
+    );
+}
+
+#[test]
+fn reduced_images_serve_training_views_only_and_do_not_depend_on_the_budget() {
+    let folder = folder();
+    let (exact, reduced) = (
+        source(&folder, 0),
+        CacheContent::Reduced {
+            shorter_side: 2 * SIZE,
+        },
+    );
+    let training = ViewKind::Training { seed: 1, epoch: 2 };
+    let expected = batches(&source_keeping(reduced, &folder, 0), 1, training);
+    for budget in [0, 5_000, BIG] {
+        let source = source_keeping(reduced, &folder, budget);
+        for _ in 0..2 {
+            assert_eq!(
+                batches(&source, 2, ViewKind::Test),
+                batches(&exact, 1, ViewKind::Test)
+            );
+            assert_eq!(batches(&source, 2, training), expected);
+        }
+        assert!(source.cache_use().bytes <= budget);
+    }
+    // Less memory than the originals, and another result.
+    let full = source(&folder, BIG);
+    assert_ne!(batches(&full, 1, training), expected);
+    let source = source_keeping(reduced, &folder, BIG);
+    batches(&source, 1, training);
+    assert!(source.cache_use().bytes < full.cache_use().bytes);
+}
+
+#[test]
+fn an_image_that_is_small_already_is_not_reduced() {
+    let folder = TempDir::new().unwrap();
+    fs::copy(fixture("source_wide.png"), folder.path().join("a.png")).unwrap();
+    let content = CacheContent::Reduced { shorter_side: 4096 };
+    let reduced = source_keeping(content, &folder, BIG);
+    let exact = source(&folder, 0);
+    for view in [ViewKind::Test, ViewKind::Training { seed: 1, epoch: 2 }] {
+        assert_eq!(reduced.load(0, view), exact.load(0, view));
+    }
+    assert_eq!(reduced.cache_use(), {
+        let full = source(&folder, BIG);
+        full.load(0, ViewKind::Test).unwrap();
+        full.cache_use()
+    });
 }
 
 #[test]

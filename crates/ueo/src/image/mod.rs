@@ -5,6 +5,7 @@
 //! bytes -> decode -> RgbImage -> view (test or training) -> normalize -> [3, crop, crop]
 //! ```
 
+mod cache;
 mod decode;
 mod error;
 mod loader;
@@ -15,6 +16,7 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
+pub use cache::{CacheContent, CacheOptions, CacheUse};
 pub use decode::{DecodeOptions, ExifOrientation, PILLOW_MAX_PIXELS, decode};
 pub use error::ImageError;
 pub use loader::{Batch, BatchLoader, LoaderOptions};

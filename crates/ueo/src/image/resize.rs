@@ -182,11 +182,11 @@ fn resample(
     resizer
         .resize_typed(&source, &mut half_done, &first_pass)
         .map_err(failed)?;
-    let mut done = TypedImage::<U8x3>::new(columns, rows);
+    let mut pixels = vec![0; visible.width * visible.height * 3];
+    let mut done = TypedImage::<U8x3>::from_buffer(columns, rows, &mut pixels).map_err(failed)?;
     resizer
         .resize_typed(&half_done, &mut done, &second_pass)
         .map_err(failed)?;
-    let pixels = done.pixels().iter().flat_map(|pixel| pixel.0).collect();
     RgbImage::new(visible.width, visible.height, pixels)
 }
 

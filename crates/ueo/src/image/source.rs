@@ -1,9 +1,12 @@
 //! A data set's images as network inputs: read, decode (or take from the cache), view, normalize.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::{DecodeOptions, ImageError, Preprocessing, RgbImage, ViewKind, decode};
+use super::cache::{ImageCache, Kept};
+use super::{
+    CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageError, Preprocessing, RgbImage,
+    ViewKind, decode,
+};
 use crate::data::Dataset;
 
 /// A data set together with everything that turns its bytes into pixels. Shared by all epochs and threads.
@@ -12,22 +15,24 @@ pub struct ImageSource {
     dataset: Dataset,
     preprocessing: Preprocessing,
     decode_options: DecodeOptions,
-    cache: DecodedCache,
+    content: CacheContent,
+    cache: ImageCache,
 }
 
 impl ImageSource {
-    /// A source whose cache keeps at most `cache_budget_bytes` of decoded RGB; 0 disables it.
+    /// A source that keeps images in memory as `cache` says.
     pub fn new(
         dataset: Dataset,
         preprocessing: Preprocessing,
         decode_options: DecodeOptions,
-        cache_budget_bytes: usize,
+        cache: CacheOptions,
     ) -> Self {
         Self {
             dataset,
             preprocessing,
             decode_options,
-            cache: DecodedCache::new(cache_budget_bytes),
+            content: cache.content,
+            cache: ImageCache::new(cache.budget_bytes),
         }
     }
 
@@ -41,27 +46,30 @@ impl ImageSource {
         &self.preprocessing
     }
 
-    /// Decoded pixels in the cache, in bytes.
-    pub fn cached_bytes(&self) -> usize {
-        self.cache.lock().used_bytes
+    /// What is in memory so far, and what did not fit.
+    pub fn cache_use(&self) -> CacheUse {
+        self.cache.usage()
     }
 
-    /// The decoded image with this index.
+    /// The decoded image with this index, as large as it is in the file.
     ///
     /// # Errors
     /// What is wrong with this image; others are not affected.
     pub fn decoded(&self, index: usize) -> Result<Arc<RgbImage>, ImageError> {
-        if let Some(image) = self.cache.get(index) {
-            return Ok(image);
+        // Test views are never original, so that a source that keeps those finds none here.
+        let kept = self.cache.get(index);
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_original) {
+            return Ok(Arc::clone(&kept.image));
         }
-        let bytes = self
-            .dataset
-            .read_bytes(index)
-            .map_err(|error| ImageError::Read {
-                reason: error.to_string(),
-            })?;
-        let image = Arc::new(decode(&bytes, &self.decode_options)?);
-        self.cache.insert(index, &image);
+        let image = self.read(index)?;
+        match self.content {
+            CacheContent::Originals => self.cache.insert(index, &Kept::original(&image)),
+            // The test pass comes before the training views; it fills the cache for them.
+            CacheContent::Reduced { shorter_side } if kept.is_none() => {
+                self.keep_reduced(index, &image, shorter_side)?;
+            }
+            CacheContent::Reduced { .. } | CacheContent::TestViews => {}
+        }
         Ok(image)
     }
 
@@ -73,55 +81,61 @@ impl ImageSource {
     /// # Errors
     /// What is wrong with this image; others are not affected.
     pub fn load(&self, index: usize, view: ViewKind) -> Result<Vec<f32>, ImageError> {
-        let image = self.decoded(index)?;
-        let view = self.preprocessing.view(&image, view, index)?;
+        let view = match (self.content, view) {
+            (CacheContent::TestViews, ViewKind::Test) => self.kept_test_view(index)?,
+            (CacheContent::Reduced { shorter_side }, ViewKind::Training { .. }) => {
+                let image = self.reduced(index, shorter_side)?;
+                Arc::new(self.preprocessing.view(&image, view, index)?)
+            }
+            _ => {
+                let image = self.decoded(index)?;
+                Arc::new(self.preprocessing.view(&image, view, index)?)
+            }
+        };
         Ok(self.preprocessing.normalize(&view))
     }
-}
 
-/// Decoded images up to a budget. Nothing is evicted: every epoch visits every image once, in another order, so that
-/// the share of images that fits is the share of hits, whereas the least recently used ones would be the next needed.
-#[derive(Debug)]
-struct DecodedCache {
-    budget_bytes: usize,
-    state: Mutex<CacheState>,
-}
-
-#[derive(Debug, Default)]
-struct CacheState {
-    images: HashMap<usize, Arc<RgbImage>>,
-    used_bytes: usize,
-}
-
-impl DecodedCache {
-    fn new(budget_bytes: usize) -> Self {
-        Self {
-            budget_bytes,
-            state: Mutex::default(),
+    fn kept_test_view(&self, index: usize) -> Result<Arc<RgbImage>, ImageError> {
+        if let Some(kept) = self.cache.get(index) {
+            return Ok(kept.image);
         }
+        let image = self.read(index)?;
+        let view = self.preprocessing.test_view(&image)?;
+        let kept = Kept::derived(view);
+        self.cache.insert(index, &kept);
+        Ok(kept.image)
     }
 
-    /// The map is valid after every statement, so a panic elsewhere while it was locked does not matter.
-    fn lock(&self) -> MutexGuard<'_, CacheState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reduced(&self, index: usize, shorter_side: usize) -> Result<Arc<RgbImage>, ImageError> {
+        if let Some(kept) = self.cache.get(index) {
+            return Ok(kept.image);
+        }
+        let image = self.read(index)?;
+        self.keep_reduced(index, &image, shorter_side)
     }
 
-    fn get(&self, index: usize) -> Option<Arc<RgbImage>> {
-        if self.budget_bytes == 0 {
-            return None;
-        }
-        self.lock().images.get(&index).cloned()
+    fn keep_reduced(
+        &self,
+        index: usize,
+        image: &Arc<RgbImage>,
+        shorter_side: usize,
+    ) -> Result<Arc<RgbImage>, ImageError> {
+        let kept = if image.width().min(image.height()) <= shorter_side {
+            Kept::original(image)
+        } else {
+            Kept::derived(self.preprocessing.reduced(image, shorter_side)?)
+        };
+        self.cache.insert(index, &kept);
+        Ok(kept.image)
     }
 
-    fn insert(&self, index: usize, image: &Arc<RgbImage>) {
-        let bytes = image.pixels().len();
-        let mut state = self.lock();
-        if state.used_bytes.saturating_add(bytes) > self.budget_bytes {
-            return;
-        }
-        // Two threads may have decoded the same image at once; it is counted once.
-        if state.images.insert(index, Arc::clone(image)).is_none() {
-            state.used_bytes += bytes;
-        }
+    fn read(&self, index: usize) -> Result<Arc<RgbImage>, ImageError> {
+        let bytes = self
+            .dataset
+            .read_bytes(index)
+            .map_err(|error| ImageError::Read {
+                reason: error.to_string(),
+            })?;
+        Ok(Arc::new(decode(&bytes, &self.decode_options)?))
     }
 }

@@ -75,6 +75,21 @@ impl Preprocessing {
         RgbImage::new(self.crop, self.crop, padded)
     }
 
+    /// The whole image with its shorter side at `shorter_side` pixels.
+    ///
+    /// # Errors
+    /// [`ImageError::Resize`], which no decoded image should cause.
+    pub fn reduced(&self, image: &RgbImage, shorter_side: usize) -> Result<RgbImage, ImageError> {
+        let whole = Region {
+            left: 0,
+            top: 0,
+            width: image.width(),
+            height: image.height(),
+        };
+        let (width, height) = shorter_side_to(shorter_side, image.width(), image.height());
+        resize_region(image, whole, width, height, self.interpolation)
+    }
+
     /// torchvision's `RandomResizedCrop(crop, scale=(0.5, 1))` and `RandomHorizontalFlip()` on a PIL image.
     ///
     /// # Errors

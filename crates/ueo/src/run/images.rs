@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
 use crate::image::{
-    BatchLoader, DecodeOptions, ImageSource, LoaderOptions, Preprocessing, ViewKind,
+    BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageSource, LoaderOptions,
+    Preprocessing, ViewKind,
 };
 
 use super::RunError;
@@ -49,19 +50,44 @@ impl ImageSet {
         preprocessing: &Preprocessing,
         cache_bytes: u64,
     ) -> Result<Self, RunError> {
+        let content = CacheContent::Originals;
+        Self::open_keeping(content, path, image_root, preprocessing, cache_bytes)
+    }
+
+    /// [`Self::open`], with a choice of what stays in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Data`].
+    pub fn open_keeping(
+        content: CacheContent,
+        path: &Path,
+        image_root: Option<&Path>,
+        preprocessing: &Preprocessing,
+        cache_bytes: u64,
+    ) -> Result<Self, RunError> {
         let options = DatasetOptions {
             image_root: image_root.map(Path::to_owned),
+        };
+        let cache = CacheOptions {
+            budget_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+            content,
         };
         let source = ImageSource::new(
             Dataset::open(path, &options)?,
             preprocessing.clone(),
             DecodeOptions::default(),
-            usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+            cache,
         );
         Ok(Self {
             path: path.to_owned(),
             source: Arc::new(source),
         })
+    }
+
+    /// What is in memory so far, and what did not fit.
+    pub fn cache_use(&self) -> CacheUse {
+        self.source.cache_use()
     }
 
     /// Where the images are.

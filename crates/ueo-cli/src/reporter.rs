@@ -1,5 +1,6 @@
 //! Shows what a job reports.
 
+use ueo::image::CacheUse;
 use ueo::run::{Event, Reporter, Stage};
 
 use crate::interrupt::Interrupt;
@@ -77,6 +78,18 @@ impl Phase {
     }
 }
 
+fn cache_too_small(cache: &CacheUse) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    format!(
+        "{} of {} images fit into --image-cache ({:.0} MiB used), the others are decoded again in every epoch; all need \
+         {:.0} MiB, or --reduce-images lets more of them fit",
+        cache.images,
+        cache.images + cache.images_left_out,
+        cache.bytes as f64 / MIB,
+        ((cache.bytes + cache.bytes_left_out) as f64 / MIB).ceil(),
+    )
+}
+
 impl Reporter for ProgressReporter<'_> {
     fn report(&mut self, event: Event<'_>) {
         match event {
@@ -87,6 +100,7 @@ impl Reporter for ProgressReporter<'_> {
             }
             // The command lists them at the end, all together.
             Event::Skipped(_) => {}
+            Event::CacheTooSmall(cache) => self.printer.warning(cache_too_small(&cache)),
             Event::Step { record, total } => {
                 let detail = format!(
                     "epoch {}, loss {:.4}, {:.1} images/s",

@@ -134,6 +134,9 @@ pub struct OutputArgs {
     pub checkpoint_every: usize,
 
     /// Memory for decoded images, so that later epochs need not decode them again; 0 for none
+    ///
+    /// 3 bytes per pixel of an image. With --augmentation none only the test views are kept, with --reduce-images only the
+    /// reduced images. It is said when not all images fit.
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     pub image_cache: ByteSize,
 }
@@ -208,6 +211,13 @@ pub struct TrainingArgs {
     /// Random changes of the training images
     #[arg(long, value_enum, value_name = "KIND", default_value = "crop-flip")]
     pub augmentation: AugmentationKind,
+
+    /// Reduce larger images to this shorter side once, before their random crops [default: crop the originals]
+    ///
+    /// Lets --image-cache hold large photographs for all epochs. The training pixels then differ a little from the
+    /// published way; the images that are measured are always made of the originals. Twice the input size is a good choice.
+    #[arg(long, value_name = "PIXELS", value_parser = positive_integer)]
+    pub reduce_images: Option<usize>,
 
     /// Visit the images in the order of their paths in every epoch
     #[arg(long)]
@@ -315,6 +325,7 @@ impl TrainingArgs {
                 AugmentationKind::CropFlip => Augmentation::CropFlip,
                 AugmentationKind::None => Augmentation::None,
             },
+            reduce_images: self.reduce_images,
             shuffle: !self.no_shuffle,
             seed: self.seed,
         }

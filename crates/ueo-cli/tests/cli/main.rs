@@ -5,6 +5,7 @@ mod bad_images;
 mod bad_outputs;
 mod commands;
 mod configuration;
+mod image_memory;
 mod interruption;
 mod support;
 mod whole_jobs;

@@ -106,7 +106,8 @@ pub trait PixelSource {
     /// Side of the square images in pixels.
     fn image_size(&self) -> usize;
 
-    /// The images of `order` in batches of `batch_size`, the last one shorter if need be.
+    /// The images of `order` in batches of `batch_size`, the last one shorter if need be. A source may prepare them from this
+    /// call on, before they are asked for.
     fn batches<'a>(
         &'a self,
         order: Vec<usize>,
@@ -253,8 +254,8 @@ impl Adaptation<'_> {
         let per_epoch = self.settings.steps_per_epoch(training_images.len());
         let total = self.settings.total_steps(training_images.len());
         let mut started = Instant::now();
-        for epoch in state.step / per_epoch..self.settings.epochs {
-            let done = (state.step - epoch * per_epoch) * self.settings.batch_size;
+        let batches_of = |epoch: usize, steps_done: usize| {
+            let done = steps_done * self.settings.batch_size;
             let order = self
                 .order(epoch, &training_images)
                 .split_off(done.min(training_images.len()));
@@ -265,8 +266,19 @@ impl Adaptation<'_> {
                 },
                 Augmentation::None => ViewKind::Test,
             };
-            for batch in images.batches(order, self.settings.batch_size, view) {
+            images.batches(order, self.settings.batch_size, view)
+        };
+        let mut upcoming = None;
+        for epoch in state.step / per_epoch..self.settings.epochs {
+            let batches = upcoming
+                .take()
+                .unwrap_or_else(|| batches_of(epoch, state.step - epoch * per_epoch));
+            for batch in batches {
                 let step = state.step + 1;
+                if step == (epoch + 1) * per_epoch && epoch + 1 < self.settings.epochs {
+                    // The first images of the next epoch are prepared while the last batch of this one is computed.
+                    upcoming = Some(batches_of(epoch + 1, 0));
+                }
                 if let Some(UnreadableImage { index, reason }) = batch.failures.first().cloned() {
                     return Err(AdaptError::ImageLost {
                         step,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::CacheContent;
 use crate::method::{Method, Objective, TrainedPart, UniversalEntropySettings};
 use crate::objective::ConfidenceWeights;
 
@@ -35,6 +36,10 @@ pub struct AdaptSettings {
     pub weight_temperature: f64,
     /// Random changes of the training images.
     pub augmentation: Augmentation,
+    /// Larger images are reduced to this shorter side, in pixels, once, before their training views are made; `None` makes
+    /// every view of the original.
+    #[serde(default)]
+    pub reduce_images: Option<usize>,
     /// Whether each epoch visits the images in a new random order.
     pub shuffle: bool,
     /// Seed of everything random.
@@ -66,6 +71,7 @@ impl Default for AdaptSettings {
             confidence_weights: ConfidenceWeights::default(),
             weight_temperature: 1.0,
             augmentation: Augmentation::default(),
+            reduce_images: None,
             shuffle: true,
             seed: 2023,
         }
@@ -111,7 +117,37 @@ impl AdaptSettings {
         non_negative("affine-learning-rate", self.affine_learning_rate)?;
         non_negative("trade-off", self.trade_off)?;
         positive("weight-temperature", self.weight_temperature)?;
+        if let (Some(side), Augmentation::None) = (self.reduce_images, self.augmentation) {
+            return Err(InvalidSetting {
+                setting: "reduce-images",
+                expected: "no choice with --augmentation none, whose views are kept as they are"
+                    .into(),
+                found: side.to_string(),
+                hint: Some("leave the setting out: test views are small"),
+            });
+        }
         self.check_method()
+    }
+
+    /// What a cache of images should keep for this adaptation, with an input of `input_size` pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] when images would be reduced to less than the input.
+    pub fn cache_content(&self, input_size: usize) -> Result<CacheContent, InvalidSetting> {
+        match (self.augmentation, self.reduce_images) {
+            (Augmentation::None, _) => Ok(CacheContent::TestViews),
+            (Augmentation::CropFlip, None) => Ok(CacheContent::Originals),
+            (Augmentation::CropFlip, Some(shorter_side)) if shorter_side >= input_size => {
+                Ok(CacheContent::Reduced { shorter_side })
+            }
+            (Augmentation::CropFlip, Some(side)) => Err(InvalidSetting {
+                setting: "reduce-images",
+                expected: format!("at least the model's input size, {input_size}").into(),
+                found: side.to_string(),
+                hint: Some("twice the input size changes the views little"),
+            }),
+        }
     }
 
     /// Refuses settings that the method does not have, which would otherwise be ignored in silence.

@@ -93,7 +93,8 @@ pub fn adapt(
         }
     };
     reporter.report(Event::Model(&model.base));
-    let images = ImageSet::open(
+    let images = ImageSet::open_keeping(
+        request.settings.cache_content(model.preprocessing.crop)?,
         &request.images,
         request.image_root.as_deref(),
         &model.preprocessing,
@@ -223,6 +224,10 @@ fn prepare(
 ) -> Result<Prepared, RunError> {
     let (encoded, skipped) =
         encode_readable(model, images, request.strict, Stage::ZeroShot, reporter)?;
+    let cache_use = images.cache_use();
+    if cache_use.images_left_out > 0 && adaptation.is_some() {
+        reporter.report(Event::CacheTooSmall(cache_use));
+    }
     let classifier = Classifier::new(&model.clip, prompts, &model.parameters);
     let mut pass = encoded.zero_shot(&model.clip, &classifier);
     if request.settings.needs_labels() {

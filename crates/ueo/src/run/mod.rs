@@ -14,6 +14,7 @@ mod record;
 mod state;
 
 use crate::adapt::StepRecord;
+use crate::image::CacheUse;
 
 pub use adapting::{AdaptReport, Start, adapt};
 pub use directory::{MetricsWriter, RunDirectory};
@@ -57,6 +58,8 @@ pub enum Event<'a> {
     },
     /// An input is left out.
     Skipped(&'a SkippedImage),
+    /// Not all images fit into the memory that is allowed for them; the others are decoded again in every epoch.
+    CacheTooSmall(CacheUse),
     /// A training step is done.
     Step {
         /// Its record.

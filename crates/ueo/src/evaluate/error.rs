@@ -59,6 +59,11 @@ pub enum EvaluateError {
         /// Number of known classes.
         classes: usize,
     },
+    /// Measurements that were not taken on the same images.
+    #[error(
+        "expected measurements of the same images: as many known and unknown classes, with as many images in each"
+    )]
+    DifferentImages,
     /// Nothing to measure.
     #[error("there are no images to measure")]
     NoImages,
@@ -76,6 +81,7 @@ impl EvaluateError {
             }
             Self::Setting { .. }
             | Self::Shape { .. }
+            | Self::DifferentImages
             | Self::Lengths { .. }
             | Self::ClassIndex { .. } => None,
         }

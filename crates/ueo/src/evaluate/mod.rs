@@ -4,6 +4,9 @@
 //! The last stage of the data flow; it sees numbers only. All rates are fractions between 0 and 1, and all sums are
 //! taken in f64. "Unknown" are images whose class is not among the known classes.
 
+mod bootstrap;
+mod calibration;
+mod curves;
 mod error;
 mod evaluation;
 mod mixture;
@@ -11,6 +14,14 @@ mod rates;
 mod score;
 mod threshold;
 
+pub use bootstrap::{
+    BootstrapSettings, ClassDraw, ClassMeasure, ClassStatistics, Interval, KnownClass,
+    ScoredClasses, class_bootstrap, paired_class_bootstrap,
+};
+pub use calibration::{
+    CALIBRATION_BINS, ReliabilityBin, expected_calibration_error, reliability_bins,
+};
+pub use curves::{RiskPoint, RocPoint, risk_coverage, roc_points};
 pub use error::EvaluateError;
 pub use evaluation::{Evaluation, FprConvention, evaluate};
 pub use mixture::GaussianMixture;

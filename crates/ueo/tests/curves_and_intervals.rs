@@ -128,8 +128,9 @@ fn calibration_error_equals_torchmetrics() {
             assert!((hits.unwrap_or(0.0) - case.hits[index] as f64).abs() < 1e-9);
         }
         let error = expected_calibration_error(&bins).unwrap();
+        // torchmetrics adds in f32.
         assert!(
-            (error - case.error).abs() < 1e-12,
+            (error - case.error).abs() < 1e-6,
             "{}: {error} {}",
             case.name,
             case.error
@@ -207,8 +208,8 @@ fn intervals_equal_scipy_up_to_chance() {
         draws: 20_000,
         ..BootstrapSettings::default()
     };
-    // 4,000 resamples of scipy place a 2.5 % quantile within about a tenth of a standard deviation.
-    let chance = |[low, high]: [f64; 2]| 0.03 * (high - low);
+    // 20,000 draws place a 2.5 % quantile within 0.02 standard deviations, half a percent of the interval's width.
+    let chance = |[low, high]: [f64; 2]| 0.02 * (high - low);
     for (index, measure) in MEASURES.into_iter().enumerate() {
         let found = class_bootstrap(second, measure, settings).unwrap().unwrap();
         let expected = case.intervals_of_second[index];

@@ -69,3 +69,8 @@ fn compare(name: &str) {
 fn the_resnet_is_the_one_that_open_clip_loads() {
     compare("iconclip-resnet");
 }
+
+#[test]
+fn the_vision_transformer_is_the_one_that_open_clip_loads() {
+    compare("iconclip-vit");
+}

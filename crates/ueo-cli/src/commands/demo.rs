@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ueo::adapt::AdaptSettings;
 use ueo::evaluate::ThresholdMethod;
 use ueo::run::{AdaptRequest, Start};
@@ -31,35 +31,80 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR", default_value = "ueo-demo")]
     pub output: PathBuf,
 
+    /// Embedded model to adapt
+    #[arg(long, value_enum, value_name = "NAME", default_value = "resnet")]
+    pub architecture: DemoModel,
+
     /// Replace a run directory that exists
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// Which of the embedded models to adapt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoModel {
+    /// A modified ResNet of 3.9 million parameters
+    Resnet,
+    /// A vision transformer of 3.2 million parameters
+    Vit,
 }
 
 const IMAGES: &str = "images.tar";
 const CLASSES: &str = "classes.txt";
 const MODEL: &str = "model";
 
-/// Inputs of the demonstration by file name (tools/iconnet makes the drawings and the model, tools/demo/pack.py the shard).
-const INPUTS: [(&str, &[u8]); 5] = [
+/// Inputs of the demonstration by file name (tools/iconnet makes the drawings and the models, tools/demo/pack.py the shard).
+const INPUTS: [(&str, &[u8]); 2] = [
     (IMAGES, include_bytes!("../../../../models/demo/images.tar")),
     (
         CLASSES,
         include_bytes!("../../../../models/demo/classes.txt"),
     ),
-    (
-        "model/open_clip_config.json",
-        include_bytes!("../../../../models/iconclip-resnet/open_clip_config.json"),
-    ),
-    (
-        "model/open_clip_model.safetensors",
-        include_bytes!("../../../../models/iconclip-resnet/open_clip_model.safetensors"),
-    ),
-    (
-        "model/tokenizer.json",
-        include_bytes!("../../../../models/iconclip-resnet/tokenizer.json"),
-    ),
 ];
+
+/// The files of an embedded model that `ueo` reads, by name.
+macro_rules! model_files {
+    ($directory:literal) => {
+        [
+            (
+                "model/open_clip_config.json",
+                include_bytes!(concat!(
+                    "../../../../models/",
+                    $directory,
+                    "/open_clip_config.json"
+                ))
+                .as_slice(),
+            ),
+            (
+                "model/open_clip_model.safetensors",
+                include_bytes!(concat!(
+                    "../../../../models/",
+                    $directory,
+                    "/open_clip_model.safetensors"
+                ))
+                .as_slice(),
+            ),
+            (
+                "model/tokenizer.json",
+                include_bytes!(concat!(
+                    "../../../../models/",
+                    $directory,
+                    "/tokenizer.json"
+                ))
+                .as_slice(),
+            ),
+        ]
+    };
+}
+
+impl DemoModel {
+    fn files(self) -> [(&'static str, &'static [u8]); 3] {
+        match self {
+            Self::Resnet => model_files!("iconclip-resnet"),
+            Self::Vit => model_files!("iconclip-vit"),
+        }
+    }
+}
 
 /// Enough for the losses to settle, in half a minute.
 const EPOCHS: usize = 15;
@@ -73,7 +118,7 @@ const LEARNING_RATE: f64 = 5e-2;
 ///
 /// As `ueo adapt`, and [`CliError::Write`].
 pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
-    let inputs = write_inputs(&args.output)?;
+    let inputs = write_inputs(&args.output, args.architecture)?;
     let request = AdaptRequest {
         model: absolute(&inputs.join(MODEL))?,
         images: absolute(&inputs.join(IMAGES))?,
@@ -111,7 +156,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
 }
 
 /// Puts the inputs beside the run directory, where they stay: the run finds its model there.
-fn write_inputs(output: &Path) -> Result<PathBuf, CliError> {
+fn write_inputs(output: &Path, architecture: DemoModel) -> Result<PathBuf, CliError> {
     let mut name = absolute(output)?
         .file_name()
         .map_or_else(OsString::new, OsString::from);
@@ -122,7 +167,7 @@ fn write_inputs(output: &Path) -> Result<PathBuf, CliError> {
         path: model,
         source,
     })?;
-    for (name, content) in INPUTS {
+    for (name, content) in INPUTS.into_iter().chain(architecture.files()) {
         write_file(&inputs.join(name), |file| file.write_all(content))?;
     }
     Ok(inputs)

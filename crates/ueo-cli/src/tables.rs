@@ -22,6 +22,18 @@ pub fn measurements(columns: &[(&str, &Evaluation)]) -> Table {
     table
 }
 
+/// Texts in columns, all but the first aligned to the right.
+pub fn rows(header: &[String], rows: &[Vec<String>]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header(header);
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 type Rate = fn(&Evaluation) -> Option<f64>;
 
 /// In the order in which people read them: recognition, separation, both.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use clap::{Args, ValueEnum};
 use ueo::benchmark::{
     self, BenchmarkError, BenchmarkReporter, Cell, CellState, Overrides, Plan, ProfileName,
-    RunOptions, Selection, Shift, Suite,
+    Results, RunOptions, Selection, Shift, Suite,
 };
 use ueo::method::Method;
 use ueo::run::LoadedModel;
@@ -18,12 +18,14 @@ use crate::exit::Ending;
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit};
+use crate::tables;
 
 const AFTER_HELP: &str = "\
 A cell is one method on one domain under one category shift with one seed. Each is a file below OUTPUT/cells/, with its \
 settings, its measurements and what the model says about each image. A cell whose file answers the same request is not \
 run again, so the same command continues what was interrupted, and a longer list of methods or seeds runs only what is \
-new.
+new. OUTPUT/tables/ has means, deviations over seeds and 95 % intervals of a paired bootstrap over classes, as Markdown, \
+CSV and LaTeX.
 
 Embedded suites (--data names the folder of the images):
   iconnet             65 classes of icons in 9 styles and 18 corrupted ones; built
@@ -59,8 +61,8 @@ pub struct BenchmarkArgs {
     pub data: Option<PathBuf>,
 
     /// CLIP checkpoint; its kind is recognized
-    #[arg(long, value_name = "PATH")]
-    pub model: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "tables_only")]
+    pub model: Option<PathBuf>,
 
     /// Directory for the results; finished cells in it are kept
     #[arg(long, value_name = "DIR")]
@@ -69,6 +71,14 @@ pub struct BenchmarkArgs {
     /// Print the cells and whether they are done, and run none
     #[arg(long)]
     pub list: bool,
+
+    /// Make the tables again from the cells in --output, and run none
+    #[arg(long, conflicts_with_all = ["list", "model", "data", "SelectionArgs", "RunningArgs"])]
+    pub tables_only: bool,
+
+    /// Also write a page in Markdown; what stands outside of its generated part is kept
+    #[arg(long, value_name = "FILE.md")]
+    pub page: Option<PathBuf>,
 
     /// What is run.
     #[command(flatten)]
@@ -175,6 +185,10 @@ impl SelectionArgs {
 pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> {
     let printer = context.printer;
     let suite = Suite::open(&args.suite)?;
+    let Some(model) = &args.model else {
+        report(args, &suite, printer)?;
+        return Ok(Ending::Complete);
+    };
     let selection = args.selection.selection()?;
     let domains = suite.select(&args.selection.domains)?;
     let data = args
@@ -194,13 +208,46 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
             hint.map_or_else(String::new, |hint| format!("; {hint}")),
         ));
     }
-    let model = LoadedModel::open(&args.model, None, &context.device)?;
+    let model = LoadedModel::open(model, None, &context.device)?;
     printer.model(&model.base);
     let plan = Plan::new(&suite, data, &model.base.sha256, &selection, &args.output)?;
     if args.list {
         return list(&plan, printer);
     }
-    execute(&plan, &model, args, context)
+    let ending = execute(&plan, &model, args, context)?;
+    if ending != Ending::Interrupted {
+        report(args, &suite, printer)?;
+    }
+    Ok(ending)
+}
+
+/// Writes tables, and a page if one is wanted, from all cells of the output directory, and shows the means.
+fn report(args: &BenchmarkArgs, suite: &Suite, printer: &Printer) -> Result<(), CliError> {
+    let order: Vec<String> = suite
+        .domains
+        .iter()
+        .map(|domain| domain.name.clone())
+        .collect();
+    let results = Results::read(&args.output, &order)?;
+    benchmark::write_tables(&results, &args.output)?;
+    if let Some(page) = &args.page {
+        benchmark::write_page(&results, &suite.about, page)?;
+    }
+    for variant in &results.variants {
+        for table in benchmark::tables(&results, variant) {
+            if table.title.ends_with(": means") {
+                printer.message(format_args!("{}, settings `{variant}`", table.title));
+                printer
+                    .data(tables::rows(&table.header, &table.rows))
+                    .map_err(CliError::Stdout)?;
+            }
+        }
+    }
+    printer.message(format_args!(
+        "tables: {}",
+        args.output.join("tables").display()
+    ));
+    Ok(())
 }
 
 /// Prints a line per cell.

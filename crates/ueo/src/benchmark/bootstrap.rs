@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::class_statistics::{ClassStatistics, Resampled};
 
-/// Replicates of a resampling: the ends of a 95 % interval then rest on 100 values each.
-pub const REPLICATES: usize = 4000;
+/// Replicates of a resampling: the ends of a 95 % interval then rest on 50 values each.
+pub const REPLICATES: usize = 2000;
 /// Seed of the resampling, the same for all comparisons.
 const SEED: u64 = 2024;
 /// Share of the replicates below and above an interval.

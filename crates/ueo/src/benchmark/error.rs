@@ -161,6 +161,14 @@ pub enum BenchmarkError {
         /// The output directory.
         path: PathBuf,
     },
+    /// The cells of a directory do not belong together.
+    #[error("the results in {} are of {what}, expected one", path.display())]
+    Mixed {
+        /// The output directory.
+        path: PathBuf,
+        /// What there are several of.
+        what: &'static str,
+    },
     /// A page has no place for the generated part.
     #[error("{} exists and has no generated part: expected the lines\n  {begin}\n  {end}", path.display())]
     Page {
@@ -201,6 +209,7 @@ impl BenchmarkError {
             Self::Threads { .. } => "ask for fewer with --threads or --jobs",
             Self::Cell { .. } => "remove the file, and the cell is run again",
             Self::NoResults { .. } => "run the benchmark without --tables-only first",
+            Self::Mixed { .. } => "give each suite and each model an --output of its own",
             Self::Page { .. } => {
                 "put the two lines where the generated part should go, or name another file"
             }

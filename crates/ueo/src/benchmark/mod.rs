@@ -3,7 +3,7 @@
 //! ```text
 //! suite -> layout (images on disk) -> plan (cells, which are done) -> run (cells in memory, a file each)
 //!                                                                      |
-//!                                    page, tables <- summary <- cells <+
+//!                                            page, tables <- results <-+
 //! ```
 //!
 //! The protocol is that of Liang et al. 2024: a model adapts to the unlabeled images of the classes that are present
@@ -16,11 +16,15 @@ mod class_statistics;
 mod error;
 mod layout;
 mod measurements;
+mod page;
 mod plan;
 mod profile;
+mod results;
 mod run;
 mod shift;
 mod suite;
+mod table;
+mod tables;
 #[cfg(test)]
 mod test_cells;
 
@@ -30,8 +34,14 @@ pub use class_statistics::{ClassStatistics, Resampled};
 pub use error::BenchmarkError;
 pub use layout::{CountDifference, DomainFiles, LabelledImages, SuiteData, locate};
 pub use measurements::{Measurements, Metric};
+pub use page::{PAGE_BEGIN, PAGE_END, page, write_page};
 pub use plan::{CellState, Plan, PlannedCell, ProfileName, Selection};
 pub use profile::{Overrides, Profile};
+pub use results::{
+    BASE_VARIANT, Comparison, DomainSummary, Results, Scope, Series, Summary, Value,
+};
 pub use run::{BenchmarkReporter, RunOptions, RunSummary, run};
 pub use shift::{ClassRanges, Shift};
 pub use suite::{Domain, OtherCount, Suite};
+pub use table::Table;
+pub use tables::{REFERENCES, tables, write_tables};

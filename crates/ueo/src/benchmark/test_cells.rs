@@ -3,7 +3,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::cell::{CellImages, CellRequest, ImagesId};
+use super::cell::{CELL_FORMAT_VERSION, Cell, CellImages, CellRequest, ImagesId, Timing};
+use super::measurements::Measurements;
 use super::shift::Shift;
 use crate::adapt::AdaptSettings;
 use crate::method::Method;
@@ -57,4 +58,35 @@ pub fn random_images(
         images.scaled_confidences.push(below(10) as f64 / 10.0);
     }
     images
+}
+
+/// Four images of the known class 0 and one of the unknown class 1; the known class 2 has none. `correct` of the known
+/// images are predicted as class 0, the others as class 2, and the unknown image is more confident than `lost` of them.
+pub fn images(correct: usize, lost: usize) -> CellImages {
+    let confidence = |image: usize| if image < lost { 0.4 } else { 0.6 };
+    let mut images = CellImages {
+        labels: vec![0, 0, 0, 0, 1],
+        predictions: (0..4)
+            .map(|image| if image < correct { 0 } else { 2 })
+            .collect(),
+        confidences: (0..4).map(confidence).collect(),
+        ..CellImages::default()
+    };
+    images.predictions.push(0);
+    images.confidences.push(0.5);
+    images.scaled_confidences = images.confidences.clone();
+    images
+}
+
+/// The cell of a request with what it says about its images.
+pub fn cell(request: CellRequest, images: CellImages) -> Cell {
+    Cell {
+        format_version: CELL_FORMAT_VERSION,
+        ueo_version: "0".to_owned(),
+        results: Some(Measurements::of(&images, &request.known).unwrap()),
+        request,
+        failure: None,
+        images,
+        timing: Timing::default(),
+    }
 }

@@ -1,0 +1,350 @@
+//! The tables that stand beside the cells: `tables/results.md`, `results.tex` and `results.csv`.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::BenchmarkError;
+use super::measurements::Metric;
+use super::results::{Results, Series};
+use super::shift::Shift;
+use super::table::{NOTHING, Table, interval, value};
+use crate::method::Method;
+use crate::write_atomically;
+
+/// Methods that every method is compared with.
+pub const REFERENCES: [Method; 2] = [Method::ZeroShot, Method::InfoMax];
+
+/// Writes all tables of the results into `tables/` below an output directory.
+///
+/// # Errors
+///
+/// [`BenchmarkError::Io`].
+pub fn write_tables(results: &Results, output: &Path) -> Result<(), BenchmarkError> {
+    let folder = output.join("tables");
+    std::fs::create_dir_all(&folder)
+        .map_err(|source| BenchmarkError::io("create", &folder, source))?;
+    let (mut markdown, mut latex) = (String::new(), String::new());
+    for variant in &results.variants {
+        markdown += &format!("# {} ({})\n", results.suite, variant);
+        latex += &format!("% {} ({})\n", results.suite, variant);
+        for table in tables(results, variant) {
+            markdown += &format!(
+                "\n## {}\n\n{}\n\n{}",
+                table.title,
+                table.note,
+                table.markdown()
+            );
+            latex += &table.latex();
+        }
+        markdown += "\n";
+    }
+    write(&folder.join("results.md"), markdown.as_bytes())?;
+    write(&folder.join("results.tex"), latex.as_bytes())?;
+    write(&folder.join("results.csv"), &csv(results)?)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), BenchmarkError> {
+    write_atomically(path, |file| file.write_all(content))
+        .map_err(|source| BenchmarkError::io("write", path, source))
+}
+
+/// The tables of one variant: group by group the means, the differences, and the domains.
+pub fn tables(results: &Results, variant: &str) -> Vec<Table> {
+    let mut tables = Vec::new();
+    for group in results.groups() {
+        let methods = results.methods(variant);
+        if !methods.is_empty() {
+            tables.push(means(results, variant, group));
+            tables.push(by_shift(results, variant, group));
+            tables.push(differences(results, variant, group));
+            tables.push(by_domain(results, variant, group));
+        }
+    }
+    tables.retain(|table| !table.rows.is_empty());
+    tables
+}
+
+/// The series of a variant; the references come first where another variant has them.
+pub fn series(results: &Results, variant: &str) -> Vec<Series> {
+    let mut methods = results.methods(variant);
+    let elsewhere = |method: &Method| {
+        results
+            .variants
+            .iter()
+            .any(|v| results.methods(v).contains(method))
+    };
+    if !methods.contains(&Method::ZeroShot) && elsewhere(&Method::ZeroShot) {
+        methods.insert(0, Method::ZeroShot);
+    }
+    methods
+        .into_iter()
+        .map(|method| Series::new(variant, method))
+        .collect()
+}
+
+/// All metrics, averaged over the domains of a group and all shifts.
+pub fn means(results: &Results, variant: &str, group: &str) -> Table {
+    let scope = results.group(group);
+    let columns: Vec<&str> = Metric::ALL.iter().map(|metric| metric.title()).collect();
+    let mut table = Table::new(
+        format!("{group}: means"),
+        &[&["method"], columns.as_slice(), &["cells"]].concat(),
+    );
+    table.note = format!(
+        "Percent, averaged over {} domains and {} category shifts; ± is the standard deviation over seeds.",
+        scope.domains.len(),
+        scope.shifts.len()
+    );
+    for series in series(results, variant) {
+        let pairs = results.pairs(&series, &scope);
+        let Some(summary) = results.summary(&series, &pairs) else {
+            continue;
+        };
+        let values = Metric::ALL
+            .iter()
+            .map(|metric| value(summary.values.get(metric)));
+        let mut row = vec![series.method.title().to_owned()];
+        row.extend(values);
+        row.push(cells(summary.pairs, summary.seeds, summary.failed));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// How many cells a number stands for.
+fn cells(pairs: usize, seeds: usize, failed: usize) -> String {
+    let failed = match failed {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    format!("{pairs} x {seeds}{failed}")
+}
+
+/// Accuracy and AUROC of each shift, averaged over the domains of a group.
+pub fn by_shift(results: &Results, variant: &str, group: &str) -> Table {
+    let scope = results.group(group);
+    let mut header = vec!["method".to_owned()];
+    for shift in &results.shifts {
+        header.push(format!("{shift}: accuracy"));
+        if *shift != Shift::AllKnown {
+            header.push(format!("{shift}: AUROC"));
+        }
+    }
+    let mut table = Table {
+        title: format!("{group}: by category shift"),
+        note: format!("Percent, averaged over {} domains.", scope.domains.len()),
+        header,
+        rows: Vec::new(),
+    };
+    for series in series(results, variant) {
+        let mut row = vec![series.method.title().to_owned()];
+        for &shift in &results.shifts {
+            let pairs: Vec<(usize, Shift)> = scope
+                .domains
+                .iter()
+                .map(|&domain| (domain, shift))
+                .collect();
+            let summary = results.summary(&series, &pairs);
+            let mut metrics = vec![Metric::Accuracy];
+            if shift != Shift::AllKnown {
+                metrics.push(Metric::Auroc);
+            }
+            for metric in metrics {
+                let found = summary
+                    .as_ref()
+                    .and_then(|summary| summary.values.get(&metric));
+                row.push(value(found));
+            }
+        }
+        if row[1..].iter().any(|cell| cell != NOTHING) {
+            table.rows.push(row);
+        }
+    }
+    table
+}
+
+/// Differences to the references with intervals, averaged over the domains of a group and all shifts.
+pub fn differences(results: &Results, variant: &str, group: &str) -> Table {
+    let scope = results.group(group);
+    let mut table = Table::new(
+        format!("{group}: differences"),
+        &["method", "minus", "accuracy", "AUROC", "AUROC, scaled"],
+    );
+    table.note = format!(
+        "Percentage points with 95 % intervals of a paired bootstrap over classes, averaged over {} domains and {} category \
+         shifts.",
+        scope.domains.len(),
+        scope.shifts.len()
+    );
+    for series in series(results, variant) {
+        for method in REFERENCES {
+            let reference = Series::new(variant, method);
+            if reference == series || series.method == Method::ZeroShot {
+                continue;
+            }
+            let pairs: Vec<_> = scope.pairs().collect();
+            if let Some(comparison) = results.compare(&series, &reference, &pairs) {
+                let metrics = [Metric::Accuracy, Metric::Auroc, Metric::AurocScaled];
+                let mut row = vec![series.method.title().to_owned(), method.title().to_owned()];
+                row.extend(metrics.map(|metric| interval(comparison.of(metric))));
+                table.rows.push(row);
+            }
+        }
+    }
+    table
+}
+
+/// Accuracy and AUROC of each domain of a group, averaged over the shifts.
+pub fn by_domain(results: &Results, variant: &str, group: &str) -> Table {
+    let scope = results.group(group);
+    let series = series(results, variant);
+    let mut table = Table::new(format!("{group}: by domain"), &["domain", "images"]);
+    for series in &series {
+        table.header.push(series.method.title().to_owned());
+    }
+    table.note = format!(
+        "Accuracy / AUROC in percent, averaged over {} category shifts and all seeds.",
+        scope.shifts.len()
+    );
+    for &domain in &scope.domains {
+        let summary = &results.domains[domain];
+        let mut row = vec![summary.name.clone(), summary.images.to_string()];
+        for series in &series {
+            let pairs: Vec<_> = scope.shifts.iter().map(|&shift| (domain, shift)).collect();
+            row.push(accuracy_and_auroc(results, series, &pairs));
+        }
+        table.rows.push(row);
+    }
+    table
+}
+
+/// Accuracy and AUROC of a series over some pairs.
+pub fn accuracy_and_auroc(results: &Results, series: &Series, pairs: &[(usize, Shift)]) -> String {
+    let Some(summary) = results.summary(series, pairs) else {
+        return NOTHING.to_owned();
+    };
+    let percent = |metric| match summary.values.get(&metric) {
+        Some(value) => super::table::percent(value.mean),
+        None => NOTHING.to_owned(),
+    };
+    format!("{} / {}", percent(Metric::Accuracy), percent(Metric::Auroc))
+}
+
+/// One line per variant, method, domain or group, shift or all of them, and metric.
+fn csv(results: &Results) -> Result<Vec<u8>, BenchmarkError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut header: Vec<String> = [
+        "variant",
+        "method",
+        "group",
+        "domain",
+        "shift",
+        "metric",
+        "pairs",
+        "seeds",
+        "failed",
+        "mean",
+        "deviation",
+    ]
+    .map(str::to_owned)
+    .into();
+    for reference in REFERENCES {
+        let name = reference.name().replace('-', "_");
+        header.push(format!("minus_{name}"));
+        header.push(format!("minus_{name}_low"));
+        header.push(format!("minus_{name}_high"));
+    }
+    let mut records = vec![header];
+    for variant in &results.variants {
+        for method in results.methods(variant) {
+            let series = Series::new(variant, method);
+            for line in lines(results) {
+                let names = [variant, method.name(), line.group, &line.domain, line.shift];
+                records.extend(csv_records(results, &series, names, &line.pairs));
+            }
+        }
+    }
+    let written = records
+        .iter()
+        .try_for_each(|record| writer.write_record(record));
+    let bytes = written
+        .map_err(std::io::Error::from)
+        .and_then(|()| writer.into_inner().map_err(|error| error.into_error()));
+    bytes.map_err(|source| BenchmarkError::io("write", Path::new("results.csv"), source))
+}
+
+/// Name of the average over domains or over shifts.
+const MEAN: &str = "mean";
+
+/// What a line of the CSV file is about, and the pairs that it averages.
+struct Line<'a> {
+    group: &'a str,
+    domain: String,
+    shift: &'static str,
+    pairs: Vec<(usize, Shift)>,
+}
+
+fn lines(results: &Results) -> Vec<Line<'_>> {
+    let mut lines = Vec::new();
+    for group in results.groups() {
+        let scope = results.group(group);
+        let mut of_domains: Vec<(String, Vec<usize>)> = scope
+            .domains
+            .iter()
+            .map(|&domain| (results.domains[domain].name.clone(), vec![domain]))
+            .collect();
+        of_domains.push((MEAN.to_owned(), scope.domains.clone()));
+        for (name, domains) in of_domains {
+            let pairs = |shifts: &[Shift]| -> Vec<(usize, Shift)> {
+                let of_domain = |&domain| shifts.iter().map(move |&shift| (domain, shift));
+                domains.iter().flat_map(of_domain).collect()
+            };
+            let line = |shift, pairs| Line {
+                group,
+                domain: name.clone(),
+                shift,
+                pairs,
+            };
+            for shift in &results.shifts {
+                lines.push(line(shift.name(), pairs(&[*shift])));
+            }
+            lines.push(line(MEAN, pairs(&scope.shifts)));
+        }
+    }
+    lines
+}
+
+fn csv_records(
+    results: &Results,
+    series: &Series,
+    names: [&str; 5],
+    pairs: &[(usize, Shift)],
+) -> Vec<Vec<String>> {
+    let Some(summary) = results.summary(series, pairs) else {
+        return Vec::new();
+    };
+    let comparisons = REFERENCES.map(|method| {
+        let reference = Series::new(&series.variant, method);
+        let other = reference != *series;
+        other
+            .then(|| results.compare(series, &reference, pairs))
+            .flatten()
+    });
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.6}"));
+    let mut records = Vec::new();
+    for (metric, value) in &summary.values {
+        let mut record: Vec<String> = names.map(str::to_owned).into();
+        record.push(metric.name().to_owned());
+        record
+            .extend([summary.pairs, summary.seeds, summary.failed].map(|count| count.to_string()));
+        record.extend([number(Some(value.mean)), number(value.deviation)]);
+        for comparison in &comparisons {
+            let interval = comparison.and_then(|comparison| comparison.of(*metric));
+            record.push(number(interval.map(|i| i.difference)));
+            record.push(number(interval.map(|i| i.low)));
+            record.push(number(interval.map(|i| i.high)));
+        }
+        records.push(record);
+    }
+    records
+}

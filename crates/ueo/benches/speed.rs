@@ -15,7 +15,7 @@ use ueo::checkpoint::{
 };
 use ueo::method::TrainedPart;
 use ueo::model::{Clip, Prompts};
-use ueo::objective::universal_entropy;
+use ueo::objective::mutual_information;
 
 fn main() {
     let options = Options::parse();
@@ -45,7 +45,6 @@ fn main() {
     };
     let shape = [options.batch, 3, image_size, image_size];
     let pixels = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    let weights = vec![1.0; options.batch];
     let indices: Vec<usize> = (0..options.batch).collect();
 
     let mut run = |iterations: usize| -> Vec<f64> {
@@ -65,7 +64,7 @@ fn main() {
                             &parameters,
                             &pixels,
                             choices,
-                            |features| universal_entropy(features.probabilities(), &weights, 1.0),
+                            |features| mutual_information(features.probabilities()),
                         );
                         parameters = parameters.descend(&gradient, 1e-6, 1e-6);
                         let _ = parameters.context.clone().into_data();

@@ -6,7 +6,7 @@ mod fixtures;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde_json::Value;
-use ueo::objective::{maximum_softmax_probability, universal_entropy};
+use ueo::objective::{UnconfidentWeights, maximum_softmax_probability, universal_entropy};
 
 use fixtures::assert_close;
 
@@ -32,7 +32,12 @@ fn loss_and_gradient_equal_pytorch() {
             .mul_scalar(case["logit_scale"].as_f64().unwrap());
         let weights = numbers(&case["weights"]);
         let trade_off = case["trade_off"].as_f64().unwrap();
-        let terms = universal_entropy(activation::softmax(scaled_logits, 1), &weights, trade_off);
+        let terms = universal_entropy(
+            activation::softmax(scaled_logits, 1),
+            &weights,
+            UnconfidentWeights::Inverse,
+            trade_off,
+        );
 
         let gradients = terms.loss.backward();
         let gradient = cosines.grad(&gradients).unwrap();

@@ -10,7 +10,9 @@ use ueo::adapt::{GradientChoices, TrainedParameters, batch_gradient, cosine_anne
 use ueo::checkpoint::TensorMap;
 use ueo::method::TrainedPart;
 use ueo::model::{Clip, Engine, Prompts};
-use ueo::objective::{ConfidenceWeights, confidence_weights, universal_entropy};
+use ueo::objective::{
+    ConfidenceWeights, UnconfidentWeights, confidence_weights, universal_entropy,
+};
 use ueo::run::Classifier;
 
 use fixtures::{Fixture, assert_close};
@@ -119,7 +121,14 @@ impl Trajectory {
                 &parameters,
                 &self.pixels(batch),
                 choices,
-                |features| universal_entropy(features.probabilities(), &weights, trade_off),
+                |features| {
+                    universal_entropy(
+                        features.probabilities(),
+                        &weights,
+                        UnconfidentWeights::Inverse,
+                        trade_off,
+                    )
+                },
             );
             let what = |quantity: &str| format!("{case}, step {index}: {quantity}");
             let check = |quantity: &str, found: f64| {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use ueo::adapt::{AdaptSettings, Augmentation};
 use ueo::evaluate::ThresholdMethod;
 use ueo::method::{Method, TrainedPart};
-use ueo::objective::ConfidenceWeights;
+use ueo::objective::{ConfidenceWeights, UnconfidentWeights};
 use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
 use super::{Context, absolute, quoted, read_classes};
@@ -197,6 +197,16 @@ pub struct TrainingArgs {
     )]
     pub weight_temperature: f64,
 
+    /// How the weight of an image in the diversity term falls with its confidence weight w
+    #[arg(long, value_enum, value_name = "FUNCTION", default_value = "inverse")]
+    pub unconfident_weights: DecreasingFunction,
+
+    /// Take the weights from the adapted model again before every epoch but the first
+    ///
+    /// Costs a pass over the images each time. Without this switch the weights stay those of the checkpoint.
+    #[arg(long)]
+    pub refresh_weights: bool,
+
     /// Where the true labels for --method ueo-oracle or --confidence-weights oracle come from
     ///
     /// `images` takes those of --images themselves; a path names the same images with labels, for example a list file of
@@ -271,6 +281,17 @@ pub enum WeightSource {
     Oracle,
 }
 
+/// A decreasing function of the confidence weight w.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DecreasingFunction {
+    /// 1 / w, the published one
+    Inverse,
+    /// 1 - w: images of which the checkpoint is sure do not count
+    Complement,
+    /// exp(-w), the flattest
+    Exponential,
+}
+
 /// Random changes of the training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AugmentationKind {
@@ -321,6 +342,12 @@ impl TrainingArgs {
                 WeightSource::Oracle => ConfidenceWeights::Oracle,
             },
             weight_temperature: self.weight_temperature,
+            unconfident_weights: match self.unconfident_weights {
+                DecreasingFunction::Inverse => UnconfidentWeights::Inverse,
+                DecreasingFunction::Complement => UnconfidentWeights::Complement,
+                DecreasingFunction::Exponential => UnconfidentWeights::Exponential,
+            },
+            refresh_weights: self.refresh_weights,
             augmentation: match self.augmentation {
                 AugmentationKind::CropFlip => Augmentation::CropFlip,
                 AugmentationKind::None => Augmentation::None,

@@ -6,7 +6,7 @@ use std::fs;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::{CLASSES, IMAGES, MODELS, PER_CLASS, Workplace, copy_model};
+use crate::support::{ADAPT, CLASSES, IMAGES, MODELS, PER_CLASS, Workplace, copy_model};
 
 #[test]
 fn every_layout_goes_all_the_way() {
@@ -305,7 +305,7 @@ fn features_are_of_unit_length_and_named() {
 fn labels_reach_the_weights_only_when_they_are_allowed_to() {
     let place = Workplace::new();
     let oracle = "--confidence-weights oracle";
-    let adapt = crate::support::ADAPT;
+    let adapt = ADAPT;
     place
         .run(&format!("{adapt} {oracle}"), 2)
         .says(&["--labels-for-oracle"]);
@@ -378,9 +378,124 @@ fn zero_shot_trains_nothing_and_predicts_as_the_checkpoint() {
 }
 
 #[test]
+fn every_method_adapts_and_its_run_predicts() {
+    let place = Workplace::new();
+    let adapt = ADAPT.replace("--model model", &format!("--model {}", shipped_model()));
+    let mut predictions = BTreeMap::new();
+    for method in ueo::method::Method::ALL {
+        let labels = match method.name() {
+            "ueo-oracle" => "--labels-for-oracle images",
+            _ => "",
+        };
+        place.run(
+            &format!("{adapt} --method {method} {labels} --overwrite"),
+            0,
+        );
+        let record = place.json("run/run.json");
+        assert_eq!(record["request"]["settings"]["method"], method.name());
+        let steps = record["total_steps"].as_u64().unwrap();
+        assert_eq!(steps > 0, method.trains(), "{method}");
+        let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+        assert_eq!(metrics.lines().count() as u64, steps, "{method}");
+        place.run(
+            "predict --model run --images images --output p.csv --overwrite",
+            0,
+        );
+        let table = fs::read_to_string(place.path("p.csv")).unwrap();
+        assert_eq!(table.lines().count(), 1 + IMAGES, "{method}");
+        if let Some(other) = predictions.insert(table, method) {
+            panic!("{method} predicts exactly as {other}");
+        }
+    }
+}
+
+#[test]
+fn the_ensemble_is_the_mean_of_its_sentences() {
+    let place = Workplace::new();
+    let model = shipped_model();
+    let adapt = ADAPT.replace("--model model", &format!("--model {model}"));
+    place.run(&format!("{adapt} --method zero-shot-ensemble"), 0);
+    place.run("predict --model run --images images --output p.csv", 0);
+    let templates = ueo::method::TEMPLATES;
+    let sentences = CLASSES.iter().flat_map(|class| {
+        let class = class.replace('_', " ");
+        templates.map(|template| template.replace("{}", &class))
+    });
+    place.write("texts.txt", sentences.collect::<Vec<_>>().join("\n") + "\n");
+    let embed = "embed --images images --texts texts.txt --output f.safetensors";
+    place.run(&format!("{embed} --model {model}"), 0);
+    let bytes = fs::read(place.path("f.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let rows = |name: &str| -> Vec<Vec<f64>> {
+        let view = file.tensor(name).unwrap();
+        let values = view.data().chunks_exact(4);
+        let values: Vec<f64> = values
+            .map(|bytes| f64::from(f32::from_le_bytes(bytes.try_into().unwrap())))
+            .collect();
+        values
+            .chunks_exact(view.shape()[1])
+            .map(<[f64]>::to_vec)
+            .collect()
+    };
+    let classes: Vec<Vec<f64>> = rows("text_features")
+        .chunks_exact(templates.len())
+        .map(|sentences| {
+            let sum: Vec<f64> = (0..sentences[0].len())
+                .map(|column| sentences.iter().map(|row| row[column]).sum())
+                .collect();
+            let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+            sum.iter().map(|x| x / norm).collect()
+        })
+        .collect();
+    let mut table = csv::Reader::from_path(place.path("p.csv")).unwrap();
+    for (record, image) in table.records().zip(rows("image_features")) {
+        let record = record.unwrap();
+        let weights: Vec<f64> = classes
+            .iter()
+            .map(|class| {
+                class
+                    .iter()
+                    .zip(&image)
+                    .map(|(a, b)| a * b)
+                    .sum::<f64>()
+                    .exp()
+            })
+            .collect();
+        let best = (0..weights.len())
+            .max_by(|&a, &b| weights[a].total_cmp(&weights[b]))
+            .unwrap();
+        assert_eq!(&record[1], CLASSES[best]);
+        let confidence: f64 = record[2].parse().unwrap();
+        let expected = weights[best] / weights.iter().sum::<f64>();
+        assert!(
+            (confidence - expected).abs() < 1e-5,
+            "{confidence}, {expected}"
+        );
+    }
+}
+
+#[test]
+fn choices_about_the_weights_change_the_result() {
+    let place = Workplace::new();
+    let mut results = BTreeMap::new();
+    for options in [
+        "",
+        "--unconfident-weights complement",
+        "--unconfident-weights exponential",
+        "--refresh-weights",
+    ] {
+        place.adapt(&format!("--overwrite --weight-temperature 0.05 {options}"));
+        let bytes = fs::read(place.path("run/adapted.safetensors")).unwrap();
+        if let Some(other) = results.insert(bytes, options) {
+            panic!("{options:?} trains exactly as {other:?}");
+        }
+    }
+}
+
+#[test]
 fn settings_that_a_method_does_not_have_are_refused() {
     let place = Workplace::new();
-    let adapt = crate::support::ADAPT;
+    let adapt = ADAPT;
     for (options, setting) in [
         (
             "--method info-max --confidence-weights oracle --labels-for-oracle images",
@@ -390,6 +505,11 @@ fn settings_that_a_method_does_not_have_are_refused() {
         (
             "--method info-max --weight-temperature 0.01",
             "weight-temperature",
+        ),
+        ("--method dance --refresh-weights", "refresh-weights"),
+        (
+            "--method upl --unconfident-weights complement",
+            "unconfident-weights",
         ),
     ] {
         place.run(&format!("{adapt} {options}"), 2).says(&[
@@ -414,11 +534,17 @@ fn a_run_from_before_there_were_methods_is_one_of_ueo() {
     place.adapt("");
     let mut record = place.json("run/run.json");
     let settings = record["request"]["settings"].as_object_mut().unwrap();
-    for setting in ["method", "train"] {
+    for setting in ["method", "train", "unconfident_weights", "refresh_weights"] {
         assert!(settings.remove(setting).is_some(), "{setting}");
     }
     place.write("run/run.json", record.to_string());
     place.run("predict --model run --images images --output p.csv", 0);
+}
+
+/// The embedded model: the fixtures' text towers are too short for the ensemble's sentences.
+fn shipped_model() -> String {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+    format!("{models}/iconclip-resnet")
 }
 
 /// The bytes of each tensor of a run's result.

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::image::ViewKind;
 use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
-use crate::model::{Clip, Prompts, square_sum, to_host};
+use crate::model::{Clip, Prompts, normalize_rows, square_sum, to_host};
 
 pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
@@ -270,6 +270,10 @@ impl Adaptation<'_> {
         };
         let mut upcoming = None;
         for epoch in state.step / per_epoch..self.settings.epochs {
+            if epoch > 0 && state.step == epoch * per_epoch && self.objective.refreshes() {
+                let pass = self.pass(&state, images)?;
+                state.memory = self.objective.refresh(&state.memory, &pass)?;
+            }
             let batches = upcoming
                 .take()
                 .unwrap_or_else(|| batches_of(epoch, state.step - epoch * per_epoch));
@@ -278,13 +282,6 @@ impl Adaptation<'_> {
                 if step == (epoch + 1) * per_epoch && epoch + 1 < self.settings.epochs {
                     // The first images of the next epoch are prepared while the last batch of this one is computed.
                     upcoming = Some(batches_of(epoch + 1, 0));
-                }
-                if let Some(UnreadableImage { index, reason }) = batch.failures.first().cloned() {
-                    return Err(AdaptError::ImageLost {
-                        step,
-                        index,
-                        reason,
-                    });
                 }
                 let (next, mut record) = self.step(&state, &batch, images.image_size(), total)?;
                 state = next;
@@ -301,6 +298,59 @@ impl Adaptation<'_> {
             }
         }
         Ok(Outcome::Finished(state))
+    }
+
+    /// A pass over the test view of all images with the parameters of `state`.
+    fn pass(
+        &self,
+        state: &AdaptState,
+        images: &dyn PixelSource,
+    ) -> Result<ZeroShotPass, AdaptError> {
+        let parameters = &state.parameters;
+        let texts = self
+            .clip
+            .text()
+            .features(self.prompts, Some(&parameters.context));
+        let texts = normalize_rows(texts);
+        let mut pass = ZeroShotPass {
+            text_features: to_host(&texts).data,
+            classes: self.prompts.len(),
+            embed_dim: self.clip.config().embed_dim,
+            logit_scale: self.clip.logit_scale(),
+            ..ZeroShotPass::default()
+        };
+        let order = (0..images.len()).collect();
+        let batch_size = self
+            .settings
+            .micro_batch
+            .unwrap_or(self.settings.batch_size);
+        for batch in images.batches(order, batch_size, ViewKind::Test) {
+            let pixels = self.pixels(&batch, images.image_size(), state.step + 1)?;
+            let features = normalize_rows(self.clip.image_features(pixels, &parameters.affine));
+            let cosines = features.clone().matmul(texts.clone().transpose());
+            pass.image_features.extend(to_host(&features).data);
+            pass.cosine_logits.extend(to_host(&cosines).data);
+        }
+        Ok(pass)
+    }
+
+    /// The pixels of a batch, `[batch, 3, image_size, image_size]`.
+    fn pixels(
+        &self,
+        batch: &PixelBatch,
+        image_size: usize,
+        step: usize,
+    ) -> Result<Tensor<4>, AdaptError> {
+        if let Some(UnreadableImage { index, reason }) = batch.failures.first().cloned() {
+            return Err(AdaptError::ImageLost {
+                step,
+                index,
+                reason,
+            });
+        }
+        let shape = [batch.indices.len(), 3, image_size, image_size];
+        let data = TensorData::new(batch.pixels.clone(), shape);
+        Ok(Tensor::from_data(data, self.clip.device()))
     }
 
     /// The order in which an epoch (from 0) visits the images.
@@ -322,11 +372,7 @@ impl Adaptation<'_> {
         total: usize,
     ) -> Result<(AdaptState, StepRecord), AdaptError> {
         let settings = self.settings;
-        let shape = [batch.indices.len(), 3, image_size, image_size];
-        let pixels = Tensor::from_data(
-            TensorData::new(batch.pixels.clone(), shape),
-            self.clip.device(),
-        );
+        let pixels = self.pixels(batch, image_size, state.step + 1)?;
         let choices = GradientChoices {
             indices: &batch.indices,
             train: settings.trained_part(),

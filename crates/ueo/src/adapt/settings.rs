@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::CacheContent;
 use crate::method::{Method, Objective, TrainedPart, UniversalEntropySettings};
-use crate::objective::ConfidenceWeights;
+use crate::objective::{ConfidenceWeights, UnconfidentWeights};
 
 /// All choices of an adaptation; the defaults are the released program's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,12 @@ pub struct AdaptSettings {
     pub confidence_weights: ConfidenceWeights,
     /// Divides the cosines before the softmax that gives the zero-shot confidence weights.
     pub weight_temperature: f64,
+    /// How the weight of an image in the marginal falls with its confidence weight.
+    #[serde(default)]
+    pub unconfident_weights: UnconfidentWeights,
+    /// Whether the weights are taken from the adapted model again before every epoch but the first.
+    #[serde(default)]
+    pub refresh_weights: bool,
     /// Random changes of the training images.
     pub augmentation: Augmentation,
     /// Larger images are reduced to this shorter side, in pixels, once, before their training views are made; `None` makes
@@ -70,6 +76,8 @@ impl Default for AdaptSettings {
             trade_off: 1.0,
             confidence_weights: ConfidenceWeights::default(),
             weight_temperature: 1.0,
+            unconfident_weights: UnconfidentWeights::default(),
+            refresh_weights: false,
             augmentation: Augmentation::default(),
             reduce_images: None,
             shuffle: true,
@@ -169,6 +177,20 @@ impl AdaptSettings {
         if method != Method::Ueo && self.weight_temperature != default.weight_temperature {
             return Err(absent("weight-temperature", &self.weight_temperature));
         }
+        if !method.weighs_images() && self.unconfident_weights != default.unconfident_weights {
+            return Err(absent("unconfident-weights", &self.unconfident_weights));
+        }
+        if self.refresh_weights && method != Method::Ueo {
+            return Err(absent("refresh-weights", &self.refresh_weights));
+        }
+        if self.refresh_weights && self.confidence_weights != ConfidenceWeights::ZeroShot {
+            return Err(InvalidSetting {
+                setting: "refresh-weights",
+                expected: "--confidence-weights zero-shot, the only weights that can change".into(),
+                found: self.confidence_weights.to_string(),
+                hint: None,
+            });
+        }
         Ok(())
     }
 
@@ -190,6 +212,12 @@ impl AdaptSettings {
                 self.weight_temperature,
                 default.weight_temperature,
             ),
+            unconfident_weights: if method.weighs_images() {
+                self.unconfident_weights
+            } else {
+                default.unconfident_weights
+            },
+            refresh_weights: self.refresh_weights && method == Method::Ueo,
             ..self.clone()
         }
     }
@@ -200,6 +228,8 @@ impl AdaptSettings {
             trade_off: self.trade_off,
             confidence_weights: self.confidence_weights,
             weight_temperature: self.weight_temperature,
+            unconfident_weights: self.unconfident_weights,
+            refresh_weights: self.refresh_weights,
         })
     }
 
@@ -261,4 +291,46 @@ impl InvalidSetting {
 pub fn cosine_annealing(initial: f64, step: usize, total: usize) -> f64 {
     let progress = step as f64 / total as f64;
     0.5 * initial * (1.0 + (std::f64::consts::PI * progress).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_one_method_can_be_taken_to_every_other() {
+        let settings = AdaptSettings {
+            trade_off: 0.5,
+            weight_temperature: 0.02,
+            unconfident_weights: UnconfidentWeights::Exponential,
+            refresh_weights: true,
+            ..AdaptSettings::default()
+        };
+        settings.validate().unwrap();
+        for &method in Method::ALL {
+            let moved = settings.with_method(method);
+            moved.validate().unwrap();
+            let unchanged = AdaptSettings {
+                method,
+                ..settings.clone()
+            };
+            assert_eq!(
+                unchanged.validate().is_ok(),
+                method == Method::Ueo,
+                "{method}"
+            );
+        }
+        assert_eq!(settings.with_method(Method::Ueo), settings);
+    }
+
+    #[test]
+    fn weights_that_never_change_cannot_be_refreshed() {
+        let settings = AdaptSettings {
+            confidence_weights: ConfidenceWeights::Uniform,
+            refresh_weights: true,
+            ..AdaptSettings::default()
+        };
+        let error = settings.validate().unwrap_err().to_string();
+        assert!(error.contains("refresh-weights"), "{error}");
+    }
 }

@@ -11,6 +11,12 @@ pub enum MethodError {
     /// Oracle weights need labels.
     #[error("weights from true labels need to know of each image whether its class is known")]
     NeedsLabels,
+    /// The images cannot be split by their confidences.
+    #[error("the images cannot be split into presumably known and unknown ones: {reason}")]
+    NoSplit {
+        /// What is wrong with the confidences.
+        reason: String,
+    },
     /// A saved state lacks something that the method remembers.
     #[error("it has no tensor `{name}`, which the method needs")]
     MissingMemory {

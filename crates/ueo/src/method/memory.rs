@@ -49,18 +49,32 @@ impl Memory {
     ///
     /// [`MethodError::MissingMemory`] and [`MethodError::MemoryShape`].
     pub fn check(&self, name: &'static str, shape: &[usize]) -> Result<(), MethodError> {
-        let tensor = self
-            .0
-            .get(name)
-            .ok_or(MethodError::MissingMemory { name })?;
-        if tensor.shape == shape {
+        let found = self.shape(name)?;
+        if found == shape {
             return Ok(());
         }
         Err(MethodError::MemoryShape {
             name,
             expected: shape.to_vec(),
-            found: tensor.shape.clone(),
+            found: found.to_vec(),
         })
+    }
+
+    /// Checks that a matrix read from a file is there and has a number of rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`].
+    pub fn check_rows(&self, name: &'static str, rows: usize) -> Result<(), MethodError> {
+        let columns = self.shape(name)?.get(1).copied().unwrap_or(0);
+        self.check(name, &[rows, columns])
+    }
+
+    fn shape(&self, name: &'static str) -> Result<&[usize], MethodError> {
+        match self.0.get(name) {
+            Some(tensor) => Ok(&tensor.shape),
+            None => Err(MethodError::MissingMemory { name }),
+        }
     }
 
     /// The tensors by name, for a file.

@@ -1,4 +1,4 @@
-//! What a pass of a model over all images knows before training.
+//! What a pass of a model over all images knows: before training, or between epochs where a method looks again.
 
 /// Features and cosines of the test view of all images that a method works on.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +25,26 @@ impl ZeroShotPass {
         self.cosine_logits.len() / self.classes.max(1)
     }
 
+    /// Probabilities of the classes, `[images, classes]`, row-major: the softmax of `logit_scale * cosine`.
+    pub fn probabilities(&self) -> Vec<f64> {
+        self.probabilities_at(1.0)
+    }
+
+    /// Probabilities at another temperature than the model's own: the softmax of `logit_scale * cosine / temperature`.
+    pub fn probabilities_at(&self, temperature: f64) -> Vec<f64> {
+        let logs = self.log_probabilities(temperature);
+        logs.iter().flatten().map(|log| log.exp()).collect()
+    }
+
+    /// Logarithms of [`Self::probabilities_at`], one row per image.
+    pub fn log_probabilities(&self, temperature: f64) -> Vec<Vec<f64>> {
+        let scale = self.logit_scale / temperature;
+        self.cosine_logits
+            .chunks_exact(self.classes)
+            .map(|row| log_normalized(row.iter().map(|&cosine| scale * f64::from(cosine))))
+            .collect()
+    }
+
     /// The pass over some of the images only, in the order of `indices`.
     ///
     /// # Panics
@@ -49,6 +69,15 @@ impl ZeroShotPass {
                 .map(|known| indices.iter().map(|&i| known[i]).collect()),
         }
     }
+}
+
+/// Logarithms of what is proportional to the exponentials of `logs` and sums to one, without overflow.
+pub(super) fn log_normalized(logs: impl Iterator<Item = f64>) -> Vec<f64> {
+    let logs: Vec<f64> = logs.collect();
+    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logs.iter().map(|log| (log - largest).exp()).sum();
+    let log_sum = largest + sum.ln();
+    logs.into_iter().map(|log| log - log_sum).collect()
 }
 
 #[cfg(test)]

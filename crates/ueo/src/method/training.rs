@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::objective::{LossTerms, class_probabilities};
+use crate::objective::{LossTerms, class_probabilities, cosine_logits};
 
 use super::{Memory, MethodError, ZeroShotPass};
 
@@ -23,6 +23,16 @@ pub struct BatchFeatures<'a> {
 }
 
 impl BatchFeatures<'_> {
+    /// Unscaled cosines, `[batch, classes]`.
+    pub fn cosine_logits(&self) -> Tensor<2> {
+        cosine_logits(self.image_features.clone(), self.text_features.clone())
+    }
+
+    /// `logit_scale * cosine`, `[batch, classes]`.
+    pub fn scaled_logits(&self) -> Tensor<2> {
+        self.cosine_logits().mul_scalar(self.logit_scale)
+    }
+
     /// Class probabilities, `[batch, classes]`: the softmax of `logit_scale * cosine`.
     pub fn probabilities(&self) -> Tensor<2> {
         class_probabilities(
@@ -55,6 +65,21 @@ pub trait Objective: Debug + Send + Sync {
     /// The images to train on, ascending; `None` for all.
     fn training_images(&self, _memory: &Memory) -> Option<Vec<usize>> {
         None
+    }
+
+    /// Whether the method looks at all images again before every epoch but the first.
+    fn refreshes(&self) -> bool {
+        false
+    }
+
+    /// What to remember after that look, a pass of the model as it is then. Called only if the method
+    /// [`refreshes`](Self::refreshes).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::begin`].
+    fn refresh(&self, memory: &Memory, _pass: &ZeroShotPass) -> Result<Memory, MethodError> {
+        Ok(memory.clone())
     }
 
     /// The loss of a batch, and what to remember after the step (`None` if nothing changes).

@@ -9,6 +9,8 @@ use super::ZeroShotPass;
 pub enum ClassPrompts {
     /// One prompt per class: the learnable context, then the name.
     Context,
+    /// The mean of several sentences per class, [`TEMPLATES`](super::TEMPLATES).
+    Templates,
 }
 
 /// Class scores from the features of all images together.

@@ -11,11 +11,44 @@
 //! | InfoMax | equal | setting |
 //! | entropy minimization | equal | 0 |
 //!
-//! The equation is that of Liang et al. 2024, section 3.2; `objective` has it.
+//! `u~` falls with the weight, by a function that can be chosen. Zero-shot weights can be refreshed: every epoch but the
+//! first then begins with the confidences of the model as it is. The equation is that of Liang et al. 2024, section 3.2; `objective` has it.
 
-use crate::objective::{ConfidenceWeights, LossTerms, confidence_weights, universal_entropy};
+use crate::objective::{
+    ConfidenceWeights, LossTerms, UnconfidentWeights, confidence_weights, universal_entropy,
+};
 
-use super::{BatchFeatures, Memory, Method, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Memory, Method, MethodError, Objective, ZeroShotPass};
+
+const UEO_SOURCE: &str = "Liang et al., Realistic unsupervised CLIP fine-tuning with universal entropy optimization, ICML 2024";
+
+pub(super) const UEO: Description = Description {
+    name: "ueo",
+    title: "UEO",
+    about: "Universal entropy: confident images become sharper, unconfident ones stay uncertain",
+    source: UEO_SOURCE,
+};
+
+pub(super) const UEO_ORACLE: Description = Description {
+    name: "ueo-oracle",
+    title: "UEO, oracle weights",
+    about: "Universal entropy with weights from true labels: an upper bound for experiments",
+    source: UEO_SOURCE,
+};
+
+pub(super) const INFO_MAX: Description = Description {
+    name: "info-max",
+    title: "InfoMax",
+    about: "Mutual information: universal entropy with equal weights",
+    source: "Krause et al., Discriminative clustering by regularized information maximization, NeurIPS 2010",
+};
+
+pub(super) const ENTROPY_MINIMIZATION: Description = Description {
+    name: "entropy-minimization",
+    title: "entropy minimization",
+    about: "Entropy minimization without a diversity term",
+    source: "Grandvalet and Bengio, Semi-supervised learning by entropy minimization, NeurIPS 2004",
+};
 
 /// Name of the weight of each image in the memory, `[images]`.
 const CONFIDENCE_WEIGHTS: &str = "confidence_weights";
@@ -29,6 +62,10 @@ pub struct UniversalEntropySettings {
     pub confidence_weights: ConfidenceWeights,
     /// Divides the cosines before the softmax that gives the zero-shot confidence weights.
     pub weight_temperature: f64,
+    /// The decreasing function of the weights in the marginal.
+    pub unconfident_weights: UnconfidentWeights,
+    /// Whether the zero-shot confidences are replaced by the adapted model's before every epoch but the first.
+    pub refresh_weights: bool,
 }
 
 impl Default for UniversalEntropySettings {
@@ -37,6 +74,8 @@ impl Default for UniversalEntropySettings {
             trade_off: 1.0,
             confidence_weights: ConfidenceWeights::default(),
             weight_temperature: 1.0,
+            unconfident_weights: UnconfidentWeights::default(),
+            refresh_weights: false,
         }
     }
 }
@@ -90,10 +129,24 @@ impl Objective for UniversalEntropy {
         memory.check(CONFIDENCE_WEIGHTS, &[images])
     }
 
+    fn refreshes(&self) -> bool {
+        self.settings.refresh_weights
+            && self.settings.confidence_weights == ConfidenceWeights::ZeroShot
+    }
+
+    fn refresh(&self, _memory: &Memory, pass: &ZeroShotPass) -> Result<Memory, MethodError> {
+        self.begin(pass)
+    }
+
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {
         let all = memory.values(CONFIDENCE_WEIGHTS);
         let weights: Vec<f32> = batch.indices.iter().map(|&image| all[image]).collect();
-        let terms = universal_entropy(batch.probabilities(), &weights, self.settings.trade_off);
+        let terms = universal_entropy(
+            batch.probabilities(),
+            &weights,
+            self.settings.unconfident_weights,
+            self.settings.trade_off,
+        );
         (terms, None)
     }
 }

@@ -7,9 +7,9 @@ use burn::tensor::{Device, Tensor};
 use crate::adapt::TrainedParameters;
 use crate::checkpoint::{self, Checkpoint};
 use crate::image::Preprocessing;
-use crate::method::{ClassPrompts, Method, Rescoring};
+use crate::method::{ClassPrompts, Method, Rescoring, TEMPLATES};
 use crate::model::{Clip, Prompts, normalize_rows};
-use crate::text::{PromptSet, Tokenizer};
+use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
 
 use super::RunError;
 use super::directory::RunDirectory;
@@ -135,6 +135,29 @@ impl LoadedModel {
         Ok(prompts)
     }
 
+    /// Text features of unit norm of whole texts, without the learned context, `[texts, embed_dim]`.
+    ///
+    /// # Errors
+    ///
+    /// When a text is too long and `overlong` does not allow truncation, or cannot be tokenized.
+    pub fn text_features(
+        &self,
+        texts: &[String],
+        overlong: Overlong,
+    ) -> Result<Tensor<2>, RunError> {
+        let context_length = self.base.config.text.context_length;
+        let own_tokens = texts
+            .iter()
+            .map(|text| {
+                let tokens = tokenize_text(&self.tokenizer, text, context_length, overlong)?;
+                Ok(tokens[1..].to_vec())
+            })
+            .collect::<Result<Vec<_>, RunError>>()?;
+        let prompts = Prompts::new(self.tokenizer.start_of_text(), 0, own_tokens);
+        self.clip.text().check(&prompts)?;
+        Ok(normalize_rows(self.clip.text().features(&prompts, None)))
+    }
+
     /// A classifier for a list of class names, with this model's context and, for a run, the run's method.
     ///
     /// # Errors
@@ -172,9 +195,29 @@ impl Classifier {
     ) -> Result<Self, RunError> {
         let mut classifier = match method.class_prompts() {
             ClassPrompts::Context => Self::new(&model.clip, &model.prompts(classes)?, parameters),
+            ClassPrompts::Templates => Self::ensemble(model, classes)?,
         };
         classifier.rescoring = method.rescoring();
         Ok(classifier)
+    }
+
+    /// The normalized mean of the features of several sentences per class.
+    fn ensemble(model: &LoadedModel, classes: &[String]) -> Result<Self, RunError> {
+        let sentences: Vec<String> = classes
+            .iter()
+            .map(|class| class.replace('_', " "))
+            .flat_map(|class| TEMPLATES.map(|template| template.replace("{}", &class)))
+            .collect();
+        let features = model.text_features(&sentences, Overlong::Error)?;
+        let embed_dim = model.base.config.embed_dim;
+        let means: Tensor<2> = features
+            .reshape([classes.len(), TEMPLATES.len(), embed_dim])
+            .mean_dim(1)
+            .squeeze_dim(1);
+        Ok(Self {
+            text_features: normalize_rows(means),
+            rescoring: None,
+        })
     }
 
     /// What turns the features of all images together into class scores, if cosines are not the last word.

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::evaluate::{
     Evaluation, Scores, Threshold, ThresholdMethod, choose_threshold, evaluate, predictions,
 };
-use crate::model::{Prompts, to_host};
-use crate::text::{Overlong, tokenize_text};
+use crate::model::to_host;
+use crate::text::Overlong;
 
 use super::encode::encode_readable;
 use super::images::ImageSet;
@@ -215,17 +215,7 @@ pub fn embed_texts(
     texts: &[String],
     overlong: Overlong,
 ) -> Result<Embedding, RunError> {
-    let context_length = model.base.config.text.context_length;
-    let own_tokens = texts
-        .iter()
-        .map(|text| {
-            let tokens = tokenize_text(&model.tokenizer, text, context_length, overlong)?;
-            Ok(tokens[1..].to_vec())
-        })
-        .collect::<Result<Vec<_>, RunError>>()?;
-    let prompts = Prompts::new(model.tokenizer.start_of_text(), 0, own_tokens);
-    model.clip.text().check(&prompts)?;
-    let features = crate::model::normalize_rows(model.clip.text().features(&prompts, None));
+    let features = model.text_features(texts, overlong)?;
     Ok(Embedding {
         names: texts.to_vec(),
         features: to_host(&features).data,

@@ -1,17 +1,24 @@
 //! Times one adaptation step and image encoding on a CLIP of ViT-B/16's or RN50's shape with random weights.
 //!
 //! `cargo bench -p ueo --bench speed -- --classes 50 --batch 16` prints one JSON object per measurement.
-//! `tools/benchmark/compare.py` runs it side by side with PyTorch and rewrites BENCHMARKS.md.
+//! With `--images DIR`, steps take their pixels from the loader instead of memory. `tools/benchmark/compare.py` runs it side by side with PyTorch and rewrites BENCHMARKS.md.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ueo::adapt::{GradientChoices, TrainedParameters, batch_gradient};
 use ueo::checkpoint::{
     Activation, ClipConfig, HostTensor, ResNetConfig, TensorMap, TextConfig, TransformerConfig,
     VisionConfig, VitConfig,
+};
+use ueo::data::{Dataset, DatasetOptions};
+use ueo::image::{
+    BatchLoader, CacheContent, CacheOptions, DecodeOptions, ImageSource, LoaderOptions,
+    Preprocessing, ViewKind,
 };
 use ueo::method::TrainedPart;
 use ueo::model::{Clip, Prompts};
@@ -30,8 +37,10 @@ fn main() {
         .expect("the tensors are made for the configuration");
     let own_tokens = (0..options.classes)
         .map(|class| {
-            // Two tokens for the name, as most class names have, then the full stop and [EOS].
-            let name = [1000 + class as u32, 2000 + class as u32];
+            // One to four tokens for the name, as in tools/benchmark/pytorch.py, then the full stop and [EOS].
+            let name: Vec<u32> = (0..1 + class % 4)
+                .map(|place| 1000 + (class * 7 + place) as u32 % 30_000)
+                .collect();
             [&name[..], &[269, 49407]].concat()
         })
         .collect();
@@ -47,10 +56,18 @@ fn main() {
     let pixels = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let indices: Vec<usize> = (0..options.batch).collect();
 
+    let mut files = options.images.as_deref().map(|path| {
+        let steps = options.warmup + options.iterations + PREFETCH_BATCHES;
+        Files::open(path, &options, image_size, steps)
+    });
     let mut run = |iterations: usize| -> Vec<f64> {
         (0..iterations)
             .map(|_| {
                 let started = Instant::now();
+                let pixels = match &mut files {
+                    Some(files) => files.next(&device),
+                    None => pixels.clone(),
+                };
                 match options.mode.as_str() {
                     "step" => {
                         let choices = GradientChoices {
@@ -88,7 +105,7 @@ fn main() {
             })
             .collect()
     };
-    run(1);
+    run(options.warmup);
     let seconds = run(options.iterations);
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
@@ -107,6 +124,58 @@ fn main() {
     println!("{report}");
 }
 
+/// Batches that the loader prepares ahead, as in `ueo adapt`.
+const PREFETCH_BATCHES: usize = 2;
+
+/// Training views of the images in a directory, over and over again, loaded beside the computation as in `ueo adapt`.
+struct Files {
+    batches: BatchLoader,
+    image_size: usize,
+}
+
+impl Files {
+    fn open(path: &str, options: &Options, image_size: usize, steps: usize) -> Self {
+        let dataset = Dataset::open(Path::new(path), &DatasetOptions::default())
+            .expect("a directory of images");
+        let cache = CacheOptions {
+            budget_bytes: options.image_cache,
+            content: match options.reduce_images {
+                Some(shorter_side) => CacheContent::Reduced { shorter_side },
+                None => CacheContent::Originals,
+            },
+        };
+        let order = (0..dataset.len()).cycle();
+        let order = order.take(steps * options.batch).collect();
+        let source = ImageSource::new(
+            dataset,
+            Preprocessing::clip(image_size),
+            DecodeOptions::default(),
+            cache,
+        );
+        let loader = LoaderOptions {
+            batch_size: options.batch,
+            threads: options.threads,
+            prefetch_batches: PREFETCH_BATCHES,
+            view: ViewKind::Training {
+                seed: 2023,
+                epoch: 0,
+            },
+        };
+        let batches = BatchLoader::start(Arc::new(source), order, loader).expect("a thread");
+        Self {
+            batches,
+            image_size,
+        }
+    }
+
+    fn next(&mut self, device: &Device) -> Tensor<4> {
+        let batch = self.batches.next().expect("enough batches were ordered");
+        assert!(batch.failures.is_empty(), "every image can be read");
+        let shape = [batch.indices.len(), 3, self.image_size, self.image_size];
+        Tensor::from_data(TensorData::new(batch.pixels, shape), device)
+    }
+}
+
 struct Options {
     mode: String,
     model: String,
@@ -115,6 +184,11 @@ struct Options {
     classes: usize,
     threads: usize,
     iterations: usize,
+    warmup: usize,
+    images: Option<String>,
+    /// Bytes of decoded images that may be kept.
+    image_cache: usize,
+    reduce_images: Option<usize>,
 }
 
 impl Options {
@@ -137,6 +211,10 @@ impl Options {
             classes: number("--classes", 50),
             threads: number("--threads", 2),
             iterations: number("--iterations", 3),
+            warmup: number("--warmup", 1),
+            images: value("--images"),
+            image_cache: number("--image-cache", 0),
+            reduce_images: value("--reduce-images").map(|text| text.parse().expect("a number")),
         }
     }
 }

@@ -1,0 +1,3 @@
+"""What people found out about the measurements and no program can compute: the text under the table of targets."""
+
+LIMITS = ""

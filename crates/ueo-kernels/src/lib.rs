@@ -10,8 +10,11 @@
 
 mod activation;
 mod attention;
+mod average_pool;
+mod batch_norm;
 mod block;
 mod capability;
+mod convolution;
 mod elementary;
 mod error;
 mod gemm;
@@ -19,6 +22,7 @@ mod layer_norm;
 mod linear;
 #[cfg(test)]
 mod reference;
+mod resnet;
 
 pub use activation::Activation;
 pub use block::{
@@ -28,3 +32,6 @@ pub use block::{
 pub use capability::{Capability, InstructionSet};
 pub use error::ShapeError;
 pub use linear::FrozenLinear;
+pub use resnet::{
+    BottleneckWeights, ConvolutionWeights, ConvolutionalTower, MapWorkspace, SavedMaps,
+};

@@ -212,8 +212,8 @@ impl PackedMatrix {
         }
     }
 
-    /// The transpose, packed for the same instruction set.
-    pub fn transposed(&self) -> Self {
+    /// The matrix as `[depth, columns]`, row-major.
+    pub fn to_row_major(&self) -> Vec<f32> {
         let mut row_major = vec![0.0; self.depth * self.columns];
         match self.layout {
             Layout::RowMajor => {
@@ -235,8 +235,13 @@ impl PackedMatrix {
                 }
             }
         }
+        row_major
+    }
+
+    /// The transpose, packed for the same instruction set.
+    pub fn transposed(&self) -> Self {
         let mut transposed = Self::new(self.capability);
-        transposed.pack_transposed(&row_major, self.columns, self.columns, self.depth);
+        transposed.pack_transposed(&self.to_row_major(), self.columns, self.columns, self.depth);
         transposed
     }
 }

@@ -46,6 +46,6 @@ pub struct BottleneckWeights<'a> {
 }
 
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;

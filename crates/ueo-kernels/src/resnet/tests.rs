@@ -1,1 +1,138 @@
+use super::reference::Tower;
+use super::*;
+use crate::reference::{Random, assert_close, relative_error, wide};
+use crate::{Capability, InstructionSet};
 
+fn kernels(capability: Capability, tower: &Tower) -> ConvolutionalTower {
+    let stem = tower.stem.each_ref().map(reference::Parameters::weights);
+    ConvolutionalTower::new(capability, stem, &tower.bottlenecks()).unwrap()
+}
+
+/// The gradient of `sum(output * d)` to each affine parameter, by central differences in f64 with fixed ReLU marks. The output is
+/// piecewise a product of at most a few of them, so differences are exact but for rounding.
+fn gradient(tower: &Tower, pixels: &[f32], side: usize, d: &[f64]) -> Vec<f64> {
+    const STEP: f64 = 1e-4;
+    let affine = wide(&tower.affine);
+    let mut marks = Vec::new();
+    tower.forward(&affine, pixels, side, &mut marks);
+    (0..affine.len())
+        .map(|index| {
+            let mut moved = |step: f64| -> f64 {
+                let mut affine = affine.clone();
+                affine[index] += step;
+                let output = tower.forward(&affine, pixels, side, &mut marks);
+                output.iter().zip(d).map(|(y, d)| y * d).sum()
+            };
+            (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
+        })
+        .collect()
+}
+
+#[test]
+fn towers_agree_with_f64_in_values_and_gradients() {
+    // Inner channels that are odd, maps down to one position, blocks with and without a downsample convolution.
+    for (width, blocks, images, train_downsample) in [
+        (4, vec![(3, 1), (3, 1), (2, 2), (5, 2), (5, 2)], 2, false),
+        (6, vec![(2, 1), (5, 2), (5, 1)], 1, true),
+    ] {
+        let tower = Tower::random(width, &blocks, train_downsample);
+        let side = 32;
+        let mut random = Random::new(6);
+        let pixels = random.values(images * 3 * side * side, 1.0);
+        let expected = tower.forward(&wide(&tower.affine), &pixels, side, &mut Vec::new());
+        let d = random.values(expected.len(), 1.0);
+        let mut d_affine = gradient(&tower, &pixels, side, &wide(&d));
+        for (gradient, trained) in d_affine.iter_mut().zip(tower.is_trained()) {
+            if !trained {
+                *gradient = 0.0;
+            }
+        }
+        for capability in Capability::available() {
+            let what = format!("{capability:?} width {width}");
+            let kernels = kernels(capability, &tower);
+            let workspace = MapWorkspace::new();
+            // Twice, so that recycled buffers are seen too.
+            for _ in 0..2 {
+                let inference = kernels.forward(&tower.affine, &pixels, side, &workspace);
+                assert_close(&format!("{what}: output"), &inference, &expected);
+                let (output, saved) =
+                    kernels.forward_training(&tower.affine, &pixels, side, &workspace);
+                assert_eq!(output, inference, "{what}: inference differs from training");
+                let found = kernels.backward(&tower.affine, &saved, &d, &workspace);
+                let error = relative_error(&found, &d_affine);
+                assert!(error < 1e-5, "{what}: gradient, relative error {error:e}");
+                for (found, trained) in found.iter().zip(tower.is_trained()) {
+                    assert!(trained || *found == 0.0, "{what}: an untrained gradient");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let tower = Tower::random(8, &[(4, 1), (6, 2)], false);
+    let mut random = Random::new(7);
+    // Groups of several images and a shorter last one.
+    let (images, side) = (19, 32);
+    let pixels = random.values(images * 3 * side * side, 1.0);
+    for capability in Capability::available()
+        .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
+    {
+        let kernels = kernels(capability, &tower);
+        let run = |threads: usize| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap()
+                .install(|| {
+                    let workspace = MapWorkspace::new();
+                    let (output, saved) =
+                        kernels.forward_training(&tower.affine, &pixels, side, &workspace);
+                    let gradient = kernels.backward(&tower.affine, &saved, &output, &workspace);
+                    (output, gradient)
+                })
+        };
+        let one = run(1);
+        assert_eq!(one, run(2), "{capability:?}");
+        assert_eq!(one, run(3), "{capability:?}");
+    }
+}
+
+#[test]
+fn memory_per_image_is_as_documented() {
+    // RN50's shapes with its width of 64; the values do not matter.
+    let mut blocks = Vec::new();
+    for (stage, count) in [3, 4, 6, 3].into_iter().enumerate() {
+        for block in 0..count {
+            blocks.push((64 << stage, if stage > 0 && block == 0 { 2 } else { 1 }));
+        }
+    }
+    let tower = Tower::random(64, &blocks, false);
+    let bytes = kernels(Capability::detect(), &tower).saved_bytes_per_image(224);
+    assert_eq!(bytes / 1_000_000, 49);
+}
+
+#[test]
+fn layers_that_do_not_fit_are_refused() {
+    let tower = Tower::random(8, &[(4, 2)], false);
+    let stem = tower.stem.each_ref().map(reference::Parameters::weights);
+    let refused = |blocks: &[BottleneckWeights<'_>]| {
+        ConvolutionalTower::new(Capability::detect(), stem, blocks)
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    let mut blocks = tower.bottlenecks();
+    blocks[0].downsample = None;
+    assert_eq!(
+        refused(&blocks),
+        "stride of a bottleneck without downsample convolution: expected 1, found 2"
+    );
+    let mut blocks = tower.bottlenecks();
+    blocks[0].convolutions[0].inputs = 9;
+    assert_eq!(
+        refused(&blocks),
+        "inputs of a bottleneck: expected 8, found 9"
+    );
+}

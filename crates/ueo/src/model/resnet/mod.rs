@@ -56,7 +56,7 @@ struct MapsSpec {
 /// What runs the convolutional part.
 #[derive(Debug)]
 enum Maps {
-    Composed(ComposedMaps),
+    Composed(Box<ComposedMaps>),
     Fused(FusedMaps),
 }
 
@@ -158,7 +158,7 @@ impl ModifiedResNet {
         let spec = MapsSpec::new(config);
         let channels = (config.width << (config.layers.len() - 1)) * EXPANSION;
         let maps = match weights.engine() {
-            Engine::Composed => Maps::Composed(ComposedMaps::new(&spec, weights)?),
+            Engine::Composed => Maps::Composed(Box::new(ComposedMaps::new(&spec, weights)?)),
             Engine::Fused => Maps::Fused(FusedMaps::new(&spec, weights)?),
         };
         let norms = spec

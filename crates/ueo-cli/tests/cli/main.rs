@@ -3,6 +3,7 @@
 mod bad_checkpoints;
 mod bad_images;
 mod bad_outputs;
+mod benchmark;
 mod commands;
 mod configuration;
 mod image_memory;

@@ -6,8 +6,8 @@
 use rayon::prelude::*;
 use std::time::Instant;
 use ueo_kernels::{
-    Activation, BlockAffine, BlockWeights, Capability, FrozenLinear, InstructionSet, PrefixShape,
-    ResidualStack, StackConfig, Workspace,
+    Activation, BlockAffine, BlockWeights, Capability, FrozenLinear, InstructionSet, Precision,
+    PrefixShape, ResidualStack, StackConfig, Workspace,
 };
 
 const IMAGES: usize = 16;
@@ -55,16 +55,9 @@ fn seconds(run: impl FnOnce()) -> f64 {
 }
 
 /// One product per image, all images in parallel, as the stack does it; several times so that it is long enough to measure.
-fn products(rounds: usize, capabilities: &[Capability]) {
+fn products(rounds: usize, engines: &[(Capability, Precision)]) {
     const REPEATS: usize = 4;
-    println!(
-        "{:<24} {}",
-        "product (outputs, inputs)",
-        capabilities
-            .iter()
-            .map(|c| format!("{c:?} "))
-            .collect::<String>()
-    );
+    println!("products in GFLOP/s: {engines:?}");
     for (name, outputs, inputs) in [
         ("qkv", 3 * WIDTH, WIDTH),
         ("out", WIDTH, WIDTH),
@@ -72,10 +65,10 @@ fn products(rounds: usize, capabilities: &[Capability]) {
         ("proj", WIDTH, 4 * WIDTH),
     ] {
         let weight = values(outputs * inputs, 0.02);
-        let layers: Vec<FrozenLinear> = capabilities
+        let layers: Vec<FrozenLinear> = engines
             .iter()
-            .map(|&capability| {
-                FrozenLinear::new(capability, &weight, None, inputs, outputs)
+            .map(|&(capability, precision)| {
+                FrozenLinear::new(capability, precision, &weight, None, inputs, outputs)
                     .expect("the shape is that of the weight")
             })
             .collect();
@@ -97,13 +90,17 @@ fn products(rounds: usize, capabilities: &[Capability]) {
         let work = (REPEATS * 2 * IMAGES * TOKENS * inputs * outputs) as f64;
         print!("{:<24}", format!("{name} ({outputs}, {inputs})"));
         for samples in &mut samples {
-            print!(" {:>8.0} GFLOP/s", work / median(&mut samples[1..]) / 1e9);
+            print!(" {:>8.0}", work / median(&mut samples[1..]) / 1e9);
         }
         println!();
     }
 }
 
-fn stack(capability: Capability, width: usize, causal: bool) -> ResidualStack {
+fn stack(
+    (capability, precision): (Capability, Precision),
+    width: usize,
+    causal: bool,
+) -> ResidualStack {
     let config = StackConfig {
         width,
         heads: width / 64,
@@ -111,6 +108,7 @@ fn stack(capability: Capability, width: usize, causal: bool) -> ResidualStack {
         causal,
         activation: Activation::QuickGelu,
         layer_norm_epsilon: 1e-5,
+        precision,
     };
     let square = values(4 * width * width, 0.5 / (width as f32).sqrt());
     let bias = vec![0.01; 4 * width];
@@ -129,8 +127,8 @@ fn stack(capability: Capability, width: usize, causal: bool) -> ResidualStack {
 }
 
 /// Forward and backward of ViT-B/16's blocks.
-fn vision(rounds: usize, capability: Capability) {
-    let stack = stack(capability, WIDTH, false);
+fn vision(rounds: usize, engine: (Capability, Precision)) {
+    let stack = stack(engine, WIDTH, false);
     let (ones, zeros) = (vec![1.0; WIDTH], vec![0.0; WIDTH]);
     let affine = vec![
         BlockAffine {
@@ -166,7 +164,7 @@ fn vision(rounds: usize, capability: Capability) {
     let [inference, forward, backward] =
         [inference, forward, backward].map(|mut samples| median(&mut samples[1..]));
     println!(
-        "{capability:?}, {BLOCKS} blocks, {IMAGES} x {TOKENS} x {WIDTH}: inference {inference:.3} s, forward {forward:.3} s, backward {backward:.3} s, \
+        "{engine:?}, {BLOCKS} blocks, {IMAGES} x {TOKENS} x {WIDTH}: inference {inference:.3} s, forward {forward:.3} s, backward {backward:.3} s, \
          together {:.3} s = {:.0} GFLOP/s",
         forward + backward,
         (2.0 * linear + 3.5 * attention) / (forward + backward) / 1e9
@@ -174,9 +172,9 @@ fn vision(rounds: usize, capability: Capability) {
 }
 
 /// The text tower of ViT-B/16 at 345 classes of six own tokens behind a prefix of five.
-fn text(rounds: usize, capability: Capability) {
+fn text(rounds: usize, engine: (Capability, Precision)) {
     const TEXT_WIDTH: usize = 512;
-    let stack = stack(capability, TEXT_WIDTH, true);
+    let stack = stack(engine, TEXT_WIDTH, true);
     let (ones, zeros) = (vec![1.0; TEXT_WIDTH], vec![0.0; TEXT_WIDTH]);
     let affine = vec![
         BlockAffine {
@@ -213,7 +211,7 @@ fn text(rounds: usize, capability: Capability) {
         }));
     }
     println!(
-        "{capability:?}, text, 345 classes: forward and backward {:.3} s",
+        "{engine:?}, text, 345 classes: forward and backward {:.3} s",
         median(&mut samples[1..])
     );
 }
@@ -228,10 +226,14 @@ fn main() {
         rayon::current_num_threads(),
         Capability::detect()
     );
-    let capabilities: Vec<Capability> = Capability::available()
-        .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
+    let engines: Vec<(Capability, Precision)> = Capability::available()
+        .filter(|capability| capability.instruction_set() > InstructionSet::Portable)
+        .map(|capability| (capability, Precision::F32))
+        .chain([(Capability::detect(), Precision::Bf16)])
         .collect();
-    products(rounds, &capabilities);
-    vision(rounds, Capability::detect());
-    text(rounds, Capability::detect());
+    products(rounds, &engines);
+    for precision in [Precision::F32, Precision::Bf16] {
+        vision(rounds, (Capability::detect(), precision));
+        text(rounds, (Capability::detect(), precision));
+    }
 }

@@ -16,11 +16,19 @@ pub enum InstructionSet {
     Avx2,
     /// AVX-512 F, BW, DQ and VL, sixteen lanes.
     Avx512,
+    /// AVX-512 with products of bf16 pairs (`vdpbf16ps`): twice the terms of an f32 product in the same time.
+    Avx512Bf16,
 }
 
 impl InstructionSet {
     /// Every instruction set, whether this CPU has it or not.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+    ];
 
     fn is_present(self) -> bool {
         match self {
@@ -35,8 +43,10 @@ impl InstructionSet {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Self::Avx512.is_present() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => false,
         }
     }
 }
@@ -51,10 +61,14 @@ pub struct Capability(InstructionSet);
 impl Capability {
     /// The most capable instruction set of this CPU.
     pub fn detect() -> Self {
-        [InstructionSet::Avx512, InstructionSet::Avx2]
-            .into_iter()
-            .find(|set| set.is_present())
-            .map_or(Self(InstructionSet::Portable), Self)
+        [
+            InstructionSet::Avx512Bf16,
+            InstructionSet::Avx512,
+            InstructionSet::Avx2,
+        ]
+        .into_iter()
+        .find(|set| set.is_present())
+        .map_or(Self(InstructionSet::Portable), Self)
     }
 
     /// A given instruction set, or `None` where this CPU lacks it.
@@ -139,7 +153,9 @@ macro_rules! multiversion {
                 $crate::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a `Capability` exists only for an instruction set that was detected.
-                $crate::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::InstructionSet::Avx512 | $crate::InstructionSet::Avx512Bf16 => unsafe {
+                    avx512($($arg),*)
+                },
                 _ => $generic::<$crate::capability::Baseline>($($arg),*),
             }
         }

@@ -3,7 +3,8 @@
 //!
 //! Data flow: [`FrozenLinear`]s make a [`ResidualStack`]; the stack runs forward for inference, forward for training (which
 //! returns what the backward pass needs) and backward, over whole sequences or over sequences that share a prefix.
-//! A [`Workspace`] keeps the memory of one call for the next. All arithmetic is f32; `docs/backward.md` derives the equations.
+//! A [`Workspace`] keeps the memory of one call for the next. `docs/backward.md` derives the equations. Weights and what they are
+//! multiplied with are in one [`Precision`]; all sums and everything else are f32.
 //!
 //! Results are the same, bit for bit, for every number of threads: work is divided by the shapes alone and sums over tasks are
 //! taken in order.
@@ -20,6 +21,7 @@ mod error;
 mod gemm;
 mod layer_norm;
 mod linear;
+mod precision;
 #[cfg(test)]
 mod reference;
 mod resnet;
@@ -32,6 +34,7 @@ pub use block::{
 pub use capability::{Capability, InstructionSet};
 pub use error::ShapeError;
 pub use linear::FrozenLinear;
+pub use precision::Precision;
 pub use resnet::{
     BottleneckWeights, ConvolutionWeights, ConvolutionalTower, MapWorkspace, SavedMaps,
 };

@@ -1,7 +1,9 @@
 //! A linear layer whose weight never changes, packed once for each direction.
 
-use crate::gemm::{Left, Output, PackedMatrix, multiply};
-use crate::{Capability, ShapeError};
+use crate::gemm::{Left, Output, PackedBf16, PackedMatrix, multiply, multiply_bf16};
+use crate::precision::{Operand, OperandBuffer};
+use crate::{Capability, Precision, ShapeError};
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 /// `y = x W^T + b` with a frozen weight, so that there is no gradient but the input's.
@@ -9,18 +11,52 @@ use std::sync::OnceLock;
 /// The weight is packed for the forward product at once and for the input's gradient at the first backward pass, so
 /// that inference pays for one copy only. Callers may drop their own.
 pub struct FrozenLinear {
-    forward: PackedMatrix,
-    input_gradient: OnceLock<PackedMatrix>,
+    capability: Capability,
+    forward: Packed,
+    input_gradient: OnceLock<Packed>,
     bias: Option<Vec<f32>>,
 }
 
+/// A weight in one direction and one precision.
+enum Packed {
+    F32(PackedMatrix),
+    Bf16(PackedBf16),
+}
+
+impl Packed {
+    fn transposed(&self) -> Self {
+        match self {
+            Self::F32(packed) => Self::F32(packed.transposed()),
+            Self::Bf16(packed) => Self::Bf16(packed.transposed()),
+        }
+    }
+
+    fn multiply(&self, rows: usize, x: Operand<'_>, bias: Option<&[f32]>, output: Output<'_>) {
+        match (self, x) {
+            (Self::F32(packed), Operand::F32(x)) => {
+                multiply(Left::rows(x, rows, packed.depth()), packed, bias, output);
+            }
+            (Self::Bf16(packed), Operand::Bf16(x)) => {
+                multiply_bf16(Left::rows(x, rows, packed.depth()), packed, bias, output);
+            }
+            _ => panic!("the operand has the weight's precision"),
+        }
+    }
+}
+
+thread_local! {
+    /// f32 operands of the public functions, rounded to the weight's precision.
+    static ROUNDED: RefCell<OperandBuffer> = RefCell::default();
+}
+
 impl FrozenLinear {
-    /// Packs a weight `[outputs, inputs]`, row-major as in PyTorch, and an optional bias `[outputs]`.
+    /// Packs a weight `[outputs, inputs]`, row-major as in PyTorch, and an optional bias `[outputs]`, which stays f32.
     ///
     /// # Errors
     /// [`ShapeError`] when a length does not match the shape.
     pub fn new(
         capability: Capability,
+        precision: Precision,
         weight: &[f32],
         bias: Option<&[f32]>,
         inputs: usize,
@@ -40,9 +76,18 @@ impl FrozenLinear {
         if let Some(bias) = bias {
             ShapeError::check("bias of a linear layer", outputs, bias.len())?;
         }
-        let mut forward = PackedMatrix::new(capability);
-        forward.pack_transposed(weight, inputs, inputs, outputs);
+        let forward = match precision {
+            Precision::F32 => {
+                let mut packed = PackedMatrix::new(capability);
+                packed.pack_transposed(weight, inputs, inputs, outputs);
+                Packed::F32(packed)
+            }
+            Precision::Bf16 => Packed::Bf16(PackedBf16::pack_transposed(
+                capability, weight, inputs, inputs, outputs,
+            )),
+        };
         Ok(Self {
+            capability,
             forward,
             input_gradient: OnceLock::new(),
             bias: bias.map(<[f32]>::to_vec),
@@ -51,12 +96,25 @@ impl FrozenLinear {
 
     /// Length of an input row.
     pub fn inputs(&self) -> usize {
-        self.forward.depth()
+        match &self.forward {
+            Packed::F32(packed) => packed.depth(),
+            Packed::Bf16(packed) => packed.depth(),
+        }
     }
 
     /// Length of an output row.
     pub fn outputs(&self) -> usize {
-        self.forward.columns()
+        match &self.forward {
+            Packed::F32(packed) => packed.columns(),
+            Packed::Bf16(packed) => packed.columns(),
+        }
+    }
+
+    fn precision(&self) -> Precision {
+        match &self.forward {
+            Packed::F32(_) => Precision::F32,
+            Packed::Bf16(_) => Precision::Bf16,
+        }
     }
 
     /// `y = x W^T + b`, on the calling thread.
@@ -67,29 +125,9 @@ impl FrozenLinear {
     /// # Panics
     /// When a slice is shorter than that.
     pub fn forward(&self, rows: usize, x: &[f32], y: &mut [f32]) {
-        self.apply(rows, x, y, false);
-    }
-
-    /// `y += x W^T + b`; see [`FrozenLinear::forward`].
-    ///
-    /// # Panics
-    /// When a slice is shorter than its shape.
-    pub fn forward_add(&self, rows: usize, x: &[f32], y: &mut [f32]) {
-        self.apply(rows, x, y, true);
-    }
-
-    fn apply(&self, rows: usize, x: &[f32], y: &mut [f32], accumulate: bool) {
-        let output = Output {
-            data: y,
-            row_stride: self.outputs(),
-            accumulate,
-        };
-        multiply(
-            Left::rows(x, rows, self.inputs()),
-            &self.forward,
-            self.bias.as_deref(),
-            output,
-        );
+        self.with_operand(&x[..rows * self.inputs()], |x| {
+            self.forward_operand(rows, x, y);
+        });
     }
 
     /// `dx = dy W`, on the calling thread.
@@ -100,6 +138,38 @@ impl FrozenLinear {
     /// # Panics
     /// When a slice is shorter than that.
     pub fn backward(&self, rows: usize, dy: &[f32], dx: &mut [f32]) {
+        self.with_operand(&dy[..rows * self.outputs()], |dy| {
+            self.backward_operand(rows, dy, dx);
+        });
+    }
+
+    fn with_operand(&self, values: &[f32], run: impl FnOnce(Operand<'_>)) {
+        ROUNDED.with_borrow_mut(|buffer| {
+            run(buffer.rounded(self.capability, self.precision(), values));
+        });
+    }
+
+    /// As [`FrozenLinear::forward`] with an operand in the weight's precision.
+    pub(crate) fn forward_operand(&self, rows: usize, x: Operand<'_>, y: &mut [f32]) {
+        self.apply(rows, x, y, false);
+    }
+
+    /// `y += x W^T + b`.
+    pub(crate) fn forward_add(&self, rows: usize, x: Operand<'_>, y: &mut [f32]) {
+        self.apply(rows, x, y, true);
+    }
+
+    fn apply(&self, rows: usize, x: Operand<'_>, y: &mut [f32], accumulate: bool) {
+        let output = Output {
+            data: y,
+            row_stride: self.outputs(),
+            accumulate,
+        };
+        self.forward.multiply(rows, x, self.bias.as_deref(), output);
+    }
+
+    /// As [`FrozenLinear::backward`] with an operand in the weight's precision.
+    pub(crate) fn backward_operand(&self, rows: usize, dy: Operand<'_>, dx: &mut [f32]) {
         let packed = self
             .input_gradient
             .get_or_init(|| self.forward.transposed());
@@ -108,6 +178,6 @@ impl FrozenLinear {
             row_stride: self.inputs(),
             accumulate: false,
         };
-        multiply(Left::rows(dy, rows, self.outputs()), packed, None, output);
+        packed.multiply(rows, dy, None, output);
     }
 }

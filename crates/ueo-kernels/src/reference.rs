@@ -1,6 +1,8 @@
 //! The same computations in f64, written as their definitions: what tests compare with. Its own derivatives are checked against
 //! finite differences.
 
+#[cfg(test)]
+use crate::Precision;
 use crate::{Activation, BlockAffine, BlockWeights, StackConfig};
 
 /// Deterministic values in (-1, 1).
@@ -404,6 +406,7 @@ fn derivatives_agree_with_finite_differences() {
             causal,
             activation,
             layer_norm_epsilon: 1e-5,
+            precision: Precision::F32,
         };
         let mut parameters = Parameters::random(config, 2, 3);
         let tokens = 4;

@@ -2,6 +2,7 @@
 
 use crate::capability::{Arithmetic, multiversion};
 use crate::elementary::{exp, normal};
+use crate::precision::{Bf16, Element, OperandMut};
 
 /// Which activation function a checkpoint was trained with; a wrong choice loses accuracy silently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,17 +39,27 @@ fn gelu_derivative<A: Arithmetic>(u: f32) -> f32 {
 }
 
 #[inline(always)]
-fn forward_generic<A: Arithmetic>(activation: Activation, u: &[f32], y: &mut [f32]) {
+fn forward_generic<A: Arithmetic>(activation: Activation, u: &[f32], y: OperandMut<'_>) {
+    match y {
+        OperandMut::F32(y) => forward_values::<A, _>(activation, u, y),
+        OperandMut::Bf16(y) => forward_values::<A, _>(activation, u, y),
+    }
+}
+
+#[inline(always)]
+fn forward_values<A: Arithmetic, E: Element>(activation: Activation, u: &[f32], y: &mut [E]) {
     let pairs = u.iter().zip(y);
     match activation {
-        Activation::QuickGelu => pairs.for_each(|(&u, y)| *y = quick_gelu::<A>(u)),
-        Activation::Gelu => pairs.for_each(|(&u, y)| *y = gelu::<A>(u)),
+        Activation::QuickGelu => {
+            pairs.for_each(|(&u, y)| *y = E::from_f32(quick_gelu::<A>(u)));
+        }
+        Activation::Gelu => pairs.for_each(|(&u, y)| *y = E::from_f32(gelu::<A>(u))),
     }
 }
 
 multiversion! {
     /// `y = activation(u)`
-    pub(crate) fn forward = forward_generic(activation: Activation, u: &[f32], y: &mut [f32])
+    pub(crate) fn forward = forward_generic(activation: Activation, u: &[f32], y: OperandMut<'_>)
 }
 
 #[inline(always)]
@@ -63,6 +74,29 @@ fn backward_generic<A: Arithmetic>(activation: Activation, u: &[f32], gradient: 
 multiversion! {
     /// `gradient *= activation'(u)`
     pub(crate) fn backward = backward_generic(activation: Activation, u: &[f32], gradient: &mut [f32])
+}
+
+#[inline(always)]
+fn backward_rounded_generic<A: Arithmetic>(
+    activation: Activation,
+    u: &[f32],
+    gradient: &[f32],
+    y: &mut [Bf16],
+) {
+    let triples = u.iter().zip(gradient).zip(y);
+    match activation {
+        Activation::QuickGelu => {
+            triples.for_each(|((&u, g), y)| *y = Bf16::round(g * quick_gelu_derivative::<A>(u)));
+        }
+        Activation::Gelu => {
+            triples.for_each(|((&u, g), y)| *y = Bf16::round(g * gelu_derivative::<A>(u)));
+        }
+    }
+}
+
+multiversion! {
+    /// `y = gradient * activation'(u)`, rounded.
+    pub(crate) fn backward_rounded = backward_rounded_generic(activation: Activation, u: &[f32], gradient: &[f32], y: &mut [Bf16])
 }
 
 #[cfg(test)]

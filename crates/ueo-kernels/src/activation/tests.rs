@@ -8,7 +8,7 @@ fn values_and_derivatives_agree_with_f64_everywhere() {
     for kind in [Activation::QuickGelu, Activation::Gelu] {
         for capability in Capability::available() {
             let mut y = vec![0.0; u.len()];
-            forward(capability, kind, &u, &mut y);
+            forward(capability, kind, &u, OperandMut::F32(&mut y));
             let mut gradient = vec![2.0; u.len()];
             backward(capability, kind, &u, &mut gradient);
             for ((&u, y), gradient) in u.iter().zip(y).zip(gradient) {
@@ -38,7 +38,7 @@ fn extremes_stay_finite() {
         for capability in Capability::available() {
             let u = [-1e4, 1e4, 0.0];
             let mut y = [f32::NAN; 3];
-            forward(capability, kind, &u, &mut y);
+            forward(capability, kind, &u, OperandMut::F32(&mut y));
             assert!(
                 y[0].abs() < 1e-30 && y[1] == 1e4 && y[2] == 0.0,
                 "{capability:?} {kind:?}: {y:?}"
@@ -49,6 +49,26 @@ fn extremes_stay_finite() {
                 gradient[0].abs() < 1e-30 && gradient[1] == 1.0 && (gradient[2] - 0.5).abs() < 1e-6,
                 "{gradient:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn rounded_results_are_the_rounded_f32_results() {
+    let u: Vec<f32> = (-200..=200).map(|i| i as f32 * 0.03).collect();
+    let gradient: Vec<f32> = u.iter().map(|u| 0.7 - 0.1 * u).collect();
+    for kind in [Activation::QuickGelu, Activation::Gelu] {
+        for capability in Capability::available() {
+            let (mut y, mut g) = (vec![0.0; u.len()], gradient.clone());
+            let mut rounded = vec![Bf16::default(); u.len()];
+            forward(capability, kind, &u, OperandMut::F32(&mut y));
+            forward(capability, kind, &u, OperandMut::Bf16(&mut rounded));
+            let expected: Vec<Bf16> = y.iter().map(|&y| Bf16::round(y)).collect();
+            assert_eq!(rounded, expected, "{capability:?} {kind:?}");
+            backward(capability, kind, &u, &mut g);
+            backward_rounded(capability, kind, &u, &gradient, &mut rounded);
+            let expected: Vec<Bf16> = g.iter().map(|&g| Bf16::round(g)).collect();
+            assert_eq!(rounded, expected, "{capability:?} {kind:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::reference::{self, Random, assert_close, wide};
-use crate::{Activation, StackConfig};
+use crate::{Activation, Precision, StackConfig};
 
 #[test]
 fn values_and_gradients_agree_with_f64() {
@@ -20,6 +20,7 @@ fn values_and_gradients_agree_with_f64() {
                 causal,
                 activation: Activation::Gelu,
                 layer_norm_epsilon: 1e-5,
+                precision: Precision::F32,
             };
             let qkv = random.values(tokens * 3 * width, 2.0);
             let dy = random.values(tokens * width, 1.0);

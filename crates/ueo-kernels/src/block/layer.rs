@@ -9,7 +9,8 @@ use super::group::Group;
 use super::workspace::{Activations, ActivationsMut};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig, add};
 use crate::attention::{self, Shape, fit};
-use crate::{Capability, FrozenLinear, ShapeError, activation, layer_norm};
+use crate::precision::{Operand, OperandBuffer, OperandMut};
+use crate::{Capability, FrozenLinear, Precision, ShapeError, activation, layer_norm};
 
 /// Memory of one worker for the duration of one block.
 pub(super) struct Scratch {
@@ -17,6 +18,8 @@ pub(super) struct Scratch {
     wide: Vec<f32>,
     /// `[rows, width]`
     narrow: Vec<f32>,
+    /// What a weight is about to be multiplied with.
+    operand: OperandBuffer,
     /// A prefix's and a sequence's queries, keys and values, together, and their gradient.
     joined: Vec<f32>,
     d_joined: Vec<f32>,
@@ -28,6 +31,7 @@ impl Scratch {
         Self {
             wide: Vec::new(),
             narrow: Vec::new(),
+            operand: OperandBuffer::default(),
             joined: Vec::new(),
             d_joined: Vec::new(),
             attention,
@@ -59,9 +63,14 @@ impl Layer {
         config: StackConfig,
         weights: &BlockWeights<'_>,
     ) -> Result<Self, ShapeError> {
-        let StackConfig { width, hidden, .. } = config;
+        let StackConfig {
+            width,
+            hidden,
+            precision,
+            ..
+        } = config;
         let linear = |weight, bias, inputs, outputs| {
-            FrozenLinear::new(capability, weight, Some(bias), inputs, outputs)
+            FrozenLinear::new(capability, precision, weight, Some(bias), inputs, outputs)
         };
         Ok(Self {
             capability,
@@ -95,7 +104,7 @@ impl Layer {
         weight: &[f32],
         bias: &[f32],
         statistics: &mut [layer_norm::Statistics],
-        y: &mut [f32],
+        y: OperandMut<'_>,
     ) {
         let epsilon = self.config.layer_norm_epsilon;
         layer_norm::forward(
@@ -126,10 +135,19 @@ impl Layer {
             hidden,
             heads,
             activation,
+            precision,
             ..
         } = self.config;
+        let capability = self.capability;
         let rows = group.rows();
-        let narrow = fit(&mut scratch.narrow, rows * width);
+        let Scratch {
+            narrow,
+            operand,
+            joined,
+            attention,
+            ..
+        } = scratch;
+        let narrow = fit(narrow, rows * width);
         let keep = !kept.x.is_empty();
         if keep {
             kept.x.copy_from_slice(x);
@@ -139,24 +157,26 @@ impl Layer {
             affine.ln_1_weight,
             affine.ln_1_bias,
             kept.statistics_1,
-            narrow,
+            operand.fit(precision, rows * width),
         );
-        self.qkv.forward(rows, narrow, kept.qkv);
+        self.qkv
+            .forward_operand(rows, operand.operand(precision), kept.qkv);
         for tokens in group.sequences() {
             let own = &kept.qkv[tokens.start * 3 * width..tokens.end * 3 * width];
             let log_sum_exp = &mut kept.log_sum_exp[tokens.start * heads..tokens.end * heads];
             let output = &mut narrow[tokens.start * width..tokens.end * width];
             let prefix = prefix_qkv.len() / (3 * width);
-            let qkv = join(&mut scratch.joined, prefix_qkv, own);
+            let qkv = join(joined, prefix_qkv, own);
             attention::forward(
                 self.shape(prefix + tokens.len(), prefix),
                 qkv,
                 log_sum_exp,
                 output,
-                &mut scratch.attention,
+                attention,
             );
         }
-        self.out.forward_add(rows, narrow, x);
+        let attended = operand.rounded(capability, precision, narrow);
+        self.out.forward_add(rows, attended, x);
         if keep {
             kept.x_mid.copy_from_slice(x);
         }
@@ -165,12 +185,17 @@ impl Layer {
             affine.ln_2_weight,
             affine.ln_2_bias,
             kept.statistics_2,
-            narrow,
+            operand.fit(precision, rows * width),
         );
-        self.fc.forward(rows, narrow, kept.u);
-        let wide = fit(&mut scratch.wide, rows * hidden);
-        activation::forward(self.capability, activation, kept.u, wide);
-        self.proj.forward_add(rows, wide, x);
+        self.fc
+            .forward_operand(rows, operand.operand(precision), kept.u);
+        activation::forward(
+            capability,
+            activation,
+            kept.u,
+            operand.fit(precision, rows * hidden),
+        );
+        self.proj.forward_add(rows, operand.operand(precision), x);
     }
 
     /// Replaces the output's gradient `d` `[rows, width]` by the input's and adds to `sums`. `d_qkv_more` is a gradient to this
@@ -195,12 +220,15 @@ impl Layer {
             hidden,
             heads,
             activation,
+            precision,
             ..
         } = self.config;
+        let capability = self.capability;
         let rows = group.rows();
         let Scratch {
             wide,
             narrow,
+            operand,
             joined,
             d_joined,
             attention,
@@ -210,14 +238,21 @@ impl Layer {
             fit(narrow, rows * width),
         );
 
-        self.proj.backward(rows, d, wide);
-        activation::backward(
-            self.capability,
-            activation,
-            &kept.u()[..rows * hidden],
-            wide,
-        );
-        self.fc.backward(rows, wide, narrow);
+        let dy = operand.rounded(capability, precision, d);
+        self.proj.backward_operand(rows, dy, wide);
+        let (u, da) = (&kept.u()[..rows * hidden], &mut wide[..rows * hidden]);
+        let du = match precision {
+            Precision::F32 => {
+                activation::backward(capability, activation, u, da);
+                Operand::F32(da)
+            }
+            Precision::Bf16 => {
+                let du = operand.bf16(rows * hidden);
+                activation::backward_rounded(capability, activation, u, da, du);
+                Operand::Bf16(du)
+            }
+        };
+        self.fc.backward_operand(rows, du, narrow);
         layer_norm::backward(
             self.capability,
             layer_norm::Backward {
@@ -233,7 +268,8 @@ impl Layer {
             },
         );
 
-        self.out.backward(rows, d, narrow);
+        let d_mid = operand.rounded(capability, precision, d);
+        self.out.backward_operand(rows, d_mid, narrow);
         let d_qkv = &mut wide[..rows * 3 * width];
         let prefix = prefix_qkv.len() / (3 * width);
         for tokens in group.sequences() {
@@ -267,7 +303,8 @@ impl Layer {
             }
         }
         add(d_qkv, d_qkv_more);
-        self.qkv.backward(rows, d_qkv, narrow);
+        let d_qkv = operand.rounded(capability, precision, d_qkv);
+        self.qkv.backward_operand(rows, d_qkv, narrow);
         layer_norm::backward(
             self.capability,
             layer_norm::Backward {

@@ -15,7 +15,7 @@ pub use prefix::{PrefixShape, SavedWithPrefix};
 pub use stack::{ResidualStack, Saved};
 pub use workspace::Workspace;
 
-use crate::{Activation, ShapeError};
+use crate::{Activation, Precision, ShapeError};
 
 /// What all blocks of a stack have in common.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +32,8 @@ pub struct StackConfig {
     pub activation: Activation,
     /// Added to the variance in layer normalization, 1e-5 in CLIP.
     pub layer_norm_epsilon: f32,
+    /// Number format of the weights and of what they are multiplied with.
+    pub precision: Precision,
 }
 
 impl StackConfig {

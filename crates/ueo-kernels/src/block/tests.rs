@@ -12,6 +12,7 @@ fn config(causal: bool, activation: Activation) -> StackConfig {
         causal,
         activation,
         layer_norm_epsilon: 1e-5,
+        precision: Precision::F32,
     }
 }
 
@@ -104,6 +105,69 @@ fn stacks_agree_with_f64_in_values_and_gradients() {
     }
 }
 
+/// Norm of the difference relative to the norm.
+fn difference(found: &[f32], expected: &[f32]) -> f64 {
+    crate::reference::relative_error(found, &wide(expected))
+}
+
+/// Output, input gradient and affine gradients of a batch.
+fn train(
+    stack: &ResidualStack,
+    parameters: &Parameters,
+    case: &Case,
+    tokens: usize,
+) -> Vec<Vec<f32>> {
+    let workspace = Workspace::new();
+    let affine = parameters.block_affine();
+    let sequences = case.x.len() / (tokens * WIDTH);
+    let (mut y, mut d) = (case.x.clone(), case.dy.clone());
+    let saved = stack.forward_training(&affine, &mut y, sequences, tokens, &workspace);
+    let gradients = stack.backward(&affine, &saved, &mut d, &workspace);
+    let affine = gradients.into_iter().flat_map(|block| {
+        [
+            block.ln_1_weight,
+            block.ln_1_bias,
+            block.ln_2_weight,
+            block.ln_2_bias,
+        ]
+    });
+    [y, d].into_iter().chain(affine).collect()
+}
+
+#[test]
+fn bf16_is_close_to_f64_and_closer_to_its_emulation() {
+    for (sequences, tokens, causal, activation) in [
+        (3, 5, true, Activation::QuickGelu),
+        (2, 50, false, Activation::Gelu),
+    ] {
+        let config = StackConfig {
+            precision: Precision::Bf16,
+            ..config(causal, activation)
+        };
+        let parameters = Parameters::random(config, 2, 7);
+        let case = Case::new(&parameters, sequences, tokens);
+        let expected: Vec<&Vec<f64>> = [&case.y, &case.dx]
+            .into_iter()
+            .chain(case.affine.iter().flatten())
+            .collect();
+        let scalar = Capability::new(InstructionSet::Scalar).unwrap();
+        let emulated = train(&stack(scalar, &parameters), &parameters, &case, tokens);
+        for capability in Capability::available() {
+            let found = train(&stack(capability, &parameters), &parameters, &case, tokens);
+            for (index, found) in found.iter().enumerate() {
+                let what = format!("{capability:?} {sequences} x {tokens}, result {index}");
+                // Eight products with two roundings of at most 2^-9 each, most of them much smaller and independent.
+                let error = crate::reference::relative_error(found, expected[index]);
+                assert!(error < 1.5e-2, "{what}: {error:e} from f64");
+                assert!(error > 1e-5, "{what}: {error:e} from f64 is not bf16");
+                // Sums in another order move values across a rounding boundary now and then, by one step of 2^-8.
+                let error = difference(found, &emulated[index]);
+                assert!(error < 4e-3, "{what}: {error:e} from the emulation");
+            }
+        }
+    }
+}
+
 /// Runs in a pool of its own.
 fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new()
@@ -115,7 +179,16 @@ fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let parameters = Parameters::random(config(false, Activation::QuickGelu), 2, 8);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let config = StackConfig {
+            precision,
+            ..config(false, Activation::QuickGelu)
+        };
+        check_threads(&Parameters::random(config, 2, 8));
+    }
+}
+
+fn check_threads(parameters: &Parameters) {
     let affine = parameters.block_affine();
     let (sequences, tokens) = (7, 50);
     let mut random = Random::new(10);
@@ -126,7 +199,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     for capability in Capability::available()
         .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
     {
-        let stack = stack(capability, &parameters);
+        let stack = stack(capability, parameters);
         let run = |threads| {
             with_threads(threads, || {
                 let workspace = Workspace::new();

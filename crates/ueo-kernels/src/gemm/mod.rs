@@ -6,10 +6,13 @@
 //! | portable | [`portable`]: the `gemm` crate |
 //! | AVX2, AVX-512 | [`tiled`]: register tiles of 4 x 24 and 8 x 48 over panels of `B` |
 //!
+//! [`bf16`] has the same products for operands in bf16.
+//!
 //! Rows of `C` never depend on how many other rows are computed with them in the scalar and tiled paths, so any grouping of rows
 //! gives the same bits.
 
 mod aligned;
+mod bf16;
 mod portable;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -18,18 +21,20 @@ mod tiled;
 use crate::{Capability, InstructionSet};
 use aligned::AlignedBuffer;
 
+pub(crate) use bf16::{PackedBf16, multiply_bf16};
+
 /// A view of the left operand: element `(i, p)` is `data[i * row_stride + p * depth_stride]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Left<'a> {
-    pub data: &'a [f32],
+pub(crate) struct Left<'a, T = f32> {
+    pub data: &'a [T],
     pub rows: usize,
     pub row_stride: usize,
     pub depth_stride: usize,
 }
 
-impl<'a> Left<'a> {
+impl<'a, T> Left<'a, T> {
     /// `[rows, depth]` with rows `row_stride` apart.
-    pub fn rows(data: &'a [f32], rows: usize, row_stride: usize) -> Self {
+    pub fn rows(data: &'a [T], rows: usize, row_stride: usize) -> Self {
         Self {
             data,
             rows,
@@ -39,7 +44,7 @@ impl<'a> Left<'a> {
     }
 
     /// The transpose of a stored `[depth, rows]` whose rows are `stride` apart.
-    pub fn transposed(data: &'a [f32], rows: usize, stride: usize) -> Self {
+    pub fn transposed(data: &'a [T], rows: usize, stride: usize) -> Self {
         Self {
             data,
             rows,
@@ -55,6 +60,16 @@ pub(crate) struct Output<'a> {
     pub row_stride: usize,
     /// Adds to what is there instead of replacing it.
     pub accumulate: bool,
+}
+
+/// The panels of a packed right operand as the tiled path reads them.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Panels<'a, T> {
+    data: &'a [T],
+    /// The depth in steps: one row in f32, a pair of rows in bf16.
+    steps: usize,
+    columns: usize,
 }
 
 /// How a packed matrix lies in memory.
@@ -97,7 +112,7 @@ pub(crate) struct PackedMatrix {
     layout: Layout,
     depth: usize,
     columns: usize,
-    data: AlignedBuffer,
+    data: AlignedBuffer<f32>,
 }
 
 impl PackedMatrix {
@@ -111,12 +126,14 @@ impl PackedMatrix {
                 depth_block: tiled::DEPTH_BLOCK,
             },
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => Layout::Panels {
+            InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => Layout::Panels {
                 lanes: tiled::avx512::LANES,
                 depth_block: tiled::DEPTH_BLOCK,
             },
             #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx2 | InstructionSet::Avx512 => Layout::RowMajor,
+            InstructionSet::Avx2 | InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => {
+                Layout::RowMajor
+            }
         };
         Self {
             capability,
@@ -244,22 +261,29 @@ impl PackedMatrix {
         transposed.pack_transposed(&self.to_row_major(), self.columns, self.columns, self.depth);
         transposed
     }
+
+    #[cfg(target_arch = "x86_64")]
+    fn panels(&self) -> Panels<'_, f32> {
+        Panels {
+            data: self.data.as_slice(),
+            steps: self.depth,
+            columns: self.columns,
+        }
+    }
 }
 
-/// `C = A B (+ bias) (+ C)`, on the calling thread.
+/// Checks that the operands of a product are as long as their shapes say; there is at least one row and one column.
 ///
 /// # Panics
-/// When an operand is shorter than its shape says.
-pub(crate) fn multiply(
-    left: Left<'_>,
-    right: &PackedMatrix,
+/// When one is not.
+fn check<T>(
+    left: &Left<'_, T>,
+    depth: usize,
+    columns: usize,
     bias: Option<&[f32]>,
-    output: Output<'_>,
+    output: &Output<'_>,
 ) {
-    let (rows, depth, columns) = (left.rows, right.depth, right.columns);
-    if rows == 0 || columns == 0 {
-        return;
-    }
+    let rows = left.rows;
     assert!(depth > 0, "a product needs at least one term");
     let last = (rows - 1) * left.row_stride + (depth - 1) * left.depth_stride;
     assert!(
@@ -278,14 +302,35 @@ pub(crate) fn multiply(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), columns, "the bias has one value per column");
     }
+}
+
+/// `C = A B (+ bias) (+ C)`, on the calling thread.
+///
+/// # Panics
+/// When an operand is shorter than its shape says.
+pub(crate) fn multiply(
+    left: Left<'_>,
+    right: &PackedMatrix,
+    bias: Option<&[f32]>,
+    output: Output<'_>,
+) {
+    let (depth, columns) = (right.depth, right.columns);
+    if left.rows == 0 || columns == 0 {
+        return;
+    }
+    check(&left, depth, columns, bias, &output);
     match right.capability.instruction_set() {
         InstructionSet::Scalar => scalar::multiply(left, right, bias, output),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the capability was detected, `PackedMatrix::resize` made the panels of `right`, and the lengths were checked above.
-        InstructionSet::Avx2 => unsafe { tiled::avx2::multiply(left, right, bias, output) },
+        InstructionSet::Avx2 => unsafe {
+            tiled::avx2::multiply(left, right.panels(), bias, output)
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        InstructionSet::Avx512 => unsafe { tiled::avx512::multiply(left, right, bias, output) },
+        InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => unsafe {
+            tiled::avx512::multiply(left, right.panels(), bias, output)
+        },
         _ => portable::multiply(left, right, bias, output),
     }
 }

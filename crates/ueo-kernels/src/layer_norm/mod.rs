@@ -2,6 +2,7 @@
 
 use crate::capability::{Arithmetic, multiversion};
 use crate::elementary::{sum, sum_pairs};
+use crate::precision::{Element, OperandMut};
 
 /// Mean and reciprocal standard deviation of one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,7 +18,7 @@ pub(crate) struct Forward<'a> {
     pub bias: &'a [f32],
     pub epsilon: f32,
     pub statistics: &'a mut [Statistics],
-    pub y: &'a mut [f32],
+    pub y: OperandMut<'a>,
 }
 
 #[inline(always)]
@@ -30,6 +31,21 @@ fn forward_generic<A: Arithmetic>(operands: Forward<'_>) {
         statistics,
         y,
     } = operands;
+    match y {
+        OperandMut::F32(y) => forward_rows::<A, _>(x, weight, bias, epsilon, statistics, y),
+        OperandMut::Bf16(y) => forward_rows::<A, _>(x, weight, bias, epsilon, statistics, y),
+    }
+}
+
+#[inline(always)]
+fn forward_rows<A: Arithmetic, E: Element>(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    epsilon: f32,
+    statistics: &mut [Statistics],
+    y: &mut [E],
+) {
     let width = weight.len();
     let bias = &bias[..width];
     for ((x, y), statistics) in x
@@ -42,7 +58,7 @@ fn forward_generic<A: Arithmetic>(operands: Forward<'_>) {
         let rstd = 1.0 / (variance + epsilon).sqrt();
         *statistics = Statistics { mean, rstd };
         for i in 0..width {
-            y[i] = A::mul_add((x[i] - mean) * rstd, weight[i], bias[i]);
+            y[i] = E::from_f32(A::mul_add((x[i] - mean) * rstd, weight[i], bias[i]));
         }
     }
 }

@@ -33,7 +33,7 @@ fn values_and_gradients_agree_with_f64() {
                 bias: &bias,
                 epsilon: EPSILON,
                 statistics: &mut statistics,
-                y: &mut y,
+                y: OperandMut::F32(&mut y),
             };
             forward(capability, operands);
             assert_close(&what, &y, &expected);

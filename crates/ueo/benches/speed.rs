@@ -21,7 +21,7 @@ use ueo::image::{
     Preprocessing, ViewKind,
 };
 use ueo::method::TrainedPart;
-use ueo::model::{Clip, Prompts};
+use ueo::model::{Clip, Precision, Prompts};
 use ueo::objective::mutual_information;
 
 fn main() {
@@ -33,8 +33,13 @@ fn main() {
     let device = Device::flex();
     let config = config(&options.model);
     let image_size = config.vision.image_size();
-    let clip = Clip::from_tensors(config.clone(), random_tensors(&config), &device)
-        .expect("the tensors are made for the configuration");
+    let clip = Clip::with_precision(
+        config.clone(),
+        random_tensors(&config),
+        &device,
+        options.precision,
+    )
+    .expect("the tensors are made for the configuration");
     let own_tokens = (0..options.classes)
         .map(|class| {
             // One to four tokens for the name, as in tools/benchmark/pytorch.py, then the full stop and [EOS].
@@ -117,6 +122,7 @@ fn main() {
         "batch": options.batch,
         "classes": options.classes,
         "threads": options.threads,
+        "precision": options.precision,
         "seconds": seconds,
         "median_seconds": sorted[sorted.len() / 2],
         "peak_memory_bytes": peak_memory_bytes(),
@@ -183,6 +189,7 @@ struct Options {
     micro_batch: Option<usize>,
     classes: usize,
     threads: usize,
+    precision: Precision,
     iterations: usize,
     warmup: usize,
     images: Option<String>,
@@ -210,6 +217,11 @@ impl Options {
             micro_batch: value("--micro-batch").map(|text| text.parse().expect("a number")),
             classes: number("--classes", 50),
             threads: number("--threads", 2),
+            precision: match value("--precision").as_deref() {
+                None | Some("f32") => Precision::F32,
+                Some("bf16") => Precision::Bf16,
+                Some(other) => panic!("unknown precision {other}: expected f32 or bf16"),
+            },
             iterations: number("--iterations", 3),
             warmup: number("--warmup", 1),
             images: value("--images"),

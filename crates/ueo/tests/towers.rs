@@ -5,7 +5,7 @@
 mod fixtures;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ueo::model::{Clip, Engine, Prompts};
+use ueo::model::{Clip, Engine, Precision, Prompts};
 
 use fixtures::{Fixture, assert_close};
 
@@ -73,6 +73,32 @@ fn compare_features(name: &str, engine: Engine) {
     let expected = fixture.tensor("logit_scale").data;
     let found = [clip.logit_scale() as f32];
     assert_close(&format!("{name}: logit scale"), &found, &expected, 1e-6);
+}
+
+#[test]
+fn bf16_features_point_where_those_of_the_package_do() {
+    let name = "openai-vit-torchscript-f32";
+    let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
+    let expected = fixture.tensor("image_features");
+    let features = |precision| {
+        let checkpoint = ueo::checkpoint::load(&fixtures::checkpoint_path(name)).unwrap();
+        let (config, tensors, device) = (checkpoint.config, checkpoint.tensors, Device::flex());
+        let clip = Clip::with_precision(config, tensors, &device, precision).unwrap();
+        let pixels = fixture.tensor("pixels");
+        let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), &device);
+        values(clip.image_features(pixels, clip.zero_shot_affine()))
+    };
+    assert_close("f32", &features(Precision::F32), &expected.data, TOLERANCE);
+    // Two blocks with four roundings of at most 2^-9 in each; the largest difference of all features, not the typical one.
+    let rounded = features(Precision::Bf16);
+    assert_close("bf16", &rounded, &expected.data, 3e-2);
+    let largest = expected.data.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+    let difference = rounded.iter().zip(&expected.data);
+    let difference = difference.fold(0.0_f32, |sum, (a, b)| sum.max((a - b).abs()));
+    assert!(
+        difference > 1e-4 * largest,
+        "bf16 has not rounded anything: {difference}"
+    );
 }
 
 #[test]

@@ -460,6 +460,7 @@ impl AdaptArgs {
             strict: context.strict,
             threads: context.threads,
             device: context.device_name.to_owned(),
+            precision: context.precision.unwrap_or_default(),
         }))
     }
 }

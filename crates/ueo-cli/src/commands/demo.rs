@@ -139,6 +139,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         strict: context.strict,
         threads: context.threads,
         device: context.device_name.to_owned(),
+        precision: context.precision.unwrap_or_default(),
     };
     let start = Start::New {
         request: Box::new(request),

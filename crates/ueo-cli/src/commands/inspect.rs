@@ -51,9 +51,12 @@ pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
     };
     let model = match &run {
         // A run that is not finished has no adapted parameters yet, but can be looked at.
-        Some(run) if run.status == RunStatus::Incomplete => {
-            LoadedModel::open_base(&run.base, args.model.base.as_deref(), &context.device)?
-        }
+        Some(run) if run.status == RunStatus::Incomplete => LoadedModel::open_base(
+            &run.base,
+            args.model.base.as_deref(),
+            &context.device,
+            run.request.precision,
+        )?,
         _ => LoadedModel::open(
             &args.model.model,
             args.model.base.as_deref(),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use ueo::data::ClassList;
+use ueo::model::Precision;
 use ueo::run::{LoadedModel, PredictRequest, PredictionSet, SkippedImage, predict as run_predict};
 
 use crate::args::{self, GlobalArgs, ImageArgs, ModelArgs, ScoreArgs};
@@ -31,6 +32,8 @@ pub struct Context<'a> {
     pub device: Device,
     /// Name of the device, for `run.json`.
     pub device_name: &'static str,
+    /// Number format of the frozen matrices, if the user chose one.
+    pub precision: Option<Precision>,
     /// Threads of computing and reading.
     pub threads: usize,
     /// Whether inputs that cannot be read are errors.
@@ -57,6 +60,7 @@ impl<'a> Context<'a> {
             printer,
             device,
             device_name,
+            precision: global.precision.map(Precision::from),
             threads: rayon::current_num_threads(),
             strict: global.strict,
         })
@@ -68,7 +72,12 @@ impl<'a> Context<'a> {
     ///
     /// [`CliError::Run`].
     pub fn open_model(&self, model: &ModelArgs) -> Result<LoadedModel, CliError> {
-        let opened = LoadedModel::open(&model.model, model.base.as_deref(), &self.device)?;
+        let opened = LoadedModel::open_with(
+            &model.model,
+            model.base.as_deref(),
+            &self.device,
+            self.precision,
+        )?;
         self.printer.model(&opened.base);
         Ok(opened)
     }

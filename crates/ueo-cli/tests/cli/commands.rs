@@ -115,6 +115,39 @@ fn adapt_writes_a_run_directory() {
 }
 
 #[test]
+fn a_run_remembers_its_precision() {
+    let place = Workplace::new();
+    place.adapt("");
+    let f32_record = place.json("run/run.json");
+    assert_eq!(f32_record["request"]["precision"], "f32");
+    place.adapt("--precision bf16 --overwrite");
+    let record = place.json("run/run.json");
+    assert_eq!(record["request"]["precision"], "bf16");
+    assert_ne!(
+        record["threshold"]["value"], f32_record["threshold"]["value"],
+        "the precision changes nothing"
+    );
+
+    // The run's precision is the default of what comes after it.
+    let predict = |more: &str| {
+        let command = "predict --model run --images images --output p.csv --overwrite";
+        place.run(&format!("{command} {more}"), 0);
+        std::fs::read_to_string(place.path("p.csv")).unwrap()
+    };
+    assert_eq!(predict(""), predict("--precision bf16"));
+    assert_ne!(predict(""), predict("--precision f32"));
+
+    // Runs from before there was a choice were in f32.
+    let mut old = record;
+    old["request"]
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("precision");
+    place.write("run/run.json", old.to_string());
+    assert_eq!(predict(""), predict("--precision f32"));
+}
+
+#[test]
 fn predictions_are_a_table_of_paths_labels_and_confidences() {
     let place = Workplace::new();
     place.adapt("");

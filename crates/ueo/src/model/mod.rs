@@ -2,6 +2,7 @@
 
 mod affine;
 mod linear;
+mod precision;
 mod residual_stack;
 mod resnet;
 mod text_encoder;
@@ -20,6 +21,7 @@ use weights::Weights;
 
 pub use affine::{AffineGradients, AffineParameters, NormAffine};
 pub(crate) use affine::{square_sum, to_host};
+pub use precision::Precision;
 pub use text_encoder::{Context, Prompts, TextEncoder};
 
 /// Why a model cannot be built from a set of tensors.
@@ -41,6 +43,12 @@ pub enum ModelError {
         expected: Vec<usize>,
         /// Shape in the file.
         found: Vec<usize>,
+    },
+    /// Only the fused kernels know other precisions than f32.
+    #[error("{precision} is available on the CPU only")]
+    Precision {
+        /// What was asked for.
+        precision: Precision,
     },
     /// The kernels refuse the architecture.
     #[error("the kernels cannot run this architecture")]
@@ -126,6 +134,24 @@ impl Clip {
         Self::with_engine(config, tensors, device, Engine::of(device))
     }
 
+    /// As [`Clip::from_tensors`], with the frozen matrices in a chosen precision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clip::from_checkpoint`], and [`ModelError::Precision`] where the device offers f32 only.
+    pub fn with_precision(
+        config: ClipConfig,
+        tensors: TensorMap,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self, ModelError> {
+        let engine = Engine::of(device);
+        if engine == Engine::Composed && precision != Precision::F32 {
+            return Err(ModelError::Precision { precision });
+        }
+        Self::build(config, tensors, device, engine, precision)
+    }
+
     /// As [`Clip::from_tensors`], with a chosen engine.
     ///
     /// # Errors
@@ -137,7 +163,7 @@ impl Clip {
     /// When the engine does not run on the device.
     pub fn with_engine(
         config: ClipConfig,
-        mut tensors: TensorMap,
+        tensors: TensorMap,
         device: &Device,
         engine: Engine,
     ) -> Result<Self, ModelError> {
@@ -145,7 +171,17 @@ impl Clip {
             engine == Engine::Composed || Engine::of(device) == Engine::Fused,
             "the fused kernels run on the CPU only"
         );
-        let mut weights = Weights::new(&mut tensors, device, engine);
+        Self::build(config, tensors, device, engine, Precision::F32)
+    }
+
+    fn build(
+        config: ClipConfig,
+        mut tensors: TensorMap,
+        device: &Device,
+        engine: Engine,
+        precision: Precision,
+    ) -> Result<Self, ModelError> {
+        let mut weights = Weights::new(&mut tensors, device, engine, precision);
         let logit_scale = weights.take_host("logit_scale", &[])?.data[0];
         let text = TextEncoder::new(&config.text, config.embed_dim, &mut weights)?;
         let (vision, zero_shot_affine) = match &config.vision {

@@ -4,21 +4,28 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::checkpoint::{HostTensor, TensorMap};
 
-use super::{Engine, ModelError};
+use super::{Engine, ModelError, Precision};
 
 /// A view of a checkpoint's tensors under a common prefix.
 pub(crate) struct Weights<'a> {
     tensors: &'a mut TensorMap,
     device: &'a Device,
     engine: Engine,
+    precision: Precision,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(tensors: &'a mut TensorMap, device: &'a Device, engine: Engine) -> Self {
+    pub(crate) fn new(
+        tensors: &'a mut TensorMap,
+        device: &'a Device,
+        engine: Engine,
+        precision: Precision,
+    ) -> Self {
         Self {
             tensors,
             device,
             engine,
+            precision,
         }
     }
 
@@ -30,6 +37,11 @@ impl<'a> Weights<'a> {
     /// What the residual blocks are to be built for.
     pub(crate) fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// Number format of the matrices that only fused kernels use.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 
     pub(crate) fn device(&self) -> &Device {

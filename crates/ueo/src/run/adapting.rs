@@ -76,7 +76,8 @@ pub fn adapt(
     let (directory, model, request, resumed) = match start {
         Start::New { request, overwrite } => {
             request.settings.validate()?;
-            let model = LoadedModel::open(&request.model, None, device)?;
+            let model =
+                LoadedModel::open_with(&request.model, None, device, Some(request.precision))?;
             if model.run.is_some() {
                 return Err(RunError::AlreadyAdapted {
                     path: request.model.clone(),
@@ -88,7 +89,12 @@ pub fn adapt(
         Start::Resume { base } => {
             let directory = RunDirectory::open(output)?;
             let record = directory.read_record()?;
-            let model = LoadedModel::open_base(&record.base, base.as_deref(), device)?;
+            let model = LoadedModel::open_base(
+                &record.base,
+                base.as_deref(),
+                device,
+                record.request.precision,
+            )?;
             (directory, model, record.request.clone(), Some(record))
         }
     };

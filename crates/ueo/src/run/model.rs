@@ -8,7 +8,7 @@ use crate::adapt::TrainedParameters;
 use crate::checkpoint::{self, Checkpoint};
 use crate::image::Preprocessing;
 use crate::method::{ClassPrompts, Method, Rescoring, TEMPLATES};
-use crate::model::{Clip, Prompts, normalize_rows};
+use crate::model::{Clip, Precision, Prompts, normalize_rows};
 use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
 
 use super::RunError;
@@ -50,8 +50,23 @@ impl LoadedModel {
     /// As the checkpoint reader; [`RunError::BaseMoved`] and [`RunError::BaseChanged`] when a run's checkpoint is not
     /// what it was; [`RunError::Unfinished`] when a run has no result yet.
     pub fn open(path: &Path, base: Option<&Path>, device: &Device) -> Result<Self, RunError> {
+        Self::open_with(path, base, device, None)
+    }
+
+    /// As [`LoadedModel::open`], in a chosen precision; `None` takes the run's own, and f32 for a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// As [`LoadedModel::open`].
+    pub fn open_with(
+        path: &Path,
+        base: Option<&Path>,
+        device: &Device,
+        precision: Option<Precision>,
+    ) -> Result<Self, RunError> {
         if !RunDirectory::recognizes(path) {
-            return Self::from_checkpoint(checkpoint::load(path)?, device);
+            let precision = precision.unwrap_or_default();
+            return Self::from_checkpoint(checkpoint::load(path)?, device, precision);
         }
         let directory = RunDirectory::open(path)?;
         let record = directory.read_record()?;
@@ -60,7 +75,12 @@ impl LoadedModel {
                 path: path.to_owned(),
             });
         }
-        let mut model = Self::open_base(&record.base, base, device)?;
+        let mut model = Self::open_base(
+            &record.base,
+            base,
+            device,
+            precision.unwrap_or(record.request.precision),
+        )?;
         model.parameters = directory.read_adapted(&model.clip)?;
         model.run = Some(record);
         Ok(model)
@@ -75,6 +95,7 @@ impl LoadedModel {
         expected: &BaseRecord,
         moved_to: Option<&Path>,
         device: &Device,
+        precision: Precision,
     ) -> Result<Self, RunError> {
         let path: PathBuf = moved_to.unwrap_or(&expected.path).to_owned();
         if !path.exists() {
@@ -88,10 +109,14 @@ impl LoadedModel {
                 found: checkpoint.sha256,
             });
         }
-        Self::from_checkpoint(checkpoint, device)
+        Self::from_checkpoint(checkpoint, device, precision)
     }
 
-    fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self, RunError> {
+    fn from_checkpoint(
+        checkpoint: Checkpoint,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self, RunError> {
         let tokenizer = Tokenizer::load(&checkpoint.tokenizer)?;
         let base = BaseRecord {
             path: checkpoint.path.clone(),
@@ -101,7 +126,7 @@ impl LoadedModel {
             preprocessing: checkpoint.preprocessing.clone(),
             decisions: checkpoint.decisions.clone(),
         };
-        let clip = Clip::from_tensors(checkpoint.config, checkpoint.tensors, device)?;
+        let clip = Clip::with_precision(checkpoint.config, checkpoint.tensors, device, precision)?;
         let initial: &[&str] = &[];
         let prompts = PromptSet::new(&tokenizer, initial, base.config.text.context_length)?;
         let parameters = TrainedParameters {

@@ -8,6 +8,7 @@ use crate::adapt::AdaptSettings;
 use crate::checkpoint::{CheckpointKind, ClipConfig};
 use crate::evaluate::{Evaluation, Threshold, ThresholdMethod};
 use crate::image::Preprocessing;
+use crate::model::Precision;
 
 /// Version of the layout of `run.json`; readers refuse newer ones.
 pub const FORMAT_VERSION: u32 = 1;
@@ -43,6 +44,9 @@ pub struct AdaptRequest {
     pub threads: usize,
     /// Device of the computation.
     pub device: String,
+    /// Number format of the frozen matrices; runs before this setting were in f32.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// The checkpoint that a run started from.

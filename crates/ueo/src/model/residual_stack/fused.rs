@@ -85,6 +85,7 @@ impl FusedStack {
         weights: &mut Weights,
     ) -> Result<Self, ModelError> {
         let (width, mlp_width) = (config.width, config.mlp_width);
+        let precision = weights.precision().into();
         let mut take = |(weight, bias): (String, String), inputs, outputs| {
             let weight = weights.take_host(&weight, &[outputs, inputs])?.data;
             let bias = weights.take_host(&bias, &[outputs])?.data;
@@ -113,6 +114,7 @@ impl FusedStack {
                     Activation::Gelu => KernelActivation::Gelu,
                 },
                 layer_norm_epsilon: config.layer_norm_epsilon as f32,
+                precision,
             },
             blocks.iter().map(|[qkv, out, up, down]| BlockWeights {
                 qkv_weight: &qkv.0,

@@ -208,9 +208,17 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
             hint.map_or_else(String::new, |hint| format!("; {hint}")),
         ));
     }
-    let model = LoadedModel::open(model, None, &context.device)?;
+    let precision = context.precision.unwrap_or_default();
+    let model = LoadedModel::open_with(model, None, &context.device, Some(precision))?;
     printer.model(&model.base);
-    let plan = Plan::new(&suite, data, &model.base.sha256, &selection, &args.output)?;
+    let plan = Plan::new(
+        &suite,
+        data,
+        &model.base.sha256,
+        precision,
+        &selection,
+        &args.output,
+    )?;
     if args.list {
         return list(&plan, printer);
     }

@@ -132,7 +132,7 @@ fn a_run_remembers_its_precision() {
     let predict = |more: &str| {
         let command = "predict --model run --images images --output p.csv --overwrite";
         place.run(&format!("{command} {more}"), 0);
-        std::fs::read_to_string(place.path("p.csv")).unwrap()
+        fs::read_to_string(place.path("p.csv")).unwrap()
     };
     assert_eq!(predict(""), predict("--precision bf16"));
     assert_ne!(predict(""), predict("--precision f32"));

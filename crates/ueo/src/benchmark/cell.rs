@@ -10,6 +10,7 @@ use super::measurements::Measurements;
 use super::shift::Shift;
 use crate::adapt::AdaptSettings;
 use crate::method::Method;
+use crate::model::Precision;
 use crate::write_atomically;
 
 /// Version of the files; raised when their meaning changes.
@@ -56,6 +57,9 @@ pub struct CellRequest {
     pub settings: AdaptSettings,
     /// SHA-256 of the checkpoint.
     pub model_sha256: String,
+    /// Number format of its frozen matrices; cells before this setting were in f32.
+    #[serde(default)]
+    pub precision: Precision,
     /// Names of all classes of the suite.
     pub classes: Vec<String>,
     /// Indices of the listed classes; predictions are among these.

@@ -9,6 +9,7 @@ use super::profile::{Overrides, Profile};
 use super::shift::Shift;
 use super::suite::Suite;
 use crate::method::Method;
+use crate::model::Precision;
 
 /// What is to be run of a suite. Empty lists stand for what the suite says.
 #[derive(Clone, Debug)]
@@ -97,6 +98,7 @@ impl Plan {
         suite: &Suite,
         data: SuiteData,
         model_sha256: &str,
+        precision: Precision,
         selection: &Selection,
         output: &Path,
     ) -> Result<Self, BenchmarkError> {
@@ -140,6 +142,7 @@ impl Plan {
                             seed,
                             settings: profile.settings(method, seed, &selection.overrides)?,
                             model_sha256: model_sha256.to_owned(),
+                            precision,
                             classes: data.classes.clone(),
                             known: known.clone(),
                             present: present.clone(),

@@ -163,6 +163,12 @@ impl Results {
         }
         if cells
             .iter()
+            .any(|cell| cell.request.precision != first.precision)
+        {
+            return Err(mixed("several precisions"));
+        }
+        if cells
+            .iter()
             .any(|cell| cell.request.classes != first.classes)
         {
             return Err(mixed("several lists of classes"));
@@ -450,6 +456,7 @@ fn sample_deviation(values: &[f64], mean: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::benchmark::test_cells::{cell, images, request};
+    use crate::model::Precision;
 
     /// A cell with the images of [`images`]: accuracy `correct` / 4, AUROC 1 - `lost` / 4.
     fn made(method: Method, domain: &str, seed: Option<u64>, correct: usize, lost: usize) -> Cell {
@@ -542,13 +549,19 @@ mod tests {
     }
 
     #[test]
-    fn cells_of_several_models_are_refused() {
+    fn cells_of_several_models_or_precisions_are_refused() {
         let mut other = made(Method::Ueo, "b", Some(1), 4, 0);
+        let refused = |other: Cell, why: &str| {
+            let cells = [made(Method::Ueo, "a", Some(1), 4, 0), other];
+            let error = Results::new(&cells, &[], Path::new("out"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        let mut rounded = other.clone();
+        rounded.request.precision = Precision::Bf16;
+        refused(rounded, "several precisions");
         other.request.model_sha256 = "1".to_owned();
-        let cells = [made(Method::Ueo, "a", Some(1), 4, 0), other];
-        let error = Results::new(&cells, &[], Path::new("out"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("several models"), "{error}");
+        refused(other, "several models");
     }
 }

@@ -8,6 +8,7 @@ use super::measurements::Measurements;
 use super::shift::Shift;
 use crate::adapt::AdaptSettings;
 use crate::method::Method;
+use crate::model::Precision;
 
 /// A request with `classes` classes of which some are known.
 pub fn request(classes: usize, known: &[usize]) -> CellRequest {
@@ -25,6 +26,7 @@ pub fn request(classes: usize, known: &[usize]) -> CellRequest {
         seed: Some(1),
         settings: AdaptSettings::default(),
         model_sha256: "0".to_owned(),
+        precision: Precision::F32,
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         known: known.to_vec(),
         present: known.to_vec(),

@@ -1,6 +1,7 @@
 //! `ueo benchmark`: methods on the domains of a suite, under category shifts, with several seeds.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueEnum};
@@ -8,7 +9,7 @@ use ueo::benchmark::{
     self, BenchmarkError, BenchmarkReporter, Cell, CellState, Overrides, Plan, ProfileName,
     Results, RunOptions, Selection, Shift, Suite,
 };
-use ueo::method::Method;
+use ueo::method::{Method, ParseMethodError};
 use ueo::run::LoadedModel;
 
 use super::Context;
@@ -101,9 +102,9 @@ pub struct SelectionArgs {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub shifts: Vec<Shift>,
 
-    /// Methods, as `ueo adapt --method` knows them [default: the suite's]
+    /// Methods, as `ueo adapt --method` knows them, or `all` [default: the suite's]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    pub methods: Vec<Method>,
+    pub methods: Vec<MethodChoice>,
 
     /// Seeds of the methods that train; the others run once [default: the suite's]
     #[arg(long, value_name = "SEED,...", value_delimiter = ',')]
@@ -133,6 +134,35 @@ pub struct RunningArgs {
     /// Memory for the decoded images of each domain in use; 0 for none
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     pub image_cache: ByteSize,
+}
+
+/// One method or every one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodChoice {
+    /// All methods of the program.
+    All,
+    /// This one.
+    One(Method),
+}
+
+impl FromStr for MethodChoice {
+    type Err = ParseMethodError;
+
+    fn from_str(text: &str) -> Result<Self, ParseMethodError> {
+        match text {
+            "all" => Ok(Self::All),
+            name => name.parse().map(Self::One),
+        }
+    }
+}
+
+impl MethodChoice {
+    fn methods(&self) -> &[Method] {
+        match self {
+            Self::All => Method::ALL,
+            Self::One(method) => std::slice::from_ref(method),
+        }
+    }
 }
 
 /// Which of a suite's settings.
@@ -165,7 +195,12 @@ impl SelectionArgs {
         }
         Ok(Selection {
             shifts: self.shifts.clone(),
-            methods: self.methods.clone(),
+            methods: self
+                .methods
+                .iter()
+                .flat_map(MethodChoice::methods)
+                .copied()
+                .collect(),
             seeds: self.seeds.clone(),
             profile: match self.settings {
                 SettingsProfile::Suite => ProfileName::Suite,

@@ -188,6 +188,14 @@ fn finished_cells_are_kept_and_only_new_ones_run() {
         .says(&["12 cells, 12 done, 0 to do"]);
     assert_eq!(cells(&place, "out"), first, "not even the timing changes");
 
+    let all = place.run(&format!("{BENCHMARK} --methods all --list"), 0);
+    for method in ueo::method::Method::ALL {
+        assert!(
+            all.stdout.contains(&format!("\tlight\tclosed\t{method}\t")),
+            "{method}"
+        );
+    }
+
     fs::remove_file(place.path("out/cells/suite/dark/closed/ueo-2.json")).unwrap();
     place.write("out/cells/suite/dark/closed/zero-shot.json", "{");
     let list = place.run(&format!("{BENCHMARK} --list"), 0);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{adapt, benchmark, demo, embed, evaluate, inspect, predict};
+use crate::commands::{adapt, benchmark, demo, embed, evaluate, inspect, predict, report};
 use crate::printer::Verbosity;
 
 const ABOUT: &str = "Fine-tune CLIP without labels, and tell known classes from unknown ones";
@@ -24,6 +24,7 @@ A session:
   ueo adapt    --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
   ueo predict  --model run/ --images photos/ --output predictions.csv
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
+  ueo report   run/
 
 Nothing at hand? `ueo demo` adapts an embedded model to embedded images.
 
@@ -63,6 +64,7 @@ pub enum Command {
     Evaluate(evaluate::EvaluateArgs),
     Embed(embed::EmbedArgs),
     Benchmark(Box<benchmark::BenchmarkArgs>),
+    Report(report::ReportArgs),
     Demo(demo::DemoArgs),
 }
 

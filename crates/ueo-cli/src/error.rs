@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use ueo::benchmark::BenchmarkError;
 use ueo::data::DataError;
+use ueo::report::ReportError;
 use ueo::run::RunError;
 
 use crate::config_file::ConfigFileError;
@@ -21,6 +22,9 @@ pub enum CliError {
     /// The benchmark cannot run.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
+    /// A report cannot be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A text file of the user cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -80,6 +84,7 @@ impl CliError {
         match self {
             Self::Run(error) => error.hint(),
             Self::Benchmark(error) => error.hint(),
+            Self::Report(error) => error.hint(),
             Self::Data(error) => Some(error.hint().to_owned()),
             Self::Config(error) => error.hint(),
             Self::Target(error) => error.hint(),

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
-use commands::{Context, adapt, benchmark, demo, embed, evaluate, inspect, predict};
+use commands::{Context, adapt, benchmark, demo, embed, evaluate, inspect, predict, report};
 use error::CliError;
 use exit::Ending;
 use printer::{Printer, Verbosity};
@@ -61,6 +61,7 @@ fn run(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
         Command::Evaluate(args) => evaluate::run(args, &context),
         Command::Embed(args) => embed::run(args, &context),
         Command::Benchmark(args) => benchmark::run(args, &context),
+        Command::Report(args) => report::run(args, &context),
         Command::Demo(args) => demo::run(args, &context),
     }
 }

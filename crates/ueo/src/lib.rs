@@ -4,7 +4,7 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> method -> adapt -> run (adapt, predict, embed) -> evaluate -> benchmark
+//! checkpoint -> model -> objective -> method -> adapt -> run (adapt, predict, embed) -> evaluate -> report, benchmark
 //!                 ^                               ^
 //!          text (prompts)                 image, data (pixels)
 //! ```
@@ -19,6 +19,7 @@ pub mod image;
 pub mod method;
 pub mod model;
 pub mod objective;
+pub mod report;
 pub mod run;
 pub mod text;
 

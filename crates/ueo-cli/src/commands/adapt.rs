@@ -11,7 +11,7 @@ use ueo::method::{Method, TrainedPart};
 use ueo::objective::{ConfidenceWeights, UnconfidentWeights};
 use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
-use super::{Context, absolute, quoted, read_classes};
+use super::{Context, absolute, quoted, read_classes, report};
 use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number};
 use crate::error::CliError;
 use crate::exit::Ending;
@@ -32,6 +32,8 @@ The run directory:
   run.json             checkpoint with SHA-256, classes, settings, threshold,
                        skipped images, measurements where labels exist
   metrics.jsonl        one line per training step
+  predictions.csv      what the model says about every image, before and after
+  report.html          all of it as a page to look at
   state.safetensors    what --resume continues from
 
 The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax \
@@ -80,6 +82,10 @@ pub struct AdaptArgs {
     /// With --resume: where the checkpoint is now, if it has moved
     #[arg(long, value_name = "PATH")]
     pub base: Option<PathBuf>,
+
+    /// Do not write report.html; `ueo report` writes it later
+    #[arg(long)]
+    pub no_report: bool,
 
     /// What is written besides the result.
     #[command(flatten)]
@@ -377,7 +383,7 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
             base: args.base.clone(),
         },
     };
-    adapt(start, &args.output, context)
+    adapt(start, &args.output, !args.no_report, context)
 }
 
 /// The part that `adapt` and `demo` have in common.
@@ -385,7 +391,12 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
 /// # Errors
 ///
 /// [`CliError::Run`] and [`CliError::Interrupt`].
-pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, CliError> {
+pub fn adapt(
+    start: Start,
+    output: &Path,
+    with_report: bool,
+    context: &Context,
+) -> Result<Ending, CliError> {
     let interrupt = Interrupt::listen(context.printer)?;
     let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
     let adapted = ueo::run::adapt(start, output, &context.device, &mut reporter);
@@ -405,6 +416,10 @@ pub fn adapt(start: Start, output: &Path, context: &Context) -> Result<Ending, C
         return Ok(Ending::Interrupted);
     }
     summarize(&report, output, context)?;
+    if with_report {
+        // Images that have gone since the last pass are in the report; the adaptation itself is complete.
+        report::write(output, None, context)?;
+    }
     Ok(ending)
 }
 

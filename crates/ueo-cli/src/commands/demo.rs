@@ -145,7 +145,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         request: Box::new(request),
         overwrite: args.overwrite,
     };
-    let ending = adapt::adapt(start, &args.output, context)?;
+    let ending = adapt::adapt(start, &args.output, true, context)?;
     if ending == Ending::Complete {
         context.printer.message(format_args!(
             "next: ueo predict --model {} --images {} --output predictions.csv",

@@ -7,6 +7,7 @@ pub mod embed;
 pub mod evaluate;
 pub mod inspect;
 pub mod predict;
+pub mod report;
 
 use std::path::{Path, PathBuf};
 

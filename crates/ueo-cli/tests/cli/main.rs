@@ -8,5 +8,6 @@ mod commands;
 mod configuration;
 mod image_memory;
 mod interruption;
+mod report;
 mod support;
 mod whole_jobs;

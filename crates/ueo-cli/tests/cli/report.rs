@@ -1,0 +1,284 @@
+//! Pages: what they show, what they must never do, and that the same run gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use html5gum::{Token, Tokenizer};
+
+use crate::support::{ADAPT, PER_CLASS, Workplace};
+
+/// Elements without an end tag.
+const VOID: [&str; 3] = ["meta", "img", "br"];
+
+/// A page, taken apart by the rules of the HTML standard.
+struct Page {
+    source: String,
+    /// Every start tag with its attributes.
+    elements: Vec<(String, BTreeMap<String, String>)>,
+    /// Text outside of the style sheet, elements apart by spaces.
+    text: String,
+}
+
+impl Page {
+    /// Reads a page, whose elements must be nested properly.
+    fn read(place: &Workplace, path: &str) -> Self {
+        let source = fs::read_to_string(place.path(path)).unwrap();
+        let (mut elements, mut text, mut open) = (Vec::new(), String::new(), Vec::<String>::new());
+        let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        for Ok(token) in Tokenizer::new(source.as_str()) {
+            match token {
+                Token::StartTag(tag) => {
+                    let name = string(&tag.name);
+                    let attributes = tag.attributes.iter();
+                    let attributes = attributes.map(|(name, value)| (string(name), string(value)));
+                    elements.push((name.clone(), attributes.collect()));
+                    if !tag.self_closing && !VOID.contains(&name.as_str()) {
+                        open.push(name);
+                    }
+                    text.push(' ');
+                }
+                Token::EndTag(tag) => {
+                    assert_eq!(open.pop(), Some(string(&tag.name)), "in {path}");
+                    text.push(' ');
+                }
+                Token::String(content) if open.last().is_none_or(|name| name != "style") => {
+                    text.push_str(&string(&content));
+                }
+                Token::Error(error) => panic!("{path}: {error:?}"),
+                _ => {}
+            }
+        }
+        assert!(open.is_empty(), "{path} leaves {open:?} open");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self {
+            source,
+            elements,
+            text,
+        }
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.elements
+            .iter()
+            .filter(|(found, _)| found == name)
+            .count()
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        let sections = self.elements.iter().filter(|(name, _)| name == "section");
+        sections
+            .map(|(_, attributes)| attributes["id"].as_str())
+            .collect()
+    }
+
+    #[track_caller]
+    fn shows(&self, pieces: &[&str]) {
+        for piece in pieces {
+            assert!(self.text.contains(piece), "{piece:?} in\n{}", self.text);
+        }
+    }
+
+    /// Nothing is loaded, nothing is executed.
+    fn expect_self_contained(&self) {
+        for forbidden in [
+            "script", "link", "iframe", "object", "embed", "base", "form", "use", "image",
+        ] {
+            assert_eq!(self.count(forbidden), 0, "<{forbidden}>");
+        }
+        for (name, attributes) in &self.elements {
+            for (attribute, value) in attributes {
+                assert!(!attribute.starts_with("on"), "{attribute} of <{name}>");
+                match attribute.as_str() {
+                    "src" => assert!(value.starts_with("data:image/jpeg;base64,")),
+                    "href" => assert!(value.starts_with('#')),
+                    "style" => assert!(!value.contains("url("), "{value}"),
+                    _ => {}
+                }
+            }
+        }
+        let style = self.source.split_once("<style>").unwrap().1;
+        let style = style.split_once("</style>").unwrap().0;
+        assert!(!style.contains("url(") && !style.contains("@import"));
+        assert!(!self.source.contains("http://") && !self.source.contains("https://"));
+    }
+}
+
+/// One decimal and a narrow space, as the page writes rates.
+fn percent(rate: &serde_json::Value) -> String {
+    format!("{:.1}\u{202f}%", 100.0 * rate.as_f64().unwrap())
+}
+
+#[test]
+fn a_run_ends_with_a_page_of_its_numbers() {
+    let place = Workplace::new();
+    place.adapt("").says(&["report: run/report.html"]);
+    let page = Page::read(&place, "run/report.html");
+    page.expect_self_contained();
+    assert_eq!(
+        page.ids(),
+        [
+            "summary",
+            "training",
+            "confidence",
+            "separation",
+            "classes",
+            "confusions",
+            "calibration",
+            "images",
+            "provenance"
+        ]
+    );
+    let run = place.json("run/run.json");
+    for model in ["zero_shot", "adapted"] {
+        for measure in [
+            "per_class_accuracy",
+            "auroc",
+            "h_score",
+            "fpr_at_95_tpr",
+            "oscr",
+        ] {
+            // Spaces of all kinds are one space in the page's text.
+            let expected = percent(&run[model][measure]).replace('\u{202f}', " ");
+            page.shows(&[&expected]);
+        }
+    }
+    page.shows(&[
+        "18 images of known classes and 6 of others have labels.",
+        "used for measuring only",
+        "red_fox",
+        "unknown: submarine",
+        run["base"]["sha256"].as_str().unwrap(),
+        "seed 2023",
+    ]);
+    // Loss and two entropies, two histograms, ROC, risk and coverage, reliability.
+    assert_eq!(page.count("svg"), 8);
+    assert!(page.count("img") >= 12);
+}
+
+#[test]
+fn the_same_run_gives_the_same_page_by_itself_or_again() {
+    let place = Workplace::new();
+    place.adapt("--no-report");
+    assert!(!place.path("run/report.html").exists());
+    place.run("report run", 0);
+    let first = fs::read(place.path("run/report.html")).unwrap();
+    place.run("report run", 0);
+    assert!(first == fs::read(place.path("run/report.html")).unwrap());
+    place.run("report run --output elsewhere.html --threads 1", 0);
+    assert!(first == fs::read(place.path("elsewhere.html")).unwrap());
+    place
+        .run("report run --output elsewhere.html", 2)
+        .says(&["already exists", "--overwrite"]);
+}
+
+#[test]
+fn names_and_paths_are_text_whatever_they_say() {
+    let place = Workplace::new();
+    // The tiny model has room for a few characters only.
+    let hostile = "<b a=x>";
+    let folder = "\"><script>alert(2)<&";
+    place.write("classes.txt", format!("cat\ndog\n{hostile}\n</dl>\n"));
+    fs::rename(
+        place.path("images/submarine"),
+        place.path(format!("images/{folder}")),
+    )
+    .unwrap();
+    fs::rename(
+        place.path("images/red_fox"),
+        place.path(format!("images/{hostile}")),
+    )
+    .unwrap();
+    place.adapt("");
+    let page = Page::read(&place, "run/report.html");
+    page.expect_self_contained();
+    page.shows(&[hostile, "</dl>", folder]);
+    let injected =
+        |(_, attributes): &&(String, BTreeMap<String, String>)| attributes.contains_key("a");
+    assert_eq!(page.elements.iter().find(injected), None);
+}
+
+#[test]
+fn images_without_labels_have_a_page_that_does_not_judge() {
+    let place = Workplace::new();
+    fs::create_dir(place.path("flat")).unwrap();
+    for number in 0..PER_CLASS {
+        for kind in ["cat", "dog", "submarine"] {
+            let from = place.path(format!("images/{kind}/{number}.png"));
+            fs::copy(from, place.path(format!("flat/{kind}-{number}.png"))).unwrap();
+        }
+    }
+    place.run(&ADAPT.replace("--images images", "--images flat"), 0);
+    let page = Page::read(&place, "run/report.html");
+    page.expect_self_contained();
+    page.shows(&["no labels", "not whether it is right", "Effective classes"]);
+    assert!(!page.ids().contains(&"separation") && !page.ids().contains(&"calibration"));
+    assert!(!page.text.contains("AUROC"));
+}
+
+#[test]
+fn images_that_have_gone_are_counted_and_marked() {
+    let place = Workplace::new();
+    place.adapt("");
+    let before = Page::read(&place, "run/report.html").count("img");
+    fs::rename(place.path("images"), place.path("moved")).unwrap();
+    place
+        .run("report run", 1)
+        .says(&["warning", "could not be read again"]);
+    let page = Page::read(&place, "run/report.html");
+    assert_eq!(page.count("img"), 0);
+    assert_eq!(page.text.matches("not found").count(), before);
+    page.shows(&["could not be shown"]);
+}
+
+#[test]
+fn skipped_inputs_are_listed() {
+    let place = Workplace::new();
+    place.write("images/cat/broken.png", "no image");
+    place.run(ADAPT, 1);
+    let page = Page::read(&place, "run/report.html");
+    page.shows(&["1 input could not be used", "cat/broken.png"]);
+}
+
+#[test]
+fn runs_are_compared_side_by_side() {
+    let place = Workplace::new();
+    place.adapt("");
+    place.run(
+        &ADAPT.replace("--output run", "--output other --trade-off 0.25"),
+        0,
+    );
+    place
+        .run("report run other", 0)
+        .says(&["comparison: comparison.html"]);
+    let page = Page::read(&place, "comparison.html");
+    page.expect_self_contained();
+    page.shows(&["2 runs compared", "run", "other", "0.25", "★"]);
+    for run in ["run", "other"] {
+        let auroc = percent(&place.json(&format!("{run}/run.json"))["adapted"]["auroc"]);
+        page.shows(&[&auroc.replace('\u{202f}', " ")]);
+    }
+    assert!(!page.text.contains("not comparable"));
+    let settings = page.text.rsplit_once("What was set differently").unwrap().1;
+    let settings = settings.split_once("Curves").unwrap().0;
+    assert!(
+        settings.contains("trade off") && !settings.contains("batch size"),
+        "{settings}"
+    );
+
+    fs::remove_file(place.path("images/cat/0.png")).unwrap();
+    place.run(&ADAPT.replace("--output run", "--output fewer"), 0);
+    place.run("report run fewer --output fewer.html", 0);
+    Page::read(&place, "fewer.html").shows(&["different images", "not comparable"]);
+}
+
+#[test]
+fn there_must_be_a_finished_run() {
+    let place = Workplace::new();
+    place
+        .run("report images", 2)
+        .says(&["no run directory", "hint:"]);
+    place.run(&ADAPT.replace("0.05", "1e30").replace("0.02", "1e30"), 2);
+    place
+        .run("report run", 2)
+        .says(&["not finished", "hint:", "--resume"]);
+}

@@ -1,5 +1,5 @@
-//! CPU kernels of `ueo`, without a tensor framework: the residual transformer blocks of CLIP with frozen weights, trained on
-//! their normalization layers' affine parameters only.
+//! CPU kernels of `ueo`, without a tensor framework: the residual transformer blocks and the ResNet of CLIP with frozen weights,
+//! trained on their normalization layers' affine parameters only.
 //!
 //! Data flow: [`FrozenLinear`]s make a [`ResidualStack`]; the stack runs forward for inference, forward for training (which
 //! returns what the backward pass needs) and backward, over whole sequences or over sequences that share a prefix.

@@ -1,7 +1,7 @@
 //! Reports: one page per run, to be looked at, sent and printed.
 //!
-//! The last stage of the data flow. It reads what a run left behind ([`run_data`]), measures with `evaluate`, and writes one
-//! self-contained HTML file: no script, nothing loaded from anywhere, light and dark, plots as SVG ([`plot`]), small pictures
+//! The last stage of the data flow. It reads what a run left behind (`run_data`), measures with `evaluate`, and writes one
+//! self-contained HTML file: no script, nothing loaded from anywhere, light and dark, plots as SVG (`plot`), small pictures
 //! of the images inside. The same run gives the same bytes.
 
 mod comparison;

@@ -102,6 +102,13 @@ impl Printer {
         }
     }
 
+    /// Prints what the user can do about a warning.
+    pub fn hint(&self, line: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.stderr(format_args!("{}: {line}", self.paint(HINT, "hint")));
+        }
+    }
+
     /// Prints an error, what caused it and what to do about it.
     pub fn error(&self, error: &dyn Error, hint: Option<&str>) {
         let mut text = format!("{}: {error}", self.paint(ERROR, "error"));

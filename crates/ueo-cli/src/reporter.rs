@@ -109,6 +109,21 @@ impl Reporter for ProgressReporter<'_> {
                 self.phase(Phase::Adapting, record.step - 1, total)
                     .update(record.step as u64, detail);
             }
+            Event::Epoch(record) => {
+                let signs = &record.signs;
+                self.printer.detail(format_args!(
+                    "epoch {}: {:.1} effective classes, mean confidence {:.3}, {:.0} % rejected, {:.0} % changed{}",
+                    record.epoch,
+                    signs.effective_classes,
+                    signs.mean_confidence,
+                    100.0 * signs.rejected_fraction,
+                    100.0 * signs.changed_fraction,
+                    record
+                        .criterion
+                        .map_or_else(String::new, |value| format!(", criterion {value:.4}")),
+                ));
+            }
+            Event::Warning(warning) => self.printer.warning(warning),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod benchmark;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
+pub mod guard;
 pub mod image;
 pub mod method;
 pub mod model;

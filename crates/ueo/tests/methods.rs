@@ -14,6 +14,7 @@ use ueo::adapt::{
     AdaptSettings, AdaptState, Adaptation, CallerError, Observer, Outcome, PixelBatch, PixelSource,
     StepRecord, TrainedParameters,
 };
+use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
 use ueo::method::{BatchFeatures, Method, ZeroShotPass};
 use ueo::model::{Clip, Prompts};
@@ -330,11 +331,15 @@ fn every_method_resumes_to_the_same_bytes() {
         refresh_weights: true,
         ..AdaptSettings::default()
     };
+    let keeping = AdaptSettings {
+        keep: Keep::BestBy(Criterion::SoftNeighborhoodDensity),
+        ..AdaptSettings::default()
+    };
     let variants = Method::ALL
         .iter()
         .filter(|method| method.trains())
         .map(|&method| AdaptSettings::default().with_method(method))
-        .chain([refreshing]);
+        .chain([refreshing, keeping]);
     for settings in variants {
         let settings = AdaptSettings {
             epochs: EPOCHS,
@@ -350,6 +355,7 @@ fn every_method_resumes_to_the_same_bytes() {
             prompts: &prompts,
             objective: &*objective,
             settings: &settings,
+            scoring: Scoring::new(clip.logit_scale()),
         };
         let run = |interval: usize| -> (AdaptState, Vec<u8>) {
             let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();

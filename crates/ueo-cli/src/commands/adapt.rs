@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use ueo::adapt::{AdaptSettings, Augmentation};
 use ueo::evaluate::ThresholdMethod;
+use ueo::guard::Keep;
 use ueo::method::{Method, TrainedPart};
 use ueo::objective::{ConfidenceWeights, UnconfidentWeights};
 use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
@@ -34,6 +35,8 @@ The run directory:
   metrics.jsonl        one line per training step
   predictions.csv      what the model says about every image, before and after
   report.html          all of it as a page to look at
+  epochs.jsonl         one line per epoch: what the predictions look like,
+                       without labels; a collapse is noticed by them
   state.safetensors    what --resume continues from
 
 The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax \
@@ -134,6 +137,10 @@ pub struct OutputArgs {
     /// In Hugging Face layout for a vision transformer, else with OpenAI's tensor names; always safetensors.
     #[arg(long)]
     pub standalone: bool,
+
+    /// Also write the records of all steps and epochs as an event file that TensorBoard shows, into the run directory
+    #[arg(long)]
+    pub tensorboard: bool,
 
     /// Training steps between two points that --resume can continue from
     #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = positive_integer)]
@@ -242,6 +249,13 @@ pub struct TrainingArgs {
     /// Seed of everything random
     #[arg(long, value_name = "SEED", default_value_t = AdaptSettings::default().seed)]
     pub seed: u64,
+
+    /// Which epoch's parameters are the result
+    ///
+    /// Anything but `last` encodes all images once more after every epoch, without their labels; the checkpoint as it is
+    /// counts as epoch 0. docs/guard.md says how well each choice did.
+    #[arg(long, value_name = "CHOICE", default_value_t = Keep::Last, value_parser = keep_parser())]
+    pub keep: Keep,
 }
 
 /// How to tell unknown images.
@@ -326,6 +340,12 @@ pub fn method_parser() -> impl TypedValueParser<Value = Method> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
 }
 
+/// Accepts the choices of the epoch to keep, and lists them in the help.
+fn keep_parser() -> impl TypedValueParser<Value = Keep> {
+    let choices = Keep::all().map(|keep| PossibleValue::new(keep.name()).help(keep.about()));
+    PossibleValuesParser::new(choices).try_map(|name| name.parse::<Keep>())
+}
+
 impl TrainingArgs {
     /// The choices as the library takes them.
     pub fn settings(&self) -> AdaptSettings {
@@ -361,6 +381,7 @@ impl TrainingArgs {
             reduce_images: self.reduce_images,
             shuffle: !self.no_shuffle,
             seed: self.seed,
+            keep: self.keep,
         }
     }
 }
@@ -436,6 +457,19 @@ fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(
     if let Some(threshold) = &record.threshold {
         printer.message(format_args!("threshold: {}", tables::threshold(threshold)));
     }
+    let settings = &record.request.settings;
+    if let (Some(kept), Keep::BestBy(_)) = (record.kept_epoch, settings.keep) {
+        printer.message(format_args!(
+            "kept the parameters after epoch {kept} of {} ({})",
+            settings.epochs, settings.keep
+        ));
+    }
+    for warning in &record.warnings {
+        printer.warning(warning);
+        if warning.concerns_result == Some(true) {
+            printer.hint(warning.hint());
+        }
+    }
     if let (Some(before), Some(after)) = (&record.zero_shot, &record.adapted) {
         printer.message(format_args!(
             "the images have labels ({} known, {} unknown), which were used for this table only:",
@@ -469,6 +503,7 @@ impl AdaptArgs {
             settings: self.training.settings(),
             score_temperature: self.threshold.score_temperature,
             threshold_method: self.threshold.threshold,
+            tensorboard: self.outputs.tensorboard,
             standalone: self.outputs.standalone,
             checkpoint_every: self.outputs.checkpoint_every,
             image_cache_bytes: self.outputs.image_cache.0,

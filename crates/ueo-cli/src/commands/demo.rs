@@ -133,6 +133,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         },
         score_temperature: 1.0,
         threshold_method: ThresholdMethod::default(),
+        tensorboard: false,
         standalone: false,
         checkpoint_every: 10,
         image_cache_bytes: 64 << 20,

@@ -10,6 +10,7 @@ fn long_adapt(output: &str) -> String {
     ADAPT
         .replace("--epochs 2", "--epochs 60")
         .replace("--output run", &format!("--output {output}"))
+        + " --tensorboard --keep best-by-soft-neighborhood-density"
 }
 
 #[test]
@@ -30,6 +31,8 @@ mod signals {
     use std::process::{Command, Output, Stdio};
     use std::thread::sleep;
     use std::time::{Duration, Instant, SystemTime};
+
+    use ueo::run::{EVENT_FILE, read_events};
 
     use super::long_adapt;
     use crate::support::{Report, Workplace};
@@ -95,11 +98,13 @@ mod signals {
             "adapted.safetensors",
             "state.safetensors",
             "predictions.csv",
+            "epochs.jsonl",
         ] {
             let resumed = fs::read(place.path("run").join(file)).unwrap();
             let reference = fs::read(place.path("reference").join(file)).unwrap();
             assert!(resumed == reference, "{file} differs");
         }
+        assert_eq!(events_of(place, "run"), events_of(place, "reference"));
         let steps = |run: &str| -> Vec<(u64, f64)> {
             let metrics = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
             let records = metrics.lines().map(|line| {
@@ -115,6 +120,17 @@ mod signals {
         assert_eq!(steps("run").len(), STEPS);
         let measured = |run: &str| place.json(&format!("{run}/run.json"))["adapted"].clone();
         assert_eq!(measured("run"), measured("reference"));
+    }
+
+    /// Step and scalars of each event of the event file, but for the speed.
+    fn events_of(place: &Workplace, run: &str) -> Vec<(u64, Vec<(String, f32)>)> {
+        let events = read_events(&place.path(run).join(EVENT_FILE)).unwrap();
+        let events = events.into_iter().map(|event| {
+            let scalars = event.scalars.into_iter();
+            let lasting = scalars.filter(|(tag, _)| tag != "step/images_per_sec");
+            (event.step, lasting.collect())
+        });
+        events.collect()
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 mod settings;
 mod step;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
@@ -15,12 +17,15 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::evaluate::EvaluateError;
+use crate::guard::{EpochRecord, Keep, Probabilities, Scoring, Tally, WatchedView, signs_of};
 use crate::image::ViewKind;
 use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
 use crate::model::{Clip, Prompts, normalize_rows, square_sum, to_host};
 
 pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
+pub use watch::{BestEpoch, WatchState};
 
 /// The error of a caller's [`Observer`].
 pub type CallerError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +40,9 @@ pub enum AdaptError {
     /// The method lacks something.
     #[error(transparent)]
     Method(#[from] MethodError),
+    /// The predictions cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] EvaluateError),
     /// There is nothing to adapt to.
     #[error("expected at least one image to adapt to, found none")]
     NoImages,
@@ -128,6 +136,15 @@ pub trait Observer {
         record: &StepRecord,
         state: &AdaptState,
     ) -> Result<ControlFlow<()>, CallerError>;
+
+    /// Called at the end of each epoch, after its last step; `state` counts the epoch as watched.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the adaptation with [`AdaptError::Observer`].
+    fn on_epoch(&mut self, _record: &EpochRecord, _state: &AdaptState) -> Result<(), CallerError> {
+        Ok(())
+    }
 }
 
 /// The record of one step, a line of `metrics.jsonl`.
@@ -165,6 +182,8 @@ pub struct AdaptState {
     pub parameters: TrainedParameters,
     /// What the method remembers after these steps.
     pub memory: Memory,
+    /// What watching over the adaptation needs.
+    pub watch: WatchState,
 }
 
 impl AdaptState {
@@ -174,14 +193,29 @@ impl AdaptState {
             step: 0,
             parameters,
             memory: Memory::default(),
+            watch: WatchState::idle(),
         }
+    }
+
+    /// The epoch whose parameters are the result: the last one, or the best one if the settings choose by a criterion.
+    pub fn kept_epoch(&self) -> usize {
+        let best = self.watch.best.as_ref();
+        best.map_or(self.watch.epochs, |best| best.epoch)
+    }
+
+    /// The state with the parameters to keep.
+    fn with_kept_parameters(mut self) -> Self {
+        if let Some(best) = &self.watch.best {
+            self.parameters = best.parameters.clone();
+        }
+        self
     }
 }
 
 /// How an adaptation ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// All steps are done.
+    /// All steps are done; the parameters are those to keep, see [`AdaptState::kept_epoch`].
     Finished(AdaptState),
     /// The observer asked to stop.
     Interrupted(AdaptState),
@@ -198,6 +232,8 @@ pub struct Adaptation<'a> {
     pub objective: &'a dyn Objective,
     /// All choices.
     pub settings: &'a AdaptSettings,
+    /// How predictions are scored while they are watched.
+    pub scoring: Scoring,
 }
 
 impl Adaptation<'_> {
@@ -211,10 +247,20 @@ impl Adaptation<'_> {
         parameters: TrainedParameters,
         pass: &ZeroShotPass,
     ) -> Result<AdaptState, AdaptError> {
+        let mut watch = WatchState {
+            epochs: 0,
+            zero_shot_classes: zero_shot_classes(pass),
+            tally: Tally::new(pass.classes),
+            best: None,
+        };
+        if let Some(value) = self.criterion(&pass.cosine_logits) {
+            watch.offer(0, value, &parameters);
+        }
         Ok(AdaptState {
             step: 0,
             parameters,
             memory: self.objective.begin(pass)?,
+            watch,
         })
     }
 
@@ -268,6 +314,10 @@ impl Adaptation<'_> {
             };
             images.batches(order, self.settings.batch_size, view)
         };
+        // A run that was interrupted between the last step of an epoch and its record.
+        if state.watch.tally.images() == training_images.len() {
+            state = self.end_epoch(state, images, observer)?;
+        }
         let mut upcoming = None;
         for epoch in state.step / per_epoch..self.settings.epochs {
             if epoch > 0 && state.step == epoch * per_epoch && self.objective.refreshes() {
@@ -296,8 +346,57 @@ impl Adaptation<'_> {
                     return Ok(Outcome::Interrupted(state));
                 }
             }
+            state = self.end_epoch(state, images, observer)?;
         }
-        Ok(Outcome::Finished(state))
+        Ok(Outcome::Finished(state.with_kept_parameters()))
+    }
+
+    /// Makes the record of an epoch whose steps are done, and compares the epoch with the best one before.
+    fn end_epoch(
+        &self,
+        mut state: AdaptState,
+        images: &dyn PixelSource,
+        observer: &mut dyn Observer,
+    ) -> Result<AdaptState, AdaptError> {
+        let (epoch, step) = (state.watch.epochs + 1, state.step);
+        let record = match self.settings.keep {
+            Keep::Last => EpochRecord {
+                epoch,
+                step,
+                view: WatchedView::Training,
+                signs: state.watch.tally.signs(&self.scoring)?,
+                criterion: None,
+            },
+            Keep::BestBy(_) => {
+                let cosines = self.pass(&state, images)?.cosine_logits;
+                let (classes, zero_shot) = (self.prompts.len(), &state.watch.zero_shot_classes);
+                EpochRecord {
+                    epoch,
+                    step,
+                    view: WatchedView::Test,
+                    signs: signs_of(&cosines, classes, zero_shot, &self.scoring)?,
+                    criterion: self.criterion(&cosines),
+                }
+            }
+        };
+        state.watch.epochs = epoch;
+        state.watch.tally = Tally::new(self.prompts.len());
+        if let Some(value) = record.criterion {
+            state.watch.offer(epoch, value, &state.parameters);
+        }
+        observer
+            .on_epoch(&record, &state)
+            .map_err(|source| AdaptError::Observer { step, source })?;
+        Ok(state)
+    }
+
+    /// The value of the criterion that the settings choose by, if they do.
+    fn criterion(&self, cosine_logits: &[f32]) -> Option<f64> {
+        let Keep::BestBy(criterion) = self.settings.keep else {
+            return None;
+        };
+        let (classes, scale) = (self.prompts.len(), self.scoring.logit_scale);
+        Some(criterion.value(&Probabilities::of_cosines(cosine_logits, classes, scale)))
     }
 
     /// A pass over the test view of all images with the parameters of `state`.
@@ -426,11 +525,24 @@ impl Adaptation<'_> {
             rate(settings.context_learning_rate),
             rate(settings.affine_learning_rate),
         );
+        let mut watch = state.watch.clone();
+        let zero_shot = watch.zero_shot_of(&batch.indices);
+        let cosines = to_host(&gradient.cosine_logits).data;
+        watch.tally.add(&cosines, &zero_shot, &self.scoring)?;
         let next = AdaptState {
             step: record.step,
             parameters,
             memory: memory.unwrap_or_else(|| state.memory.clone()),
+            watch,
         };
         Ok((next, record))
     }
+}
+
+/// The class of the largest cosine of each image; of equal ones the lowest index wins.
+fn zero_shot_classes(pass: &ZeroShotPass) -> Arc<[usize]> {
+    let rows = pass.cosine_logits.chunks_exact(pass.classes.max(1));
+    let largest =
+        |row: &[f32]| (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
+    rows.map(largest).collect()
 }

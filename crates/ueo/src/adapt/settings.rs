@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guard::Keep;
 use crate::image::CacheContent;
 use crate::method::{Method, Objective, TrainedPart, UniversalEntropySettings};
 use crate::objective::{ConfidenceWeights, UnconfidentWeights};
@@ -50,6 +51,9 @@ pub struct AdaptSettings {
     pub shuffle: bool,
     /// Seed of everything random.
     pub seed: u64,
+    /// Which epoch's parameters are the result.
+    #[serde(default)]
+    pub keep: Keep,
 }
 
 /// Random changes of the training images.
@@ -82,6 +86,7 @@ impl Default for AdaptSettings {
             reduce_images: None,
             shuffle: true,
             seed: 2023,
+            keep: Keep::default(),
         }
     }
 }

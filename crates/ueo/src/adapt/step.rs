@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 
 use crate::method::{BatchFeatures, TrainedPart};
-use crate::model::{AffineGradients, AffineParameters, Clip, Context, Prompts, to_host};
+use crate::model::{
+    AffineGradients, AffineParameters, Clip, Context, Prompts, normalize_rows, to_host,
+};
 use crate::objective::LossTerms;
 
 /// The parameters that adaptation trains.
@@ -32,6 +34,8 @@ pub struct BatchGradient {
     pub context: Tensor<2>,
     /// Gradient of the affine parameters; empty where they are not trained.
     pub affine: AffineGradients,
+    /// Unscaled cosines of the batch before the update, `[batch, classes]`.
+    pub cosine_logits: Tensor<2>,
 }
 
 /// What a gradient is taken of, and in which parts.
@@ -161,6 +165,8 @@ pub fn batch_gradient(
             .collect(),
         context: context_gradient,
         affine: affine_gradient,
+        cosine_logits: normalize_rows(features.image_features.inner())
+            .matmul(normalize_rows(features.text_features.inner()).transpose()),
     }
 }
 

@@ -12,10 +12,11 @@ use crate::adapt::{
 };
 use crate::checkpoint;
 use crate::evaluate::{Evaluation, Scores, Threshold, choose_threshold, evaluate, predictions};
+use crate::guard::{EpochRecord, Rule, Scoring, Signs, WatchedView, signs_of, warnings};
 use crate::model::Prompts;
 use crate::text::DEFAULT_CONTEXT;
 
-use super::directory::{MetricsWriter, RunDirectory};
+use super::directory::{EPOCH_EVENTS, RecordWriter, RunDirectory, STEP_EVENTS};
 use super::encode::{Subset, encode_images, encode_readable};
 use super::images::{ImageSet, Labels};
 use super::model::{Classifier, LoadedModel};
@@ -24,6 +25,7 @@ use super::record::{
     AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };
 use super::state;
+use super::tensorboard::EventFile;
 use super::{Event, Reporter, RunError, Stage};
 
 /// Whether to begin or to go on.
@@ -60,6 +62,8 @@ struct Prepared {
     used: Vec<usize>,
     /// What the checkpoint says about each of them.
     results: Vec<ImageResult>,
+    /// The records of the epochs so far, that of the zero-shot model first.
+    epochs: Vec<EpochRecord>,
 }
 
 /// Adapts a model to a folder of images and leaves the result in the run directory `output`.
@@ -114,6 +118,7 @@ pub fn adapt(
         prompts: &prompts,
         objective,
         settings: &request.settings,
+        scoring: scoring(&model, &request),
     });
 
     let saved = match &resumed {
@@ -132,6 +137,7 @@ pub fn adapt(
                 });
             }
             Prepared {
+                epochs: directory.read_epochs_until(state.watch.epochs)?,
                 results: directory.read_predictions(&request.classes)?,
                 record,
                 state,
@@ -150,6 +156,9 @@ pub fn adapt(
             )?;
             directory.write_record(&prepared.record)?;
             directory.write_predictions(&prepared.results, &request.classes)?;
+            let mut epochs = directory.epochs(0)?;
+            epochs.append(&prepared.epochs[0])?;
+            epochs.flush()?;
             directory.write_state(&prepared.state)?;
             prepared
         }
@@ -159,12 +168,23 @@ pub fn adapt(
         state,
         used,
         mut results,
+        epochs,
     } = prepared;
 
     let subset = Subset::new(&images, &used);
     let mut recorder = Recorder {
         directory: &directory,
         metrics: directory.metrics(state.step)?,
+        epochs_file: directory.epochs(state.watch.epochs)?,
+        events: match request.tensorboard {
+            true => Some(directory.events(state.step, &epochs)?),
+            false => None,
+        },
+        warned: warnings(&epochs, None)
+            .into_iter()
+            .map(|warning| warning.rule)
+            .collect(),
+        epochs,
         checkpoint_every: request.checkpoint_every,
         total_steps: record.total_steps,
         latest: state.clone(),
@@ -189,14 +209,18 @@ pub fn adapt(
         }
     };
 
-    let reporter = recorder.reporter;
+    let zero_shot_classes: Vec<usize> = results
+        .iter()
+        .map(|result| result.zero_shot.class)
+        .collect();
     let measured = measure(
         &model,
         &last.parameters,
         &request,
         &subset,
         labels.as_ref().map(|labels| labels.of(&used)),
-        reporter,
+        &zero_shot_classes,
+        recorder.reporter,
     )?;
     for (result, verdict) in results.iter_mut().zip(measured.verdicts) {
         result.adapted = Some(verdict);
@@ -211,6 +235,9 @@ pub fn adapt(
     record.status = RunStatus::Finished;
     record.threshold = Some(measured.threshold);
     record.adapted = measured.evaluation;
+    record.kept_epoch = Some(last.kept_epoch());
+    record.adapted_signs = Some(measured.signs);
+    record.warnings = warnings(&recorder.epochs, Some(&measured.signs));
     directory.write_record(&record)?;
     Ok(AdaptReport {
         record,
@@ -244,7 +271,9 @@ fn prepare(
         classes: request.classes.len(),
     };
     let labels = labels.map(|labels| labels.of(&encoded.indices));
-    let measured = score(model, scores, request, labels.as_deref())?;
+    // Against itself nothing has changed.
+    let classes = predictions(scores, request.score_temperature)?.classes;
+    let measured = score(model, scores, request, labels.as_deref(), &classes)?;
     let results = encoded
         .indices
         .iter()
@@ -284,15 +313,27 @@ fn prepare(
         total_steps,
         trained_parameters,
         threshold: None,
+        kept_epoch: None,
+        zero_shot_signs: Some(measured.signs),
+        adapted_signs: None,
+        warnings: Vec::new(),
         zero_shot: measured.evaluation,
         adapted: None,
         adaptation_secs: 0.0,
+    };
+    let epoch = EpochRecord {
+        epoch: 0,
+        step: 0,
+        view: WatchedView::Test,
+        signs: measured.signs,
+        criterion: state.watch.best.as_ref().map(|best| best.value),
     };
     Ok(Prepared {
         record,
         state,
         used: encoded.indices,
         results,
+        epochs: vec![epoch],
     })
 }
 
@@ -315,6 +356,7 @@ fn true_label(
 
 struct Measured {
     verdicts: Vec<Verdict>,
+    signs: Signs,
     threshold: Threshold,
     evaluation: Option<Evaluation>,
 }
@@ -326,6 +368,7 @@ fn measure(
     request: &AdaptRequest,
     images: &Subset,
     labels: Option<Vec<Option<usize>>>,
+    zero_shot_classes: &[usize],
     reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
     let method = request.settings.method;
@@ -342,7 +385,16 @@ fn measure(
         cosine_logits: &class_scores,
         classes: request.classes.len(),
     };
-    score(model, scores, request, labels.as_deref())
+    score(model, scores, request, labels.as_deref(), zero_shot_classes)
+}
+
+/// How the predictions of a run are scored while they are watched.
+fn scoring(model: &LoadedModel, request: &AdaptRequest) -> Scoring {
+    Scoring {
+        logit_scale: model.clip.logit_scale(),
+        score_temperature: request.score_temperature,
+        threshold_method: request.threshold_method,
+    }
 }
 
 /// What a model says about a set of images, the threshold and, with labels, the measurements.
@@ -351,6 +403,7 @@ fn score(
     scores: Scores,
     request: &AdaptRequest,
     labels: Option<&[Option<usize>]>,
+    zero_shot_classes: &[usize],
 ) -> Result<Measured, RunError> {
     let predictions = predictions(scores, request.score_temperature)?;
     let threshold = choose_threshold(&predictions.confidences, request.threshold_method)?;
@@ -365,6 +418,12 @@ fn score(
         })
         .transpose()?;
     Ok(Measured {
+        signs: signs_of(
+            scores.cosine_logits,
+            scores.classes,
+            zero_shot_classes,
+            &scoring(model, request),
+        )?,
         verdicts: Verdict::all(scores, &predictions, model.clip.logit_scale()),
         threshold,
         evaluation,
@@ -388,7 +447,13 @@ fn fingerprint(images: &ImageSet, used: &[usize]) -> String {
 /// Writes metrics and states while the loop runs.
 struct Recorder<'a> {
     directory: &'a RunDirectory,
-    metrics: MetricsWriter,
+    metrics: RecordWriter,
+    epochs_file: RecordWriter,
+    events: Option<EventFile>,
+    /// That of the zero-shot model first.
+    epochs: Vec<EpochRecord>,
+    /// Warnings that the user has seen.
+    warned: Vec<Rule>,
     checkpoint_every: usize,
     total_steps: usize,
     latest: AdaptState,
@@ -396,10 +461,26 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
-    /// Metrics first: a state on disk never knows of more steps than `metrics.jsonl`.
+    /// Records first: a state on disk never knows of more steps and epochs than they do.
     fn save(&mut self) -> Result<(), RunError> {
         self.metrics.flush()?;
+        self.epochs_file.flush()?;
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         self.directory.write_state(&self.latest)
+    }
+}
+
+impl Recorder<'_> {
+    /// Reports warnings that are new.
+    fn warn(&mut self) {
+        for warning in warnings(&self.epochs, None) {
+            if !self.warned.contains(&warning.rule) {
+                self.warned.push(warning.rule);
+                self.reporter.report(Event::Warning(&warning));
+            }
+        }
     }
 }
 
@@ -410,6 +491,9 @@ impl Observer for Recorder<'_> {
         state: &AdaptState,
     ) -> Result<ControlFlow<()>, CallerError> {
         self.metrics.append(record)?;
+        if let Some(events) = &mut self.events {
+            events.append(STEP_EVENTS, record.step, record)?;
+        }
         self.latest = state.clone();
         self.reporter.report(Event::Step {
             record,
@@ -423,6 +507,18 @@ impl Observer for Recorder<'_> {
         } else {
             ControlFlow::Continue(())
         })
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord, state: &AdaptState) -> Result<(), CallerError> {
+        self.epochs_file.append(record)?;
+        if let Some(events) = &mut self.events {
+            events.append(EPOCH_EVENTS, record.step, record)?;
+        }
+        self.epochs.push(record.clone());
+        self.latest = state.clone();
+        self.reporter.report(Event::Epoch(record));
+        self.warn();
+        Ok(())
     }
 }
 

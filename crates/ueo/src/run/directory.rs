@@ -4,8 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::adapt::{AdaptState, StepRecord, TrainedParameters};
 use crate::checkpoint::Adapted;
+use crate::guard::EpochRecord;
 use crate::model::Clip;
 use crate::write_atomically;
 
@@ -13,9 +17,11 @@ use super::RunError;
 use super::predictions::{self, ImageResult};
 use super::record::{FORMAT_VERSION, RunRecord};
 use super::state;
+use super::tensorboard::{EVENT_FILE, EventFile};
 
 const RECORD: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
+const EPOCHS: &str = "epochs.jsonl";
 const ADAPTED: &str = "adapted.safetensors";
 const STATE: &str = "state.safetensors";
 const PREDICTIONS: &str = "predictions.csv";
@@ -50,7 +56,16 @@ impl RunDirectory {
             });
         }
         fs::create_dir_all(path).map_err(|source| RunError::io("create", path, source))?;
-        for name in [RECORD, METRICS, ADAPTED, STATE, PREDICTIONS, REPORT] {
+        for name in [
+            RECORD,
+            METRICS,
+            EPOCHS,
+            EVENT_FILE,
+            ADAPTED,
+            STATE,
+            PREDICTIONS,
+            REPORT,
+        ] {
             let file = directory.file(name);
             if file.exists() {
                 fs::remove_file(&file).map_err(|source| RunError::io("remove", &file, source))?;
@@ -200,29 +215,39 @@ impl RunDirectory {
     /// # Errors
     ///
     /// [`RunError::Io`].
-    pub fn metrics(&self, steps: usize) -> Result<MetricsWriter, RunError> {
-        let path = self.file(METRICS);
-        let kept = match File::open(&path) {
-            Ok(file) => BufReader::new(file)
-                .lines()
-                .take(steps)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|source| RunError::io("read", &path, source))?,
-            Err(_) => Vec::new(),
-        };
-        let mut text = kept.join("\n");
-        if !text.is_empty() {
-            text.push('\n');
+    pub fn metrics(&self, steps: usize) -> Result<RecordWriter, RunError> {
+        RecordWriter::open(self.file(METRICS), steps)
+    }
+
+    /// Opens `epochs.jsonl` for appending, keeping exactly the records of the zero-shot model and the first `epochs`
+    /// epochs.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn epochs(&self, epochs: usize) -> Result<RecordWriter, RunError> {
+        RecordWriter::open(self.file(EPOCHS), 1 + epochs)
+    }
+
+    /// Opens the event file for appending, keeping exactly the events of the first `steps` steps and of some epochs, that of
+    /// the zero-shot model first.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn events(&self, steps: usize, epochs: &[EpochRecord]) -> Result<EventFile, RunError> {
+        let epochs_end = epochs.last().map_or(0, |record| record.step);
+        let mut zero_shot_is_there = false;
+        let mut file = EventFile::open(&self.path, |event| {
+            let is_epoch = event.is_of(EPOCH_EVENTS);
+            zero_shot_is_there |= is_epoch;
+            let end = if is_epoch { epochs_end } else { steps };
+            event.step <= end as u64
+        })?;
+        if let (Some(zero_shot), false) = (epochs.first(), zero_shot_is_there) {
+            file.append(EPOCH_EVENTS, zero_shot.step, zero_shot)?;
         }
-        write_whole(&path, text.as_bytes())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(|source| RunError::io("open", &path, source))?;
-        Ok(MetricsWriter {
-            file: BufWriter::new(file),
-            path,
-        })
+        Ok(file)
     }
 
     /// Reads all records of `metrics.jsonl`.
@@ -231,17 +256,29 @@ impl RunDirectory {
     ///
     /// [`RunError::Io`] or [`RunError::Record`].
     pub fn read_metrics(&self) -> Result<Vec<StepRecord>, RunError> {
-        let path = self.file(METRICS);
-        let text =
-            fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
-        text.lines()
-            .map(|line| {
-                serde_json::from_str(line).map_err(|error| RunError::Record {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                })
-            })
-            .collect()
+        read_records(&self.file(METRICS))
+    }
+
+    /// Reads all records of `epochs.jsonl`, that of the zero-shot model first.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`] or [`RunError::Record`].
+    pub fn read_epochs(&self) -> Result<Vec<EpochRecord>, RunError> {
+        read_records(&self.file(EPOCHS))
+    }
+
+    /// Reads the records of the zero-shot model and the first `epochs` epochs.
+    pub(super) fn read_epochs_until(&self, epochs: usize) -> Result<Vec<EpochRecord>, RunError> {
+        let mut records = self.read_epochs()?;
+        if records.len() <= epochs {
+            return Err(RunError::Record {
+                path: self.file(EPOCHS),
+                reason: format!("expected {} records, found {}", 1 + epochs, records.len()),
+            });
+        }
+        records.truncate(1 + epochs);
+        Ok(records)
     }
 
     /// Writes `predictions.csv`.
@@ -287,20 +324,50 @@ impl RunDirectory {
     }
 }
 
-/// Appends records to `metrics.jsonl`, one line per step.
+/// What the tags of the events of steps begin with.
+pub(super) const STEP_EVENTS: &str = "step";
+/// What the tags of the events of epochs begin with.
+pub(super) const EPOCH_EVENTS: &str = "epoch";
+
+/// Appends records to a file, one JSON object per line.
 #[derive(Debug)]
-pub struct MetricsWriter {
+pub struct RecordWriter {
     file: BufWriter<File>,
     path: PathBuf,
 }
 
-impl MetricsWriter {
+impl RecordWriter {
+    /// Keeps the first `records` lines of a file that may be there already.
+    fn open(path: PathBuf, records: usize) -> Result<Self, RunError> {
+        let kept = match File::open(&path) {
+            Ok(file) => BufReader::new(file)
+                .lines()
+                .take(records)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|source| RunError::io("read", &path, source))?,
+            Err(_) => Vec::new(),
+        };
+        let mut text = kept.join("\n");
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        write_whole(&path, text.as_bytes())?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(|source| RunError::io("open", &path, source))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            path,
+        })
+    }
+
     /// Appends a record. It reaches the disk no later than the next [`Self::flush`].
     ///
     /// # Errors
     ///
     /// [`RunError::Io`].
-    pub fn append(&mut self, record: &StepRecord) -> Result<(), RunError> {
+    pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
         serde_json::to_writer(&mut self.file, record)
             .map_err(std::io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"))
@@ -317,6 +384,18 @@ impl MetricsWriter {
             .flush()
             .map_err(|source| RunError::io("write", &self.path, source))
     }
+}
+
+fn read_records<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
+    let text = fs::read_to_string(path).map_err(|source| RunError::io("read", path, source))?;
+    text.lines()
+        .map(|line| {
+            serde_json::from_str(line).map_err(|error| RunError::Record {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })
+        })
+        .collect()
 }
 
 /// Writes bytes so that a crash leaves the old content or the new one, never a part.

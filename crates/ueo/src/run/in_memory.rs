@@ -10,6 +10,7 @@
 use crate::adapt::{
     AdaptError, AdaptSettings, AdaptState, Adaptation, Observer, Outcome, PixelSource,
 };
+use crate::guard::Scoring;
 use crate::method::ZeroShotPass;
 use crate::model::Prompts;
 
@@ -46,6 +47,7 @@ pub fn adapt_in_memory(
         prompts,
         objective: &*objective,
         settings,
+        scoring: Scoring::new(model.clip.logit_scale()),
     };
     let state = adaptation.begin(parameters, pass)?;
     adaptation.run(state, images, observer)

@@ -12,12 +12,14 @@ mod predicting;
 mod predictions;
 mod record;
 mod state;
+mod tensorboard;
 
 use crate::adapt::StepRecord;
+use crate::guard::{EpochRecord, Warning};
 use crate::image::CacheUse;
 
 pub use adapting::{AdaptReport, Start, adapt};
-pub use directory::{MetricsWriter, RunDirectory};
+pub use directory::{RecordWriter, RunDirectory};
 pub use encode::{ImageFeatures, Subset, encode_images};
 pub use error::RunError;
 pub use images::{ImageSet, Labels};
@@ -29,6 +31,9 @@ pub use predicting::{
 pub use predictions::{ImageResult, KEPT_CLASSES, TrueLabel, Verdict};
 pub use record::{
     AdaptRequest, BaseRecord, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
+};
+pub use tensorboard::{
+    EVENT_FILE, Event as TensorBoardEvent, EventFile, encode_events, read_events,
 };
 
 /// A pass over the images without training.
@@ -67,6 +72,10 @@ pub enum Event<'a> {
         /// Steps of the whole adaptation.
         total: usize,
     },
+    /// An epoch is over; the zero-shot model counts as epoch 0.
+    Epoch(&'a EpochRecord),
+    /// The label-free signs begin to speak against the adaptation.
+    Warning(&'a Warning),
 }
 
 /// Told about the progress of a job.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapt::AdaptSettings;
 use crate::checkpoint::{CheckpointKind, ClipConfig};
 use crate::evaluate::{Evaluation, Threshold, ThresholdMethod};
+use crate::guard::{Signs, Warning};
 use crate::image::Preprocessing;
 use crate::model::Precision;
 
@@ -32,6 +33,9 @@ pub struct AdaptRequest {
     pub score_temperature: f64,
     /// How the threshold between known and unknown is chosen.
     pub threshold_method: ThresholdMethod,
+    /// Whether the records of the run are also written as an event file for TensorBoard.
+    #[serde(default)]
+    pub tensorboard: bool,
     /// Whether a full adapted checkpoint is written beside the small one.
     pub standalone: bool,
     /// Steps between two resumable states on disk.
@@ -119,6 +123,18 @@ pub struct RunRecord {
     pub trained_parameters: usize,
     /// The threshold on the confidence, once the run is finished.
     pub threshold: Option<Threshold>,
+    /// The epoch whose parameters are the result (0: the zero-shot model's), once the run is finished.
+    #[serde(default)]
+    pub kept_epoch: Option<usize>,
+    /// What the predictions of the zero-shot model look like without labels, on the test view.
+    #[serde(default)]
+    pub zero_shot_signs: Option<Signs>,
+    /// What those of the adapted model look like, once the run is finished.
+    #[serde(default)]
+    pub adapted_signs: Option<Signs>,
+    /// Reasons to doubt that the adaptation does good, by label-free signs.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// Measurements of the zero-shot model, when the images have labels.
     pub zero_shot: Option<Evaluation>,
     /// Measurements of the adapted model, when the images have labels and the run is finished.

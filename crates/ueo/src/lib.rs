@@ -4,9 +4,9 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> method -> adapt -> run (adapt, predict, embed) -> evaluate -> report, benchmark
-//!                 ^                               ^
-//!          text (prompts)                 image, data (pixels)
+//! checkpoint -> model -> objective -> method -> guard -> adapt -> run (adapt, predict, embed) -> evaluate -> report, benchmark
+//!                 ^                                        ^
+//!          text (prompts)                          image, data (pixels)
 //! ```
 
 pub mod adapt;

@@ -25,12 +25,10 @@ const ZERO_SHOT_CLASSES: &str = "watch.zero_shot_classes";
 const TALLY: &str = "watch.tally";
 /// Name of epoch and criterion of the best epoch in the state, in f64.
 const BEST: &str = "watch.best";
-/// Metadata key of the number of steps done.
+/// Name of the number of epochs whose record has been made and of the number of classes in the state, in f64.
+const COUNTS: &str = "watch.counts";
+/// Metadata key of the number of steps done, the only one: of several, the order in the file would be random.
 const STEP: &str = "step";
-/// Metadata key of the number of epochs whose record has been made.
-const EPOCHS: &str = "epochs";
-/// Metadata key of the number of known classes.
-const CLASSES: &str = "classes";
 
 /// The trained parameters by name: `context` and OpenAI's names of the affine parameters.
 fn tensors(parameters: &TrainedParameters) -> TensorMap {
@@ -95,29 +93,27 @@ pub(super) fn encode_state(state: &AdaptState) -> Result<Vec<u8>, RunError> {
             data: zero_shot.map(|&class| class as f32).collect(),
         },
     );
-    let mut sums = BTreeMap::from([(TALLY, watch.tally.to_numbers())]);
+    let counts = [watch.epochs, watch.tally.classes()].map(|count| count as f64);
+    let mut sums = BTreeMap::from([(COUNTS, counts.to_vec()), (TALLY, watch.tally.to_numbers())]);
     if let Some(best) = &watch.best {
         sums.insert(BEST, vec![best.epoch as f64, best.value]);
         for (name, tensor) in self::tensors(&best.parameters) {
             tensors.insert(format!("{BEST_PREFIX}{name}"), tensor);
         }
     }
-    let metadata = HashMap::from([
-        (STEP.to_owned(), state.step.to_string()),
-        (EPOCHS.to_owned(), watch.epochs.to_string()),
-        (CLASSES.to_owned(), watch.tally.classes().to_string()),
-    ]);
+    let metadata = HashMap::from([(STEP.to_owned(), state.step.to_string())]);
     encode(&tensors, &sums, Some(metadata))
 }
 
 /// The inverse of [`encode_state`] for a model.
 pub(super) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<AdaptState, String> {
     let (tensors, sums, metadata) = decode(bytes)?;
-    let count = |key: &str| -> Result<usize, String> {
-        metadata
-            .get(key)
-            .and_then(|value| value.parse().ok())
-            .ok_or_else(|| format!("it does not say the number of `{key}`"))
+    let step = metadata
+        .get(STEP)
+        .and_then(|step| step.parse().ok())
+        .ok_or("it does not say how many steps are done")?;
+    let Some(&[epochs, classes]) = sums.get(COUNTS).map(Vec::as_slice) else {
+        return Err(format!("it has no tensor `{COUNTS}` of 2 numbers"));
     };
     let under = |prefix: &str| -> TensorMap {
         let tensors = tensors.iter();
@@ -141,14 +137,14 @@ pub(super) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<AdaptState, Stri
         .ok_or_else(|| format!("it has no tensor `{ZERO_SHOT_CLASSES}`"))?;
     let tally = sums
         .get(TALLY)
-        .and_then(|sums| Tally::from_numbers(sums, count(CLASSES).ok()?))
+        .and_then(|sums| Tally::from_numbers(sums, classes as usize))
         .ok_or_else(|| format!("it has no tensor `{TALLY}` for its number of classes"))?;
     Ok(AdaptState {
-        step: count(STEP)?,
+        step,
         parameters: parameters(&tensors, clip)?,
         memory: Memory::from_tensors(under(MEMORY_PREFIX)),
         watch: WatchState {
-            epochs: count(EPOCHS)?,
+            epochs: epochs as usize,
             zero_shot_classes: zero_shot.data.iter().map(|&class| class as usize).collect(),
             tally,
             best,

@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import measurements
@@ -61,6 +62,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="ROW", choices=names, help=f"of {', '.join(names)}")
     parser.add_argument("--programs", nargs="+", metavar="PATTERN", default=["*"], help="such as `ueo*`; the others are kept")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--iterations", type=int, help="per process, instead of the row's own number")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "processor"],
+        default="wall",
+        help="`processor` on a machine that is busy with other work: the time that the program's own threads ran",
+    )
     parser.add_argument("--append", action="store_true", help="add the rounds to those that are kept, instead of replacing them")
     parser.add_argument("--results", type=Path, default=ROOT / "tools" / "benchmark" / "results.json")
     parser.add_argument("--render", action="store_true", help="measure nothing")
@@ -95,12 +103,13 @@ def main() -> None:
             for row in ROWS:
                 if not chosen.get(row.name):
                     continue
+                row = replace(row, iterations=options.iterations or row.iterations)
                 commands = {
                     contestant.name: [*shlex.split(options.launcher), *command(contestant, row, binaries, folders)]
                     for contestant in chosen[row.name]
                 }
                 kept = results["rows"].setdefault(row.name, {"contestants": {}})
-                for name, measured in measurements.measure(row, options.rounds, commands, ROOT, say).items():
+                for name, measured in measurements.measure(row, options.rounds, options.clock, commands, ROOT, say).items():
                     before = kept["contestants"].get(name)
                     if options.append and before:
                         measured = measurements.appended(before, measured)

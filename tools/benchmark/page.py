@@ -74,7 +74,7 @@ def ceiling(rows: dict) -> str:
         rates = {precision: targets.best_rate(rows, precision) for precision in ("f32", "bf16")}
         step = {classes: work.step_flops(16, classes) / 1e9 for classes in (50, 345)}
         lines = [
-            f"The fastest products on this machine reach {rates['f32']:.0f} GFLOP/s in f32 and {rates['bf16']:.0f} in bf16 on these shapes. "
+            f"The fastest products on this machine reach {rates['f32']:.0f} GFLOP/s per thread in f32 and {rates['bf16']:.0f} in bf16 on these shapes. "
             f"A step of 16 images needs {step[50]:.0f} GFLOP with 50 classes and {step[345]:.0f} with 345, so that a step of products at "
             "that rate and nothing else would reach the following ratios; no program that computes in that precision could pass them.\n",
             "| step of 16 images | against the released way | against tuned PyTorch in the same precision |",
@@ -82,7 +82,7 @@ def ceiling(rows: dict) -> str:
         ]
         for classes in (50, 345):
             for precision, rate in rates.items():
-                least = step[classes] / rate
+                least = step[classes] / (targets.THREADS * rate)
                 row = f"step-{classes}"
                 released = targets.fastest(rows, row, "released") / least
                 tuned = targets.fastest(rows, row, f"tuned {precision}") / least
@@ -113,11 +113,13 @@ def sittings(contestants: dict) -> str:
     by_sitting: dict[tuple[str, int], list[str]] = {}
     for name, measured in contestants.items():
         by_sitting.setdefault((measured["sitting"], measured["rounds"]), []).append(name)
+    clocks = {measured["clock"] for measured in contestants.values() if measured["seconds"]}
+    processor = ", processor time divided by threads" if "processor" in clocks else ""
     if len(by_sitting) == 1:
         ((sitting, rounds),) = by_sitting
-        return f"{rounds} {'round' if rounds == 1 else 'rounds'}, {sitting}"
+        return f"{rounds} {'round' if rounds == 1 else 'rounds'}, {sitting}{processor}"
     parts = [f"{', '.join(names)}: {rounds} x, {sitting}" for (sitting, rounds), names in by_sitting.items()]
-    return "not all in one sitting (" + "; ".join(parts) + ")"
+    return "not all in one sitting (" + "; ".join(parts) + ")" + processor
 
 
 def times(batch: int, contestants: dict) -> str:

@@ -142,7 +142,7 @@ ROWS = (
     ),
     Row(
         "products",
-        "matrix products of ViT-B/16 with 16 images",
+        "matrix products of ViT-B/16 with 16 images, per thread",
         0,
         (
             Contestant("ueo and gemm", "products", ()),
@@ -171,7 +171,7 @@ def command(contestant: Contestant, row: Row, binaries: dict[str, str], folders:
         return [binaries[contestant.program], "--threads", str(contestant.threads)]
     common = ["--threads", str(contestant.threads)]
     if contestant.program == "matmul.py":
-        return [sys.executable, str(TOOLS / contestant.program), *common]
+        return [sys.executable, str(TOOLS / contestant.program)]
     common += ["--iterations", str(row.iterations), "--warmup", str(contestant.warmup)]
     arguments = [argument.format_map(folders) if "{" in argument else argument for argument in contestant.arguments]
     if contestant.program == "step":

@@ -65,10 +65,10 @@ fn main() {
         let steps = options.warmup + options.iterations + PREFETCH_BATCHES;
         Files::open(path, &options, image_size, steps)
     });
-    let mut run = |iterations: usize| -> Vec<f64> {
+    let mut run = |iterations: usize| -> Vec<(f64, Option<f64>)> {
         (0..iterations)
             .map(|_| {
-                let started = Instant::now();
+                let (started, before) = (Instant::now(), processor_seconds());
                 let pixels = match &mut files {
                     Some(files) => files.next(&device),
                     None => pixels.clone(),
@@ -106,12 +106,17 @@ fn main() {
                     }
                     other => panic!("unknown mode {other}: expected step, vision or encode"),
                 }
-                started.elapsed().as_secs_f64()
+                let processor = before.zip(processor_seconds());
+                (
+                    started.elapsed().as_secs_f64(),
+                    processor.map(|(before, after)| after - before),
+                )
             })
             .collect()
     };
     run(options.warmup);
-    let seconds = run(options.iterations);
+    let (seconds, processor_seconds): (Vec<f64>, Vec<Option<f64>>) =
+        run(options.iterations).into_iter().unzip();
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
     let report = serde_json::json!({
@@ -124,6 +129,7 @@ fn main() {
         "threads": options.threads,
         "precision": options.precision,
         "seconds": seconds,
+        "cpu_seconds": processor_seconds,
         "median_seconds": sorted[sorted.len() / 2],
         "peak_memory_bytes": peak_memory_bytes(),
     });
@@ -423,6 +429,17 @@ impl Random {
         }
         self.linear(&name("c_proj.weight"), &name("c_proj.bias"), inputs, embed);
     }
+}
+
+/// Time that all threads of this process have run, where the system tells: what remains comparable on a busy machine.
+fn processor_seconds() -> Option<f64> {
+    /// Linux counts in hundredths of a second for programs, whatever the kernel's own clock is.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may contain spaces; user and system time are the 12th and 13th fields after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
 }
 
 /// Largest resident memory of this process so far, where the system tells.

@@ -1,0 +1,75 @@
+"""`python -m unittest discover tools/benchmark`: the arithmetic between measurements and the page."""
+
+from __future__ import annotations
+
+import unittest
+
+import measurements
+import page
+import targets
+import work
+
+
+def contestant(*seconds: float, peak_gib: float = 1.0) -> dict:
+    report = {"wall_seconds": list(seconds), "peak_rss_bytes": int(peak_gib * 2**30)}
+    return measurements.summary([report], "now")
+
+
+class Targets(unittest.TestCase):
+    def test_the_comparison_is_with_the_fastest_of_a_kind(self) -> None:
+        tuned = {"tuned f32": contestant(8, 9, 100), "tuned f32, compiled": contestant(6), "tuned bf16": contestant(1)}
+        rows = {"step-50": {"contestants": {"ueo f32": contestant(3)} | tuned}}
+        target = next(t for t in targets.TARGETS if t.what == "step, 50 classes, f32 against tuned PyTorch f32")
+        self.assertEqual(target.evaluate(rows), (2.0, False))
+
+    def test_a_target_without_measurements_has_no_verdict(self) -> None:
+        for target in targets.TARGETS:
+            self.assertEqual(target.evaluate({}), (None, None))
+        rows = {"step-50": {"contestants": {"ueo f32": contestant(3)}}}
+        self.assertEqual(targets.TARGETS[0].evaluate(rows), (None, None))
+
+    def test_memory_is_bounded_from_above(self) -> None:
+        rows = {"memory": {"contestants": {"ueo f32": contestant(1, peak_gib=2), "tuned f32": contestant(1, peak_gib=8)}}}
+        target = next(t for t in targets.TARGETS if t.what.startswith("peak memory"))
+        self.assertEqual(target.evaluate(rows), (0.25, True))
+
+    def test_two_threads_in_half_the_time_are_fully_efficient(self) -> None:
+        times = {"ueo f32, 1 thread": contestant(10), "ueo f32, 2 threads": contestant(5)}
+        self.assertEqual(targets.efficiency("f32")({"threads": {"contestants": times}}), 100)
+
+    def test_the_best_rate_takes_the_best_of_each_product(self) -> None:
+        ours = {"ueo f32": dict.fromkeys(work.block_products(), 100.0)}
+        theirs = {"torch f32": dict.fromkeys(work.block_products(), 50.0), "torch bf16": dict.fromkeys(work.block_products(), 900.0)}
+        reports = {"ueo and gemm": ours, "numpy and PyTorch": theirs}
+        contestants = {name: {"report": {"gflops_per_sec": rates}} for name, rates in reports.items()}
+        rows = {"products": {"contestants": contestants}}
+        self.assertAlmostEqual(targets.best_rate(rows, "f32"), 100)
+        self.assertAlmostEqual(targets.product_share("f32")(rows), 100)
+
+
+class Measurements(unittest.TestCase):
+    def test_appended_rounds_share_one_median(self) -> None:
+        both = measurements.appended(contestant(1, 2, peak_gib=3), contestant(9, peak_gib=2))
+        self.assertEqual((both["median_seconds"], both["rounds"], both["peak_memory_bytes"]), (2, 2, 3 * 2**30))
+
+    def test_what_failed_is_said(self) -> None:
+        failed = measurements.summary([{"failed": "more than 18 GiB"}], "now")
+        table = page.times(64, {"ueo f32": contestant(2), "released way f32": failed})
+        self.assertIn("| released way f32 | more than 18 GiB |", table)
+
+
+class Work(unittest.TestCase):
+    def test_a_vision_tower_has_the_published_size(self) -> None:
+        # ViT-B/16 is published with 17.6 G multiplications and additions per image of 197 tokens, whole last block included.
+        embedding, linear, attention = work.vision_forward(1)
+        last_block = 20 * work.WIDTH**2 * work.PATCHES + 4 * work.WIDTH * 197 * work.PATCHES
+        self.assertAlmostEqual((embedding + linear + attention + last_block) / 2 / 1e9, 17.6, delta=0.1)
+
+    def test_classes_add_only_their_own_tokens(self) -> None:
+        growth = work.step_flops(16, 345) - work.step_flops(16, 50)
+        per_token = work.TEXT_LAYERS * 2 * 24 * work.TEXT_WIDTH**2
+        self.assertAlmostEqual(growth / (295 * work.OWN_TOKENS * per_token), 1.0, delta=0.01)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -72,24 +72,27 @@ def ceiling(rows: dict) -> str:
     """What the machine's best product rate allows at most: the roofline of a step."""
     try:
         rates = {precision: targets.best_rate(rows, precision) for precision in ("f32", "bf16")}
-        step = {classes: work.step_flops(16, classes) / 1e9 for classes in (50, 345)}
-        lines = [
-            f"The fastest products on this machine reach {rates['f32']:.0f} GFLOP/s per thread in f32 and {rates['bf16']:.0f} in bf16 on these shapes. "
-            f"A step of 16 images needs {step[50]:.0f} GFLOP with 50 classes and {step[345]:.0f} with 345, so that a step of products at "
-            "that rate and nothing else would reach the following ratios; no program that computes in that precision could pass them.\n",
-            "| step of 16 images | against the released way | against tuned PyTorch in the same precision |",
-            "|---|---|---|",
-        ]
-        for classes in (50, 345):
-            for precision, rate in rates.items():
-                least = step[classes] / (targets.THREADS * rate)
-                row = f"step-{classes}"
-                released = targets.fastest(rows, row, "released") / least
-                tuned = targets.fastest(rows, row, f"tuned {precision}") / least
-                lines.append(f"| {classes} classes, {precision} | {released:.1f} | {tuned:.2f} |")
-        return "\n".join(lines) + "\n"
     except targets.Missing:
         return ""
+    step = {classes: work.step_flops(16, classes) / 1e9 for classes in (50, 345)}
+    lines = [
+        f"The fastest products on this machine reach {rates['f32']:.0f} GFLOP/s per thread in f32 and {rates['bf16']:.0f} in bf16 on these "
+        f"shapes. A step of 16 images needs {step[50]:.0f} GFLOP with 50 classes and {step[345]:.0f} with 345. Products at that rate and nothing "
+        "else would reach the following ratios; no program that does these operations in that precision could pass them.\n",
+        "| step of 16 images | against the released way | against tuned PyTorch in the same precision |",
+        "|---|---|---|",
+    ]
+    for classes in (50, 345):
+        for precision, rate in rates.items():
+            least = step[classes] / (targets.THREADS * rate)
+            ratios = []
+            for theirs in ("released", f"tuned {precision}"):
+                try:
+                    ratios.append(f"{targets.fastest(rows, f'step-{classes}', theirs) / least:.2f}")
+                except targets.Missing:
+                    ratios.append("not measured")
+            lines.append(f"| {classes} classes, {precision} | {' | '.join(ratios)} |")
+    return "\n".join(lines) + "\n"
 
 
 def row_section(row, measured: dict, rows: dict) -> str:

@@ -33,10 +33,10 @@ The run directory:
   run.json             checkpoint with SHA-256, classes, settings, threshold,
                        skipped images, measurements where labels exist
   metrics.jsonl        one line per training step
-  predictions.csv      what the model says about every image, before and after
-  report.html          all of it as a page to look at
   epochs.jsonl         one line per epoch: what the predictions look like,
                        without labels; a collapse is noticed by them
+  predictions.csv      what the model says about every image, before and after
+  report.html          all of it as a page to look at
   state.safetensors    what --resume continues from
 
 The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax \

@@ -53,9 +53,11 @@ impl Criterion {
                 "Confident predictions spread over many classes (mutual information)"
             }
             Self::SoftNeighborhoodDensity => {
-                "Predictions that are as similar to many others as can be (Saito et al. 2021)"
+                "Predictions that resemble many others (Saito et al. 2021); blind to a collapse"
             }
-            Self::Margin => "Predictions whose two most probable classes are far apart",
+            Self::Margin => {
+                "Predictions whose two most probable classes are far apart; blind to a collapse"
+            }
         }
     }
 

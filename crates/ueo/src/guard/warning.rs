@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{EpochRecord, Signs};
 
-/// The predictions of an adapted model use fewer effective classes than this share of what the zero-shot model's use.
-/// Calibrated in docs/guard.md.
+/// An adapted model whose predictions use fewer effective classes than this share of what the zero-shot model's use has
+/// collapsed. Anything between 0.4 and 0.7 answers the same in docs/guard.md.
 const COLLAPSE_SHARE: f64 = 0.6;
 
 /// A way in which an adaptation does harm, as seen without labels.

@@ -20,6 +20,8 @@ const PRODUCTS: [(&str, usize, usize); 4] = [
     ("proj", 768, 3072),
 ];
 
+/// A name, and a product into the given output.
+type Contestant<'a> = (&'static str, &'a mut dyn FnMut(&mut [f32]));
 type Rates = BTreeMap<&'static str, BTreeMap<&'static str, f64>>;
 
 fn main() {
@@ -48,7 +50,7 @@ fn main() {
         };
         let (f32, bf16) = (linear(Precision::F32), linear(Precision::Bf16));
         let mut y = vec![0.0; IMAGES * TOKENS * outputs];
-        let mut contestants: [(&str, &mut dyn FnMut(&mut [f32])); 3] = [
+        let mut contestants: [Contestant<'_>; 3] = [
             ("ueo f32", &mut |y| by_image(&f32, &x, y)),
             ("ueo bf16", &mut |y| by_image(&bf16, &x, y)),
             ("gemm crate f32", &mut |y| {

@@ -29,8 +29,9 @@ new. OUTPUT/tables/ has means, deviations over seeds and 95 % intervals of a pai
 CSV and LaTeX.
 
 Embedded suites (--data names the folder of the images):
-  iconnet             65 classes of icons in 9 styles and 18 corrupted ones; built
+  iconnet             65 classes of icons in six styles, none of them trained on; built
                       by tools/iconnet
+  iconnet-corrupted   one of its styles in fog, noise and four other corruptions
   iconnet-200         the same with 200 classes
   iconnet-validation  other classes, to choose settings on
   office-31, office-home, visda-c, domainnet

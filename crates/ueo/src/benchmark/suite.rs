@@ -10,8 +10,12 @@ use super::{BenchmarkError, Profile};
 use crate::method::Method;
 
 /// The suites inside the program, by name.
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 8] = [
     ("iconnet", include_str!("../../../../suites/iconnet.toml")),
+    (
+        "iconnet-corrupted",
+        include_str!("../../../../suites/iconnet-corrupted.toml"),
+    ),
     (
         "iconnet-200",
         include_str!("../../../../suites/iconnet-200.toml"),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ueo::evaluate::Score;
 
 use crate::commands::{adapt, benchmark, demo, embed, evaluate, inspect, predict, report};
 use crate::printer::Verbosity;
@@ -181,13 +183,17 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
 
-    /// t in the softmax(cosines / t) whose maximum is the confidence [default: the run's, else 1]
+    /// What tells known from unknown images [default: the run's, else msp]
+    #[arg(long, value_name = "SCORE", value_parser = score_parser())]
+    pub score: Option<Score>,
+
+    /// t in softmax(cosines / t) [default: the run's for its score, else 1 for msp and 0.01 for the others]
     #[arg(long, value_name = "T", value_parser = positive_number)]
     pub score_temperature: Option<f64>,
 
-    /// Confidence from which on an image counts as known: a number between 0 and 1, or `stored`
+    /// Confidence from which on an image counts as known: a number, or `stored`
     ///
-    /// `stored` is the threshold of the run. Where there is none for these classes and this temperature, it is chosen from
+    /// `stored` is the threshold of the run. Where there is none for these classes and this score, it is chosen from
     /// the confidences of these images, without labels, in the way that the run was told (gaussian-mixture at first).
     #[arg(long, value_name = "VALUE", default_value = "stored")]
     pub threshold: ThresholdChoice,
@@ -208,8 +214,8 @@ impl FromStr for ThresholdChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         match (text, text.parse::<f64>()) {
             ("stored", _) => Ok(Self::Stored),
-            (_, Ok(value)) if (0.0..=1.0).contains(&value) => Ok(Self::Value(value)),
-            _ => Err("expected `stored` or a number between 0 and 1".to_owned()),
+            (_, Ok(value)) if value.is_finite() => Ok(Self::Value(value)),
+            _ => Err("expected `stored` or a number".to_owned()),
         }
     }
 }
@@ -267,6 +273,13 @@ impl FromStr for ByteSize {
                 "expected a whole number of bytes, KiB, MiB, GiB or TiB, such as 2GiB".to_owned()
             })
     }
+}
+
+/// Parses the name of a score; help lists them with what they are.
+pub fn score_parser() -> impl TypedValueParser<Value = Score> {
+    let scores = Score::ALL.iter();
+    let names = scores.map(|score| PossibleValue::new(score.name()).help(score.about()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Score>())
 }
 
 /// Parses a count that must not be zero.

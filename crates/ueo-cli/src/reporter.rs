@@ -73,6 +73,7 @@ impl Phase {
             Self::Encoding(Stage::ZeroShot) => "encoding images, zero-shot",
             Self::Encoding(Stage::Adapted) => "encoding images, adapted",
             Self::Encoding(Stage::Inference) => "encoding images",
+            Self::Encoding(Stage::Threshold) => "encoding labelled images",
             Self::Adapting => "adapting",
         }
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use ueo::adapt::{AdaptSettings, AdaptState, CallerError, Observer, StepRecord, TrainedParameters};
-use ueo::evaluate::{Scores, evaluate, predictions};
+use ueo::evaluate::{ScoreRule, Scores, evaluate, predictions};
 use ueo::guard::{
     Criterion, EpochRecord, Probabilities, Rule, Scoring, Signs, WatchedView, signs_of, warnings,
 };
@@ -175,7 +175,7 @@ impl<'a> Domain<'a> {
             model,
             known_classes,
             prompts,
-            labels: labels.into_iter().flatten().collect(),
+            labels: labels.classes().iter().copied().flatten().collect(),
             pass: encoded.zero_shot(&model.clip, &classifier),
             images,
         })
@@ -232,8 +232,10 @@ impl<'a> Domain<'a> {
         let scores = Scores {
             cosine_logits,
             classes: self.known_classes.len(),
+            logit_scale: self.model.clip.logit_scale(),
+            negative_cosines: &[],
         };
-        predictions(scores, 1.0).map_or_else(|_| Vec::new(), |found| found.classes)
+        predictions(scores, ScoreRule::default()).map_or_else(|_| Vec::new(), |found| found.classes)
     }
 }
 
@@ -274,12 +276,19 @@ impl Watcher<'_> {
         let scores = Scores {
             cosine_logits: &cosines,
             classes,
+            logit_scale: model.clip.logit_scale(),
+            negative_cosines: &[],
         };
         let labels: Vec<Option<usize>> = labels
             .iter()
             .map(|&label| (label < classes).then_some(label))
             .collect();
-        let measured = evaluate(&predictions(scores, 1.0)?, &labels, known_classes, None)?;
+        let measured = evaluate(
+            &predictions(scores, ScoreRule::default())?,
+            &labels,
+            known_classes,
+            None,
+        )?;
         let adapted: Vec<f32> = self
             .adapted
             .iter()

@@ -269,6 +269,7 @@ fn predictions_are_grouped_by_true_class() {
     let predictions = Predictions {
         classes: vec![0, 1, 1, 0, 1],
         confidences: vec![0.5, 0.6, 0.7, 0.8, 0.9],
+        probabilities: vec![0.5; 5],
     };
     let labels = [Some(0), Some(0), None, None, None];
     let grouped = ScoredClasses::group(&predictions, &labels, Some(&[9, 9, 1, 0, 1]), 2).unwrap();

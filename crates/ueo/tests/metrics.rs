@@ -1,4 +1,5 @@
-//! Predictions, metrics and thresholds against numbers of scikit-learn made by `tools/fixtures/metrics.py`.
+//! Predictions, scores, metrics and thresholds against numbers of scikit-learn and pytorch-ood made by
+//! `tools/fixtures/metrics.py`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,8 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ueo::evaluate::{
-    EvaluateError, Evaluation, Fallback, Predictions, Scores, ThresholdMethod, choose_threshold,
-    evaluate, predictions,
+    ClassIntervals, Confusion, EvaluateError, Evaluation, Fallback, Predictions, Score, ScoreRule,
+    Scores, ThresholdAxis, ThresholdMethod, choose_threshold, evaluate, predictions,
+    threshold_accepting,
 };
 
 #[derive(Deserialize)]
@@ -29,8 +31,20 @@ struct MetricCase {
     labels: Vec<Option<usize>>,
     predictions: Vec<usize>,
     confidences: Vec<f64>,
+    probabilities: Vec<f64>,
+    /// Class, prediction, images.
+    confusions: Vec<(usize, usize, usize)>,
     threshold: f64,
     expected: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct ScoreCase {
+    classes: usize,
+    temperature: f64,
+    cosines: Vec<f32>,
+    negatives: Vec<f32>,
+    scores: BTreeMap<Score, Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +79,7 @@ fn two_classes(confidences: &[f64]) -> Predictions {
     Predictions {
         classes: vec![0; confidences.len()],
         confidences: confidences.to_vec(),
+        probabilities: vec![0.5; confidences.len()],
     }
 }
 
@@ -74,8 +89,10 @@ fn predictions_equal_scipy_softmax() {
         let scores = Scores {
             cosine_logits: &case.cosines,
             classes: case.classes,
+            logit_scale: case.temperature.recip(),
+            negative_cosines: &[],
         };
-        let found = predictions(scores, case.temperature).unwrap();
+        let found = predictions(scores, ScoreRule::msp(case.temperature)).unwrap();
         assert_eq!(found.classes, case.predictions, "{}", case.name);
         for (image, (ours, theirs)) in found.confidences.iter().zip(&case.confidences).enumerate() {
             assert!(
@@ -83,7 +100,12 @@ fn predictions_equal_scipy_softmax() {
                 "{}: {ours} {theirs}",
                 case.name
             );
-            let top = scores.top(image, case.temperature, case.classes);
+            assert!(
+                close(found.probabilities[image], *theirs, 1e-12),
+                "{}",
+                case.name
+            );
+            let top = scores.top(image, case.classes);
             assert_eq!(top.len(), case.classes);
             assert_eq!(top[0].0, case.predictions[image]);
             assert!(top.is_sorted_by(|a, b| a.1 >= b.1));
@@ -96,9 +118,43 @@ fn predictions_equal_scipy_softmax() {
                 );
             }
         }
-        assert_eq!(scores.top(0, case.temperature, 1).len(), 1);
-        assert!(scores.top(6, case.temperature, 1).is_empty());
+        assert_eq!(scores.top(0, 1).len(), 1);
+        assert!(scores.top(6, 1).is_empty());
     }
+}
+
+#[test]
+fn scores_equal_pytorch_ood() {
+    for case in read::<ScoreCase>("scores.json") {
+        let scores = Scores {
+            cosine_logits: &case.cosines,
+            classes: case.classes,
+            logit_scale: 100.0,
+            negative_cosines: &case.negatives,
+        };
+        assert_eq!(case.scores.len(), Score::ALL.len());
+        for (score, expected) in &case.scores {
+            let rule = ScoreRule::new(*score, Some(case.temperature));
+            let found = predictions(scores, rule).unwrap().confidences;
+            for (ours, theirs) in found.iter().zip(expected) {
+                assert!(close(*ours, *theirs, 1e-12), "{score}: {ours} {theirs}");
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_are_spelled_the_same_everywhere() {
+    for score in Score::ALL {
+        assert_eq!(score.name().parse(), Ok(*score));
+        assert_eq!(serde_json::to_value(score).unwrap(), score.name());
+    }
+    let error = "MSP".parse::<Score>().unwrap_err().to_string();
+    for score in Score::ALL {
+        assert!(error.contains(score.name()), "{error}");
+    }
+    assert_eq!(ScoreRule::default(), ScoreRule::msp(1.0));
+    assert_eq!(ScoreRule::new(Score::Energy, None).temperature, 0.01);
 }
 
 #[test]
@@ -108,8 +164,10 @@ fn predictions_refuse_what_is_no_matrix_of_cosines() {
             Scores {
                 cosine_logits,
                 classes,
+                logit_scale: 100.0,
+                negative_cosines: &[],
             },
-            temperature,
+            ScoreRule::msp(temperature),
         )
         .unwrap_err()
         .to_string()
@@ -121,6 +179,16 @@ fn predictions_refuse_what_is_no_matrix_of_cosines() {
     assert!(predict(&[], 0, 1.0).contains("[images, 0]"));
     assert!(predict(&[0.1, 0.2], 2, 0.0).contains("score temperature must be positive"));
     assert!(predict(&[0.1, 0.2, 0.3, f32::NAN], 2, 1.0).contains("cosines of image 1 contain NaN"));
+    let without_words = Scores {
+        cosine_logits: &[0.1, 0.2],
+        classes: 2,
+        logit_scale: 100.0,
+        negative_cosines: &[],
+    };
+    let rule = ScoreRule::new(Score::NegativeLabels, None);
+    let error = predictions(without_words, rule).unwrap_err();
+    assert_eq!(error, EvaluateError::NoNegativeLabels);
+    assert!(error.hint().is_some());
 }
 
 #[test]
@@ -131,6 +199,7 @@ fn metrics_equal_scikit_learn() {
             &Predictions {
                 classes: case.predictions,
                 confidences: case.confidences,
+                probabilities: case.probabilities,
             },
             &case.labels,
             &names,
@@ -146,6 +215,18 @@ fn metrics_equal_scikit_learn() {
         assert_eq!(
             found.n_known + found.n_unknown,
             case.labels.len(),
+            "{}",
+            case.name
+        );
+        let confusions = case.confusions.iter();
+        let confusions = confusions.map(|&(class, predicted, images)| Confusion {
+            class: names[class].clone(),
+            predicted: names[predicted].clone(),
+            images,
+        });
+        assert_eq!(
+            found.confusions,
+            confusions.collect::<Vec<_>>(),
             "{}",
             case.name
         );
@@ -207,10 +288,15 @@ fn evaluation_has_the_documented_fields_in_order() {
             "threshold",
             "known_accuracy_at_threshold",
             "unknown_recall_at_threshold",
+            "expected_calibration_error",
+            "calibration_bins",
+            "confusions",
+            "intervals",
             "n_known",
             "n_unknown",
         ]
     );
+    assert_eq!(json["calibration_bins"], 15);
     assert_eq!(json["fpr_at_95_tpr_convention"], "known-positive");
     assert!(
         json["h_score"].is_null(),
@@ -244,6 +330,39 @@ fn evaluation_refuses_lists_that_do_not_belong_together() {
             .contains("confidence of image 1 is NaN")
     );
     assert!(not_a_number.hint().is_some());
+    let mut no_probability = two_classes(&[0.5]);
+    no_probability.probabilities[0] = 1.5;
+    let error = error(&no_probability, &[Some(0)]).to_string();
+    assert!(error.contains("probability of image 0 is 1.5"), "{error}");
+}
+
+#[test]
+fn intervals_surround_the_measurements_and_know_unknown_classes() {
+    let case = read::<MetricCase>("metrics.json").swap_remove(0);
+    let predictions = Predictions {
+        classes: case.predictions,
+        confidences: case.confidences,
+        probabilities: case.probabilities,
+    };
+    let names = class_names(case.classes);
+    let measured = evaluate(&predictions, &case.labels, &names, None).unwrap();
+    let intervals = |unknown: Option<&[usize]>| {
+        ClassIntervals::of(&predictions, &case.labels, unknown, case.classes).unwrap()
+    };
+    let apart = intervals(None);
+    for (interval, value) in [
+        (apart.per_class_accuracy, measured.per_class_accuracy),
+        (apart.auroc, measured.auroc),
+    ] {
+        let (interval, value) = (interval.unwrap(), value.unwrap());
+        assert!(close(interval.estimate, value, 1e-12));
+        assert!(interval.lower < value && value < interval.upper);
+    }
+    // Two classes of unknown images are less evidence than as many classes as images.
+    let groups: Vec<usize> = (0..case.labels.len()).map(|image| image % 2).collect();
+    let grouped = intervals(Some(&groups));
+    assert_eq!(grouped.per_class_accuracy, apart.per_class_accuracy);
+    assert_ne!(grouped.auroc, apart.auroc);
 }
 
 #[test]
@@ -418,7 +537,63 @@ fn target_rejection_rate_rejects_at_most_that_share() {
         choose_threshold(&[], ThresholdMethod::Otsu),
         Err(EvaluateError::NoImages)
     );
-    assert!(choose_threshold(&[0.5, 1.5], ThresholdMethod::Otsu).is_err());
+    assert!(choose_threshold(&[0.5, f64::NAN], ThresholdMethod::Otsu).is_err());
+}
+
+#[test]
+fn target_known_acceptance_accepts_at_least_that_share_of_known_images() {
+    let known = [0.9, 0.5, 0.7, 0.8, 0.6];
+    let unlabeled = [0.55, 0.65, 0.75, 0.85];
+    let choose = |rate| threshold_accepting(&known, rate, &unlabeled);
+    for (rate, value, rejected) in [
+        (1.0, 0.5, 0.0),
+        (0.8, 0.6, 0.25),
+        (0.61, 0.6, 0.25),
+        (0.2, 0.9, 1.0),
+        (0.0, 0.9f64.next_up(), 1.0),
+    ] {
+        let threshold = choose(rate).unwrap();
+        assert_eq!(
+            (threshold.value, threshold.rejected_fraction),
+            (value, rejected),
+            "{rate}"
+        );
+        let method = ThresholdMethod::TargetKnownAcceptance(rate);
+        assert_eq!((threshold.method, threshold.images), (method, 4));
+    }
+    assert!(choose(1.5).is_err());
+    let method = ThresholdMethod::TargetKnownAcceptance(0.9);
+    let missing = EvaluateError::NoKnownImages {
+        method: "target-known-acceptance=0.9".to_owned(),
+    };
+    assert!(missing.hint().unwrap().contains("--threshold-images"));
+    assert_eq!(
+        threshold_accepting(&[], 0.9, &unlabeled),
+        Err(missing.clone())
+    );
+    assert_eq!(choose_threshold(&unlabeled, method), Err(missing));
+}
+
+#[test]
+fn confidences_outside_of_zero_and_one_are_taken_as_they_are() {
+    let case = read::<MixtureCase>("mixtures.json").swap_remove(0);
+    for method in [ThresholdMethod::GaussianMixture, ThresholdMethod::Otsu] {
+        let probabilities = choose_threshold(&case.confidences, method).unwrap();
+        assert_eq!(probabilities.axis, ThresholdAxis::Logit);
+        let logits: Vec<f64> = case
+            .confidences
+            .iter()
+            .map(|p| (p / (1.0 - p)).ln())
+            .collect();
+        let as_they_are = choose_threshold(&logits, method).unwrap();
+        assert_eq!(as_they_are.axis, ThresholdAxis::Identity);
+        // Both see the same positions, so they reject the same images.
+        assert_eq!(
+            as_they_are.rejected_fraction,
+            probabilities.rejected_fraction
+        );
+        assert_eq!(as_they_are.fallback, None);
+    }
 }
 
 #[test]
@@ -429,6 +604,10 @@ fn threshold_methods_are_spelled_the_same_everywhere() {
         (
             ThresholdMethod::TargetRejectionRate(0.25),
             "target-rejection-rate=0.25",
+        ),
+        (
+            ThresholdMethod::TargetKnownAcceptance(0.95),
+            "target-known-acceptance=0.95",
         ),
     ] {
         assert_eq!(method.to_string(), spelling);
@@ -444,13 +623,14 @@ fn threshold_methods_are_spelled_the_same_everywhere() {
         "target-rejection-rate",
         "target-rejection-rate=2",
         "target-rejection-rate=NaN",
+        "target-known-acceptance=-1",
         "",
     ] {
         let error = wrong.parse::<ThresholdMethod>().unwrap_err();
         assert!(
             error
                 .to_string()
-                .contains("expected gaussian-mixture, otsu or"),
+                .contains("expected gaussian-mixture, otsu, target-rejection-rate"),
             "{error}"
         );
     }

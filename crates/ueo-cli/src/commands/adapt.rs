@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use ueo::adapt::{AdaptSettings, Augmentation};
-use ueo::evaluate::ThresholdMethod;
+use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
 use ueo::guard::Keep;
 use ueo::method::{Method, TrainedPart};
 use ueo::objective::{ConfidenceWeights, UnconfidentWeights};
 use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
 use super::{Context, absolute, quoted, read_classes, report};
-use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number};
+use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number, score_parser};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -39,16 +39,20 @@ The run directory:
   report.html          all of it as a page to look at
   state.safetensors    what --resume continues from
 
-The threshold between known and unknown images is chosen without labels, from the confidences (maximum softmax \
-probability of cosines / --score-temperature) of the adapted model on the images that it was adapted to:
-  gaussian-mixture     two Gaussians on the logits of the confidences; the
-                       threshold is where they cross. Falls back to otsu
-                       where the two cannot be told apart
-  otsu                 the split of the logits with the largest variance
-                       between its sides
+The threshold between known and unknown images is chosen from the confidences (--score) of the adapted model on the images \
+that it was adapted to, the first three without labels:
+  gaussian-mixture     two Gaussians on the confidences, or on their logits
+                       where all lie between 0 and 1; the threshold is where
+                       they cross. Falls back to otsu where the two cannot be
+                       told apart
+  otsu                 the split with the largest variance between its sides,
+                       on the same axis
   target-rejection-rate=0.2
                        the 20 % of the images with the lowest confidence are
                        unknown
+  target-known-acceptance=0.95
+                       95 % of the images of known classes in
+                       --threshold-images are accepted
 
 Examples:
   ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
@@ -262,13 +266,22 @@ pub struct TrainingArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Unknown images")]
 pub struct ThresholdArgs {
-    /// t in the softmax(cosines / t) whose maximum is the confidence
-    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = positive_number)]
-    pub score_temperature: f64,
+    /// What tells known from unknown images: the confidence
+    #[arg(long, value_name = "SCORE", default_value_t = Score::default(), value_parser = score_parser())]
+    pub score: Score,
 
-    /// How the threshold is chosen: gaussian-mixture, otsu or target-rejection-rate=FRACTION
+    /// t in softmax(cosines / t) [default: 1 for msp, 0.01 for the others]
+    #[arg(long, value_name = "T", value_parser = positive_number)]
+    pub score_temperature: Option<f64>,
+
+    /// How the threshold is chosen: gaussian-mixture, otsu, target-rejection-rate=FRACTION or
+    /// target-known-acceptance=FRACTION
     #[arg(long, value_name = "METHOD", default_value = "gaussian-mixture")]
     pub threshold: ThresholdMethod,
+
+    /// Labelled images for `--threshold target-known-acceptance`: those of known classes are measured
+    #[arg(long, value_name = "PATH")]
+    pub threshold_images: Option<PathBuf>,
 }
 
 /// Where true labels come from.
@@ -494,6 +507,9 @@ impl AdaptArgs {
             Some(OracleLabels::Path(path)) => Some(absolute(path)?),
             Some(OracleLabels::Images) | None => None,
         };
+        let threshold_images = self.threshold.threshold_images.as_deref();
+        let threshold_images = threshold_images.map(absolute).transpose()?;
+        let rule = ScoreRule::new(self.threshold.score, self.threshold.score_temperature);
         Ok(Some(AdaptRequest {
             model: absolute(model)?,
             images: absolute(images)?,
@@ -501,8 +517,10 @@ impl AdaptArgs {
             classes: read_classes(classes)?,
             oracle_labels,
             settings: self.training.settings(),
-            score_temperature: self.threshold.score_temperature,
+            score: rule.score,
+            score_temperature: rule.temperature,
             threshold_method: self.threshold.threshold,
+            threshold_images,
             tensorboard: self.outputs.tensorboard,
             standalone: self.outputs.standalone,
             checkpoint_every: self.outputs.checkpoint_every,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ueo::adapt::AdaptSettings;
-use ueo::evaluate::ThresholdMethod;
+use ueo::evaluate::{ScoreRule, ThresholdMethod};
 use ueo::run::{AdaptRequest, Start};
 
 use super::{Context, absolute, adapt, quoted, read_classes};
@@ -131,8 +131,10 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
             affine_learning_rate: LEARNING_RATE,
             ..AdaptSettings::default()
         },
-        score_temperature: 1.0,
+        score: ScoreRule::default().score,
+        score_temperature: ScoreRule::default().temperature,
         threshold_method: ThresholdMethod::default(),
+        threshold_images: None,
         tensorboard: false,
         standalone: false,
         checkpoint_every: 10,

@@ -24,12 +24,22 @@ All rates are fractions between 0 and 1:
   auroc                   of the confidence; known images are the positives
   fpr_at_95_tpr           unknown images that pass where 95 % of the known ones
                           do (known images are the positives, as in MCM)
+  fpr_at_95_tpr_unknown_positive
+                          known images that are rejected where 95 % of the
+                          unknown ones are (as in OpenOOD)
   aupr_known              average precision, known images are the positives
   aupr_unknown            average precision, unknown images are the positives
   harmonic_mean_accuracy_auroc
                           of per_class_accuracy and auroc
   h_score                 harmonic mean of known accuracy and unknown recall,
                           both at the threshold
+  oscr                    open-set classification rate
+  expected_calibration_error
+                          of the probability of the predicted class at the
+                          checkpoint's logit scale, over known images, in
+                          calibration_bins bins of equal width
+  confusions              the 20 most frequent pairs of known classes
+  intervals               95 % bootstrap intervals over classes
 What needs images that are not there (auroc without unknown images) is null.
 
 Examples:

@@ -99,6 +99,7 @@ impl<'a> Context<'a> {
             images: images.images.clone(),
             image_root: images.image_root.clone(),
             classes: score.classes.as_deref().map(read_classes).transpose()?,
+            score: score.score,
             score_temperature: score.score_temperature,
             threshold: score.threshold.value(),
             top_k,

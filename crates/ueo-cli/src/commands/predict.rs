@@ -19,13 +19,15 @@ const AFTER_HELP: &str = "\
 Columns of the .csv, keys of each line of the .jsonl:
   path        relative to --images, with / on every system
   label       the most similar class, exactly as in the class file
-  confidence  maximum softmax probability of cosines / --score-temperature
+  confidence  what tells known from unknown images, by --score; higher is
+              more probably known
   known       true where the confidence reaches the threshold; false says that
               the image probably shows none of the classes
-With --top-k N also the runners-up: label_2, confidence_2, and so on.
+With --top-k N also the most probable classes with their probabilities at the checkpoint's logit scale: probability, label_2, \
+probability_2, and so on.
 
 The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of the \
-confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and temperature; with others, and \
+confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and score; with others, and \
 for a plain checkpoint, it is chosen in the same way from the images at hand.
 
 Examples:
@@ -112,9 +114,16 @@ fn write(path: &Path, images: &[ImagePrediction], top_k: usize) -> Result<(), Cl
     }
 }
 
-/// Column names of the runner-up at a rank (from 2).
-fn runner_up(rank: usize) -> [String; 2] {
-    [format!("label_{rank}"), format!("confidence_{rank}")]
+/// Column names of the probable classes beside the first: its probability, then the runners-up with theirs.
+fn probable(top_k: usize) -> Vec<String> {
+    if top_k < 2 {
+        return Vec::new();
+    }
+    let runners_up =
+        (2..=top_k).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]);
+    std::iter::once("probability".to_owned())
+        .chain(runners_up)
+        .collect()
 }
 
 fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
@@ -122,7 +131,7 @@ fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> 
     // With fewer classes than asked for, there are fewer runners-up to name.
     let top_k = images.first().map_or(top_k, |image| image.top.len());
     let header = ["path", "label", "confidence", "known"].map(str::to_owned);
-    table.write_record(header.into_iter().chain((2..=top_k).flat_map(runner_up)))?;
+    table.write_record(header.into_iter().chain(probable(top_k)))?;
     for image in images {
         let best = [
             image.path.clone(),
@@ -130,9 +139,14 @@ fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> 
             image.confidence.to_string(),
             image.known.to_string(),
         ];
-        let others = image.top.iter().skip(1);
-        let others = others.flat_map(|(label, confidence)| [label.clone(), confidence.to_string()]);
-        table.write_record(best.into_iter().chain(others))?;
+        // The name of the first is the label already.
+        let probable = image
+            .top
+            .iter()
+            .flat_map(|(label, probability)| [label.clone(), probability.to_string()])
+            .skip(1);
+        let columns = if top_k < 2 { 0 } else { 2 * top_k - 1 };
+        table.write_record(best.into_iter().chain(probable.take(columns)))?;
     }
     table.flush()
 }
@@ -144,11 +158,14 @@ fn write_jsonl(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -
         line.insert("label".to_owned(), image.label.clone().into());
         line.insert("confidence".to_owned(), image.confidence.into());
         line.insert("known".to_owned(), image.known.into());
-        for (rank, (label, confidence)) in (2..=top_k).zip(image.top.iter().skip(1)) {
-            let [label_key, confidence_key] = runner_up(rank);
-            line.insert(label_key, label.clone().into());
-            line.insert(confidence_key, (*confidence).into());
-        }
+        let values = image
+            .top
+            .iter()
+            .flat_map(|(label, probability)| {
+                [Value::from(label.as_str()), Value::from(*probability)]
+            })
+            .skip(1);
+        line.extend(probable(top_k).into_iter().zip(values));
         writeln!(file, "{}", Value::Object(line))?;
     }
     Ok(())

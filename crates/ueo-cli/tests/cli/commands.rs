@@ -159,12 +159,12 @@ fn predictions_are_a_table_of_paths_labels_and_confidences() {
     let mut lines = table.lines();
     assert_eq!(
         lines.next(),
-        Some("path,label,confidence,known,label_2,confidence_2,label_3,confidence_3")
+        Some("path,label,confidence,known,probability,label_2,probability_2,label_3,probability_3")
     );
     let first: Vec<&str> = lines.next().unwrap().split(',').collect();
     assert_eq!(first[0], "cat/0.png");
     assert!(CLASSES.contains(&first[1]), "{first:?}");
-    let probabilities: f64 = [2, 5, 7]
+    let probabilities: f64 = [4, 6, 8]
         .iter()
         .map(|&column| first[column].parse::<f64>().unwrap())
         .sum();
@@ -254,6 +254,8 @@ fn evaluation_has_the_promised_measurements() {
         "aupr_unknown",
         "harmonic_mean_accuracy_auroc",
         "h_score",
+        "oscr",
+        "expected_calibration_error",
     ] {
         let rate = evaluation[key]
             .as_f64()

@@ -9,5 +9,6 @@ mod configuration;
 mod image_memory;
 mod interruption;
 mod report;
+mod scores;
 mod support;
 mod whole_jobs;

@@ -92,6 +92,9 @@ pub struct CellImages {
     pub confidences: Vec<f64>,
     /// Maximum of softmax(logit scale x cosines).
     pub scaled_confidences: Vec<f64>,
+    /// Largest cosine, the maximum-logit score; cells before this field do not have it.
+    #[serde(default)]
+    pub maximum_cosines: Vec<f64>,
     /// Images that were trained on.
     pub trained_on: usize,
     /// Test images that could not be read.
@@ -177,6 +180,7 @@ impl Cell {
         let lengths = [&images.confidences, &images.scaled_confidences].map(Vec::len);
         if images.predictions.len() != images.labels.len()
             || lengths.iter().any(|&length| length != images.labels.len())
+            || ![0, images.labels.len()].contains(&images.maximum_cosines.len())
         {
             return Err(wrong(
                 "expected as many predictions and confidences as labels".to_owned(),

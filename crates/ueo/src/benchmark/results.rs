@@ -375,7 +375,9 @@ impl Comparison {
             Metric::OverallAccuracy
             | Metric::HarmonicMean
             | Metric::HScore
-            | Metric::FprAt95Tpr => None,
+            | Metric::FprAt95Tpr
+            | Metric::AurocMaximumLogit
+            | Metric::CalibrationError => None,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::plan::{Plan, PlannedCell};
 use crate::adapt::{
     AdaptError, AdaptState, CallerError, Observer, Outcome, StepRecord, TrainedParameters,
 };
-use crate::evaluate::{Scores, predictions};
+use crate::evaluate::{Score, ScoreRule, Scores, predictions};
 use crate::method::ZeroShotPass;
 use crate::run::{
     Classifier, Event, ImageFeatures, ImageSet, LoadedModel, Reporter, RunError, Stage, Subset,
@@ -333,9 +333,11 @@ impl Runner<'_> {
         let scores = Scores {
             cosine_logits: &scores,
             classes: names.len(),
+            logit_scale: model.clip.logit_scale(),
+            negative_cosines: &[],
         };
-        let plain = predictions(scores, 1.0)?;
-        let scaled = predictions(scores, 1.0 / model.clip.logit_scale())?;
+        let plain = predictions(scores, ScoreRule::msp(1.0))?;
+        let largest = predictions(scores, ScoreRule::new(Score::MaximumLogit, None))?;
         images.labels = encoded
             .indices
             .iter()
@@ -347,7 +349,8 @@ impl Runner<'_> {
             .map(|&class| request.known[class])
             .collect();
         images.confidences = plain.confidences;
-        images.scaled_confidences = scaled.confidences;
+        images.scaled_confidences = plain.probabilities;
+        images.maximum_cosines = largest.confidences;
         images.unreadable = encoded.failures.len();
         Ok(true)
     }

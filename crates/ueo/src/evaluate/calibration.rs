@@ -54,7 +54,7 @@ pub fn reliability_bins(
     let mut sums = vec![(0_usize, 0_usize, 0.0); bins];
     for (image, (&confidence, &correct)) in confidences.iter().zip(correct).enumerate() {
         if !(0.0..=1.0).contains(&confidence) {
-            return Err(EvaluateError::Confidence {
+            return Err(EvaluateError::Probability {
                 image,
                 value: confidence,
             });

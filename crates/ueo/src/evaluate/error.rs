@@ -29,13 +29,30 @@ pub enum EvaluateError {
         /// The value.
         value: f32,
     },
-    /// A value that is no probability.
-    #[error("the confidence of image {image} is {value}, expected a number between 0 and 1")]
+    /// A confidence that is no number.
+    #[error("the confidence of image {image} is {value}, expected a finite number")]
     Confidence {
         /// Index of the image.
         image: usize,
         /// The value.
         value: f64,
+    },
+    /// A value that is no probability.
+    #[error("the probability of image {image} is {value}, expected a number between 0 and 1")]
+    Probability {
+        /// Index of the image.
+        image: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A score over negative labels without any.
+    #[error("the score negative-labels needs cosines to negative labels, and there are none")]
+    NoNegativeLabels,
+    /// A threshold that rests on images known to be known, without any.
+    #[error("the threshold {method} needs labelled images of known classes, and there are none")]
+    NoKnownImages {
+        /// Spelling of the method.
+        method: String,
     },
     /// Lists of different lengths.
     #[error(
@@ -73,11 +90,19 @@ impl EvaluateError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NonFiniteCosine { .. } | Self::Confidence { .. } => Some(
-                "the model produced values that are no numbers; check the checkpoint and the adaptation's losses",
-            ),
+            Self::NonFiniteCosine { .. } | Self::Confidence { .. } | Self::Probability { .. } => {
+                Some(
+                    "the model produced values that are no numbers; check the checkpoint and the adaptation's losses",
+                )
+            }
             Self::NoImages => {
                 Some("check the images' folder, and that labels are given where they are needed")
+            }
+            Self::NoNegativeLabels => {
+                Some("choose another --score, or a method whose class scores are cosines to texts")
+            }
+            Self::NoKnownImages { .. } => {
+                Some("name labelled images with --threshold-images, or choose another --threshold")
             }
             Self::Setting { .. }
             | Self::Shape { .. }

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, oscr};
-use super::{EvaluateError, Predictions};
+use super::{
+    BootstrapSettings, CALIBRATION_BINS, ClassMeasure, ClassStatistics, EvaluateError, Interval,
+    Predictions, ScoredClasses, class_bootstrap, expected_calibration_error, reliability_bins,
+};
+
+/// Pairs of confused classes that an evaluation lists.
+const LISTED_CONFUSIONS: usize = 20;
 
 /// All measurements of one labelled set. Rates are fractions between 0 and 1; `null` in JSON means undefined: there
 /// are no known images, no unknown images, or no threshold.
@@ -41,10 +47,71 @@ pub struct Evaluation {
     pub known_accuracy_at_threshold: Option<f64>,
     /// Share of unknown images that are rejected.
     pub unknown_recall_at_threshold: Option<f64>,
+    /// Expected calibration error of the probability of the predicted class, over known images, in `calibration_bins` bins of
+    /// equal width (Guo et al. 2017). Probabilities are those at the model's own logit scale, whatever the score is.
+    #[serde(default)]
+    pub expected_calibration_error: Option<f64>,
+    /// Bins of `expected_calibration_error`.
+    #[serde(default)]
+    pub calibration_bins: usize,
+    /// The most frequent confusions of known classes, most frequent first; at most 20.
+    #[serde(default)]
+    pub confusions: Vec<Confusion>,
+    /// How far accuracy and AUROC depend on the classes of the test, where it was asked for.
+    #[serde(default)]
+    pub intervals: Option<ClassIntervals>,
     /// Images of known classes.
     pub n_known: usize,
     /// Images of other classes.
     pub n_unknown: usize,
+}
+
+/// A known class that is taken for another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// What the images show.
+    pub class: String,
+    /// What they are taken for, without rejection.
+    pub predicted: String,
+    /// How many there are.
+    pub images: usize,
+}
+
+/// Percentile bootstrap intervals over classes, known and unknown ones drawn apart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassIntervals {
+    /// That of `per_class_accuracy`.
+    pub per_class_accuracy: Option<Interval>,
+    /// That of `auroc`.
+    pub auroc: Option<Interval>,
+    /// Draws, level and seed.
+    pub settings: BootstrapSettings,
+}
+
+impl ClassIntervals {
+    /// The intervals of one labelled set, at the default settings.
+    ///
+    /// `unknown_classes` tells unknown images apart as in [`ScoredClasses::group`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ScoredClasses::group`].
+    pub fn of(
+        predictions: &Predictions,
+        labels: &[Option<usize>],
+        unknown_classes: Option<&[usize]>,
+        classes: usize,
+    ) -> Result<Self, EvaluateError> {
+        let settings = BootstrapSettings::default();
+        let grouped = ScoredClasses::group(predictions, labels, unknown_classes, classes)?;
+        let sets = [ClassStatistics::of_seeds(&[grouped])?];
+        let interval = |measure| class_bootstrap(&sets, measure, settings);
+        Ok(Self {
+            per_class_accuracy: interval(ClassMeasure::PerClassAccuracy)?,
+            auroc: interval(ClassMeasure::Auroc)?,
+            settings,
+        })
+    }
 }
 
 /// Which images are the positives of a false positive rate.
@@ -62,7 +129,8 @@ pub enum FprConvention {
 ///
 /// # Errors
 ///
-/// If there are no images, the lists differ in length, a class index has no name, or a confidence is not in 0..=1.
+/// If there are no images, the lists differ in length, a class index has no name, a confidence is not finite, or a probability
+/// is not in 0..=1.
 pub fn evaluate(
     predictions: &Predictions,
     labels: &[Option<usize>],
@@ -72,17 +140,22 @@ pub fn evaluate(
     check(predictions, labels, class_names.len())?;
     let mut classes = vec![ClassCounts::default(); class_names.len()];
     let (mut known, mut unknown, mut correct) = (Vec::new(), Vec::new(), Vec::new());
-    for ((class, confidence), label) in predictions
-        .classes
-        .iter()
-        .zip(&predictions.confidences)
-        .zip(labels)
+    let (mut probabilities, mut hits) = (Vec::new(), Vec::new());
+    let mut confused: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let verdicts = predictions.classes.iter().zip(&predictions.confidences);
+    for (((class, confidence), probability), label) in
+        verdicts.zip(&predictions.probabilities).zip(labels)
     {
         let Some(label) = *label else {
             unknown.push(*confidence);
             continue;
         };
         known.push(*confidence);
+        probabilities.push(*probability);
+        hits.push(*class == label);
+        if *class != label {
+            *confused.entry((label, *class)).or_default() += 1;
+        }
         let counts = &mut classes[label];
         counts.images += 1;
         if *class == label {
@@ -92,6 +165,7 @@ pub fn evaluate(
         }
     }
 
+    let bins = reliability_bins(&probabilities, &hits, CALIBRATION_BINS)?;
     let per_class_accuracy = mean_recall(&classes, |counts| counts.correct);
     let auroc = auroc(&known, &unknown);
     let known_accuracy_at_threshold =
@@ -127,9 +201,33 @@ pub fn evaluate(
         threshold,
         known_accuracy_at_threshold,
         unknown_recall_at_threshold,
+        expected_calibration_error: expected_calibration_error(&bins),
+        calibration_bins: CALIBRATION_BINS,
+        confusions: most_frequent(confused, class_names),
+        intervals: None,
         n_known: known.len(),
         n_unknown: unknown.len(),
     })
+}
+
+/// The most frequent pairs (class, prediction); of equally frequent ones those that come first in the class list.
+fn most_frequent(
+    confused: BTreeMap<(usize, usize), usize>,
+    class_names: &[impl AsRef<str>],
+) -> Vec<Confusion> {
+    let mut pairs: Vec<((usize, usize), usize)> = confused.into_iter().collect();
+    // Stable, and the map is in the order of the classes.
+    pairs.sort_by_key(|(_, images)| std::cmp::Reverse(*images));
+    let name = |class: usize| class_names[class].as_ref().to_owned();
+    pairs
+        .into_iter()
+        .take(LISTED_CONFUSIONS)
+        .map(|((class, predicted), images)| Confusion {
+            class: name(class),
+            predicted: name(predicted),
+            images,
+        })
+        .collect()
 }
 
 #[derive(Clone, Copy, Default)]
@@ -144,10 +242,11 @@ fn check(
     labels: &[Option<usize>],
     classes: usize,
 ) -> Result<(), EvaluateError> {
-    if predictions.classes.len() != labels.len() || predictions.confidences.len() != labels.len() {
+    let lengths = [&predictions.confidences, &predictions.probabilities].map(Vec::len);
+    if predictions.classes.len() != labels.len() || lengths != [labels.len(); 2] {
         return Err(EvaluateError::Lengths {
             predictions: predictions.classes.len(),
-            confidences: predictions.confidences.len(),
+            confidences: lengths[0].min(lengths[1]),
             labels: labels.len(),
         });
     }
@@ -170,12 +269,9 @@ fn check(
     check_confidences(&predictions.confidences)
 }
 
-/// Rejects NaN and values that are no probabilities.
+/// Rejects what cannot be compared.
 pub(super) fn check_confidences(confidences: &[f64]) -> Result<(), EvaluateError> {
-    match confidences
-        .iter()
-        .position(|value| !(0.0..=1.0).contains(value))
-    {
+    match confidences.iter().position(|value| !value.is_finite()) {
         Some(image) => Err(EvaluateError::Confidence {
             image,
             value: confidences[image],

@@ -10,6 +10,7 @@ mod curves;
 mod error;
 mod evaluation;
 mod mixture;
+mod predictions;
 mod rates;
 mod score;
 mod threshold;
@@ -23,10 +24,12 @@ pub use calibration::{
 };
 pub use curves::{RiskPoint, RocPoint, risk_coverage, roc_points};
 pub use error::EvaluateError;
-pub use evaluation::{Evaluation, FprConvention, evaluate};
+pub use evaluation::{ClassIntervals, Confusion, Evaluation, FprConvention, evaluate};
 pub use mixture::GaussianMixture;
+pub use predictions::{Predictions, Scores, predictions};
 pub use rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, oscr};
-pub use score::{Predictions, Scores, predictions};
+pub use score::{ParseScoreError, Score, ScoreRule};
 pub use threshold::{
-    Fallback, ParseThresholdMethodError, Threshold, ThresholdMethod, choose_threshold,
+    Fallback, ParseThresholdMethodError, Threshold, ThresholdAxis, ThresholdMethod,
+    choose_threshold, threshold_accepting,
 };

@@ -1,4 +1,4 @@
-//! The confidence that separates known from unknown images, chosen without labels.
+//! The confidence that separates known from unknown images, chosen without labels, or from a few.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,23 +14,64 @@ const FEWEST_IMAGES: usize = 20;
 const SMALLEST_WEIGHT: f64 = 0.01;
 /// Keeps the logit of a saturated confidence finite.
 const SMALLEST_PROBABILITY: f64 = 1e-12;
-/// Deviation of the logits, relative to their size, below which all confidences count as equal.
+/// Deviation of the values, relative to their size, below which all confidences count as equal.
 const SMALLEST_SPREAD: f64 = 1e-12;
 
 /// How the threshold between known and unknown is chosen from the confidences of unlabeled images.
 ///
-/// Spelled `gaussian-mixture`, `otsu` and `target-rejection-rate=0.2`, on the command line as in files.
+/// Spelled `gaussian-mixture`, `otsu`, `target-rejection-rate=0.2` and `target-known-acceptance=0.95`, on the command line as
+/// in files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ThresholdMethod {
-    /// Two Gaussians are fitted to the logits of the confidences; the threshold is where an image is as probably of
-    /// the upper one as of the lower one. Falls back to [`ThresholdMethod::Otsu`] where that means nothing.
+    /// Two Gaussians are fitted to the confidences on their [`ThresholdAxis`]; the threshold is where an image is as
+    /// probably of the upper one as of the lower one. Falls back to [`ThresholdMethod::Otsu`] where that means nothing.
     #[default]
     GaussianMixture,
-    /// The split of the logits with the largest variance between its two sides (Otsu 1979), over all splits.
+    /// The split with the largest variance between its two sides (Otsu 1979), over all splits on the same axis.
     Otsu,
     /// This fraction of the images, those of the lowest confidence, is rejected.
     TargetRejectionRate(f64),
+    /// This fraction of labelled images of known classes is accepted; see [`threshold_accepting`].
+    TargetKnownAcceptance(f64),
+}
+
+/// The axis on which the shape of the confidences is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ThresholdAxis {
+    /// `ln(p / (1 - p))`, where all confidences lie between 0 and 1: at temperature 1 probabilities lie squeezed just above 1 /
+    /// classes, at CLIP's logit scale they pile up below 1, and on this axis both spread out.
+    #[default]
+    Logit,
+    /// The confidences themselves, where some lie outside of 0 to 1, as entropies do.
+    Identity,
+}
+
+impl ThresholdAxis {
+    fn of(sorted: &[f64]) -> Self {
+        match (sorted.first(), sorted.last()) {
+            (Some(lowest), Some(highest)) if *lowest >= 0.0 && *highest <= 1.0 => Self::Logit,
+            _ => Self::Identity,
+        }
+    }
+
+    fn position(self, confidence: f64) -> f64 {
+        match self {
+            Self::Logit => {
+                let p = confidence.clamp(SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY);
+                (p / (1.0 - p)).ln()
+            }
+            Self::Identity => confidence,
+        }
+    }
+
+    fn confidence(self, position: f64) -> f64 {
+        match self {
+            Self::Logit => 1.0 / (1.0 + (-position).exp()),
+            Self::Identity => position,
+        }
+    }
 }
 
 /// A threshold, and how it came about.
@@ -44,6 +85,9 @@ pub struct Threshold {
     pub fallback: Option<Fallback>,
     /// The fitted mixture, where the value comes from one.
     pub mixture: Option<GaussianMixture>,
+    /// The axis on which the mixture was fitted or the split was sought.
+    #[serde(default)]
+    pub axis: ThresholdAxis,
     /// Fraction of the images below the threshold.
     pub rejected_fraction: f64,
     /// Number of images it was chosen from.
@@ -83,73 +127,138 @@ impl fmt::Display for Fallback {
 
 /// Chooses the threshold from the confidences of unlabeled images, `[images]`, in any order.
 ///
-/// The mixture and Otsu's method see standardized logits, `z = (logit(p) - mean) / deviation` with
-/// `logit(p) = ln(p / (1 - p))`: at temperature 1 confidences lie squeezed just above 1 / classes, at CLIP's logit
-/// scale they pile up below 1, and on this axis both spread out. The mixture starts from Otsu's split, so the result
-/// depends on nothing but the confidences.
+/// The mixture and Otsu's method see standardized positions, `z = (position - mean) / deviation`, on a [`ThresholdAxis`]. The
+/// mixture starts from Otsu's split, so the result depends on nothing but the confidences.
 ///
 /// # Errors
 ///
-/// If there are no images, a confidence is not in 0..=1, or a rejection rate is not in 0..=1.
+/// If there are no images, a confidence is not finite, a rejection rate is not in 0..=1, or the method needs labelled images
+/// ([`threshold_accepting`]).
 pub fn choose_threshold(
     confidences: &[f64],
     method: ThresholdMethod,
 ) -> Result<Threshold, EvaluateError> {
-    check_confidences(confidences)?;
-    let mut sorted = confidences.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let lowest = *sorted.first().ok_or(EvaluateError::NoImages)?;
-    let mut threshold = Threshold {
-        // Accepts every image, which is all that can be said where nothing can be split.
-        value: lowest,
+    let sorted = sorted(confidences)?;
+    let axis = ThresholdAxis::of(&sorted);
+    // Accepts every image, which is all that can be said where nothing can be split.
+    let accepting_all = Threshold {
+        value: sorted[0],
         method,
         fallback: None,
         mixture: None,
+        axis,
         rejected_fraction: 0.0,
         images: sorted.len(),
     };
-    match (method, Axis::new(&sorted)) {
-        (ThresholdMethod::TargetRejectionRate(rate), _) => {
-            threshold.value = rejecting(&sorted, rate)?
+    let fallen_back = |value, reason| Threshold {
+        value,
+        method: ThresholdMethod::Otsu,
+        fallback: Some(reason),
+        ..accepting_all
+    };
+    let at = |value| Threshold {
+        value,
+        ..accepting_all
+    };
+    let positions = Positions::new(&sorted, axis);
+    let threshold = match (method, positions) {
+        (ThresholdMethod::TargetKnownAcceptance(_), _) => {
+            return Err(EvaluateError::NoKnownImages {
+                method: method.to_string(),
+            });
         }
-        (ThresholdMethod::Otsu, None) => {}
-        (ThresholdMethod::Otsu, Some(axis)) => threshold.value = axis.otsu_value(&sorted),
+        (ThresholdMethod::TargetRejectionRate(rate), _) => at(rejecting(&sorted, rate)?),
+        (ThresholdMethod::Otsu, None) => accepting_all,
+        (ThresholdMethod::Otsu, Some(positions)) => at(positions.otsu_value(&sorted)),
         (ThresholdMethod::GaussianMixture, None) => {
-            threshold.method = ThresholdMethod::Otsu;
-            threshold.fallback = Some(Fallback::EqualConfidences);
+            fallen_back(sorted[0], Fallback::EqualConfidences)
         }
-        (ThresholdMethod::GaussianMixture, Some(axis)) => match axis.mixture() {
-            Ok((mixture, crossing)) => {
-                threshold.value = axis.confidence(crossing);
-                threshold.mixture = Some(mixture);
-            }
-            Err(reason) => {
-                threshold.value = axis.otsu_value(&sorted);
-                threshold.method = ThresholdMethod::Otsu;
-                threshold.fallback = Some(reason);
-            }
+        (ThresholdMethod::GaussianMixture, Some(positions)) => match positions.mixture() {
+            Ok((mixture, crossing)) => Threshold {
+                mixture: Some(mixture),
+                ..at(positions.confidence(crossing))
+            },
+            Err(reason) => fallen_back(positions.otsu_value(&sorted), reason),
         },
-    }
-    let rejected = sorted.partition_point(|confidence| *confidence < threshold.value);
-    threshold.rejected_fraction = rejected as f64 / sorted.len() as f64;
-    Ok(threshold)
+    };
+    Ok(threshold.counting(&sorted))
 }
 
-/// Confidences as standardized logits, in ascending order.
-struct Axis {
+/// The largest threshold that accepts at least a fraction of labelled images of known classes.
+///
+/// # Shapes
+///
+/// - `known`: confidences of images that are known to show known classes, in any order
+/// - `confidences`: those of the unlabeled images, `[images]`, for the share that is rejected
+///
+/// # Errors
+///
+/// If there are no images of either kind, a confidence is not finite, or `acceptance` is not in 0..=1.
+pub fn threshold_accepting(
+    known: &[f64],
+    acceptance: f64,
+    confidences: &[f64],
+) -> Result<Threshold, EvaluateError> {
+    check_fraction("target known acceptance", acceptance)?;
+    let method = ThresholdMethod::TargetKnownAcceptance(acceptance);
+    if known.is_empty() {
+        return Err(EvaluateError::NoKnownImages {
+            method: method.to_string(),
+        });
+    }
+    let (known, unlabeled) = (sorted(known)?, sorted(confidences)?);
+    let needed = (acceptance * known.len() as f64).ceil() as usize;
+    // The images that may be rejected are those of lowest confidence.
+    let value = match known.get(known.len() - needed) {
+        Some(value) => *value,
+        None => known[known.len() - 1].next_up(),
+    };
+    let threshold = Threshold {
+        value,
+        method,
+        fallback: None,
+        mixture: None,
+        axis: ThresholdAxis::of(&unlabeled),
+        rejected_fraction: 0.0,
+        images: unlabeled.len(),
+    };
+    Ok(threshold.counting(&unlabeled))
+}
+
+/// Confidences in ascending order; at least one.
+fn sorted(confidences: &[f64]) -> Result<Vec<f64>, EvaluateError> {
+    check_confidences(confidences)?;
+    if confidences.is_empty() {
+        return Err(EvaluateError::NoImages);
+    }
+    let mut sorted = confidences.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Ok(sorted)
+}
+
+impl Threshold {
+    /// With the share of these confidences that it rejects.
+    fn counting(self, sorted: &[f64]) -> Self {
+        let rejected = sorted.partition_point(|confidence| *confidence < self.value);
+        Self {
+            rejected_fraction: rejected as f64 / sorted.len() as f64,
+            ..self
+        }
+    }
+}
+
+/// Standardized positions of confidences on an axis, in ascending order.
+struct Positions {
+    axis: ThresholdAxis,
     values: Vec<f64>,
     mean: f64,
     deviation: f64,
 }
 
-impl Axis {
+impl Positions {
     /// `None` if the values are all the same, so that there is nothing to standardize by.
-    fn new(sorted: &[f64]) -> Option<Self> {
-        let logit = |p: &f64| {
-            let p = p.clamp(SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY);
-            (p / (1.0 - p)).ln()
-        };
-        let mut values: Vec<f64> = sorted.iter().map(logit).collect();
+    fn new(sorted: &[f64], axis: ThresholdAxis) -> Option<Self> {
+        let mut values: Vec<f64> = sorted.iter().map(|value| axis.position(*value)).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let variance = values
@@ -165,6 +274,7 @@ impl Axis {
             .iter_mut()
             .for_each(|value| *value = (*value - mean) / deviation);
         Some(Self {
+            axis,
             values,
             mean,
             deviation,
@@ -172,8 +282,7 @@ impl Axis {
     }
 
     fn confidence(&self, value: f64) -> f64 {
-        let logit = self.mean + self.deviation * value;
-        1.0 / (1.0 + (-logit).exp())
+        self.axis.confidence(self.mean + self.deviation * value)
     }
 
     /// A mixture with two real components and the value where they cross.
@@ -230,13 +339,7 @@ impl Axis {
 
 /// The largest threshold that rejects at most this fraction of the images.
 fn rejecting(sorted: &[f64], rate: f64) -> Result<f64, EvaluateError> {
-    if !(0.0..=1.0).contains(&rate) {
-        return Err(EvaluateError::Setting {
-            name: "target rejection rate",
-            expected: "between 0 and 1",
-            value: rate,
-        });
-    }
+    check_fraction("target rejection rate", rate)?;
     let rejected = (rate * sorted.len() as f64).floor() as usize;
     Ok(match sorted.get(rejected) {
         Some(value) => *value,
@@ -245,9 +348,21 @@ fn rejecting(sorted: &[f64], rate: f64) -> Result<f64, EvaluateError> {
     })
 }
 
+fn check_fraction(name: &'static str, value: f64) -> Result<(), EvaluateError> {
+    match (0.0..=1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(EvaluateError::Setting {
+            name,
+            expected: "between 0 and 1",
+            value,
+        }),
+    }
+}
+
 const GAUSSIAN_MIXTURE: &str = "gaussian-mixture";
 const OTSU: &str = "otsu";
 const TARGET_REJECTION_RATE: &str = "target-rejection-rate=";
+const TARGET_KNOWN_ACCEPTANCE: &str = "target-known-acceptance=";
 
 impl fmt::Display for ThresholdMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,6 +370,7 @@ impl fmt::Display for ThresholdMethod {
             Self::GaussianMixture => f.write_str(GAUSSIAN_MIXTURE),
             Self::Otsu => f.write_str(OTSU),
             Self::TargetRejectionRate(rate) => write!(f, "{TARGET_REJECTION_RATE}{rate}"),
+            Self::TargetKnownAcceptance(rate) => write!(f, "{TARGET_KNOWN_ACCEPTANCE}{rate}"),
         }
     }
 }
@@ -262,7 +378,8 @@ impl fmt::Display for ThresholdMethod {
 /// A spelling that names no threshold method.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected gaussian-mixture, otsu or target-rejection-rate=FRACTION with a fraction between 0 and 1, found {found:?}"
+    "expected gaussian-mixture, otsu, target-rejection-rate=FRACTION or target-known-acceptance=FRACTION with a fraction between \
+     0 and 1, found {found:?}"
 )]
 pub struct ParseThresholdMethodError {
     found: String,
@@ -272,14 +389,16 @@ impl FromStr for ThresholdMethod {
     type Err = ParseThresholdMethodError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rate = |text: &str| text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+        let fraction = |prefix: &str| {
+            let rate: f64 = text.strip_prefix(prefix)?.parse().ok()?;
+            (0.0..=1.0).contains(&rate).then_some(rate)
+        };
         match text {
             GAUSSIAN_MIXTURE => Some(Self::GaussianMixture),
             OTSU => Some(Self::Otsu),
-            _ => text
-                .strip_prefix(TARGET_REJECTION_RATE)
-                .and_then(rate)
-                .map(Self::TargetRejectionRate),
+            _ => fraction(TARGET_REJECTION_RATE)
+                .map(Self::TargetRejectionRate)
+                .or_else(|| fraction(TARGET_KNOWN_ACCEPTANCE).map(Self::TargetKnownAcceptance)),
         }
         .ok_or_else(|| ParseThresholdMethodError {
             found: text.to_owned(),

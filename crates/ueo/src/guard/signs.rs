@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::{EvaluateError, Scores, ThresholdMethod, choose_threshold, predictions};
+use crate::evaluate::{
+    EvaluateError, ScoreRule, Scores, ThresholdMethod, choose_threshold, predictions,
+};
 
 use super::Probabilities;
 use super::probabilities::entropy;
@@ -34,19 +36,35 @@ pub struct Signs {
 pub struct Scoring {
     /// Factor on the cosines that gives the model's own probabilities.
     pub logit_scale: f64,
-    /// Divides the cosines before the softmax whose maximum is the confidence that the threshold splits.
-    pub score_temperature: f64,
+    /// The confidence that the threshold splits.
+    pub rule: ScoreRule,
     /// How the threshold is chosen.
     pub threshold_method: ThresholdMethod,
 }
 
 impl Scoring {
-    /// The defaults: confidences at temperature 1, a mixture of two Gaussians.
+    /// The defaults: the maximum softmax probability at temperature 1, a mixture of two Gaussians.
     pub fn new(logit_scale: f64) -> Self {
         Self {
             logit_scale,
-            score_temperature: 1.0,
+            rule: ScoreRule::default(),
             threshold_method: ThresholdMethod::default(),
+        }
+    }
+
+    /// A run's choices, or the defaults where those need more than class scores: negative labels, labelled images.
+    pub fn watching(logit_scale: f64, rule: ScoreRule, threshold_method: ThresholdMethod) -> Self {
+        let default = Self::new(logit_scale);
+        Self {
+            rule: match rule.score.needs_negative_labels() {
+                true => default.rule,
+                false => rule,
+            },
+            threshold_method: match threshold_method {
+                ThresholdMethod::TargetKnownAcceptance(_) => default.threshold_method,
+                method => method,
+            },
+            ..default
         }
     }
 }
@@ -105,8 +123,10 @@ impl Tally {
         let scores = Scores {
             cosine_logits,
             classes,
+            logit_scale: scoring.logit_scale,
+            negative_cosines: &[],
         };
-        let predicted = predictions(scores, scoring.score_temperature)?;
+        let predicted = predictions(scores, scoring.rule)?;
         assert_eq!(
             predicted.classes.len(),
             zero_shot_classes.len(),
@@ -206,10 +226,14 @@ pub fn signs_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::Score;
 
     const SCORING: Scoring = Scoring {
         logit_scale: 1.0,
-        score_temperature: 1.0,
+        rule: ScoreRule {
+            score: Score::Msp,
+            temperature: 1.0,
+        },
         threshold_method: ThresholdMethod::TargetRejectionRate(0.25),
     };
 

@@ -124,11 +124,17 @@ impl RunData {
             }
             .into());
         }
-        let confidences: Vec<f64> = images.iter().map(|i| i.zero_shot.confidence).collect();
+        let zero_shot_threshold = match &record.zero_shot_threshold {
+            Some(threshold) => threshold.value,
+            // A run of before this record.
+            None => {
+                let confidences: Vec<f64> = images.iter().map(|i| i.zero_shot.confidence).collect();
+                choose_threshold(&confidences, record.request.threshold_method)?.value
+            }
+        };
         Ok(Self {
             name: directory_name(path),
-            zero_shot_threshold: choose_threshold(&confidences, record.request.threshold_method)?
-                .value,
+            zero_shot_threshold,
             adapted_threshold: threshold,
             steps: directory.read_metrics()?,
             record,

@@ -11,8 +11,9 @@ use crate::adapt::{
     AdaptState, Adaptation, CallerError, Observer, Outcome, StepRecord, TrainedParameters,
 };
 use crate::checkpoint;
-use crate::evaluate::{Evaluation, Scores, Threshold, choose_threshold, evaluate, predictions};
+use crate::evaluate::{Evaluation, Scores, Threshold};
 use crate::guard::{EpochRecord, Rule, Scoring, Signs, WatchedView, signs_of, warnings};
+use crate::method::Method;
 use crate::model::Prompts;
 use crate::text::DEFAULT_CONTEXT;
 
@@ -24,6 +25,7 @@ use super::predictions::{ImageResult, TrueLabel, Verdict};
 use super::record::{
     AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus, SkippedImage,
 };
+use super::scoring::{Judge, ScoreTable, Scorer};
 use super::state;
 use super::tensorboard::EventFile;
 use super::{Event, Reporter, RunError, Stage};
@@ -52,6 +54,32 @@ pub struct AdaptReport {
     pub record: RunRecord,
     /// Steps done; fewer than `record.total_steps` when the run was interrupted.
     pub steps_done: usize,
+}
+
+/// What stays the same from the first pass to the last.
+struct Job<'a> {
+    request: &'a AdaptRequest,
+    model: &'a LoadedModel,
+    scorer: Scorer<'a>,
+}
+
+impl<'a> Job<'a> {
+    fn new(request: &'a AdaptRequest, model: &'a LoadedModel) -> Result<Self, RunError> {
+        let scorer = Scorer::new(
+            model,
+            &request.classes,
+            request.score_rule(),
+            request.threshold_method,
+            request.strict,
+        )?;
+        let known_images = request.threshold_images.as_deref();
+        let scorer = scorer.with_known_images(known_images, request.image_root.as_deref())?;
+        Ok(Self {
+            request,
+            model,
+            scorer,
+        })
+    }
 }
 
 /// What is known before the first step.
@@ -112,6 +140,7 @@ pub fn adapt(
     )?;
     let labels = images.labels(&request.classes);
     let prompts = model.prompts(&request.classes)?;
+    let job = Job::new(&request, &model)?;
     let objective = request.settings.objective();
     let adaptation = objective.as_deref().map(|objective| Adaptation {
         clip: &model.clip,
@@ -146,8 +175,7 @@ pub fn adapt(
         }
         _ => {
             let prepared = prepare(
-                &request,
-                &model,
+                &job,
                 &prompts,
                 adaptation.as_ref(),
                 &images,
@@ -214,11 +242,10 @@ pub fn adapt(
         .map(|result| result.zero_shot.class)
         .collect();
     let measured = measure(
-        &model,
+        &job,
         &last.parameters,
-        &request,
         &subset,
-        labels.as_ref().map(|labels| labels.of(&used)),
+        labels.as_ref().map(|labels| labels.of(&used)).as_ref(),
         &zero_shot_classes,
         recorder.reporter,
     )?;
@@ -247,16 +274,26 @@ pub fn adapt(
 
 /// The zero-shot pass: which images can be read, how confident the model is, what it scores.
 fn prepare(
-    request: &AdaptRequest,
-    model: &LoadedModel,
+    job: &Job<'_>,
     prompts: &Prompts,
     adaptation: Option<&Adaptation<'_>>,
     images: &ImageSet,
     labels: Option<&Labels>,
     reporter: &mut dyn Reporter,
 ) -> Result<Prepared, RunError> {
-    let (encoded, skipped) =
-        encode_readable(model, images, request.strict, Stage::ZeroShot, reporter)?;
+    let Job {
+        request,
+        model,
+        scorer,
+    } = job;
+    let (encoded, skipped) = encode_readable(
+        model,
+        &model.parameters.affine,
+        images,
+        request.strict,
+        Stage::ZeroShot,
+        reporter,
+    )?;
     let cache_use = images.cache_use();
     if cache_use.images_left_out > 0 && adaptation.is_some() {
         reporter.report(Event::CacheTooSmall(cache_use));
@@ -266,14 +303,25 @@ fn prepare(
     if request.settings.needs_labels() {
         pass.known = Some(images.oracle(request, &encoded.indices)?);
     }
-    let scores = Scores {
-        cosine_logits: &pass.cosine_logits,
-        classes: request.classes.len(),
-    };
     let labels = labels.map(|labels| labels.of(&encoded.indices));
+    let judge = Judge {
+        scorer,
+        classifier: &classifier,
+        method: Method::ZeroShot,
+        parameters: &model.parameters,
+    };
+    let table = judge.table(&encoded)?;
     // Against itself nothing has changed.
-    let classes = predictions(scores, request.score_temperature)?.classes;
-    let measured = score(model, scores, request, labels.as_deref(), &classes)?;
+    let classes = scorer.predictions(&table)?.classes;
+    let watching = scoring(model, request);
+    let measured = judge_images(
+        &judge,
+        &table,
+        &watching,
+        labels.as_ref(),
+        &classes,
+        reporter,
+    )?;
     let results = encoded
         .indices
         .iter()
@@ -283,7 +331,7 @@ fn prepare(
             path: images.id(index).to_owned(),
             label: labels
                 .as_ref()
-                .map(|labels| true_label(images, index, labels[row], &request.classes)),
+                .map(|labels| true_label(images, index, labels.classes()[row], &request.classes)),
             zero_shot,
             adapted: None,
         })
@@ -302,7 +350,7 @@ fn prepare(
         format_version: FORMAT_VERSION,
         ueo_version: env!("CARGO_PKG_VERSION").to_owned(),
         status: RunStatus::Incomplete,
-        request: request.clone(),
+        request: (*request).clone(),
         base: model.base.clone(),
         context_template: DEFAULT_CONTEXT.to_owned(),
         images: ImagesRecord {
@@ -312,6 +360,7 @@ fn prepare(
         },
         total_steps,
         trained_parameters,
+        zero_shot_threshold: Some(measured.threshold),
         threshold: None,
         kept_epoch: None,
         zero_shot_signs: Some(measured.signs),
@@ -363,14 +412,18 @@ struct Measured {
 
 /// A pass over the adapted images with the adapted model.
 fn measure(
-    model: &LoadedModel,
+    job: &Job<'_>,
     parameters: &TrainedParameters,
-    request: &AdaptRequest,
     images: &Subset,
-    labels: Option<Vec<Option<usize>>>,
+    labels: Option<&Labels>,
     zero_shot_classes: &[usize],
     reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
+    let Job {
+        request,
+        model,
+        scorer,
+    } = job;
     let method = request.settings.method;
     let classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
     let affine = &parameters.affine;
@@ -380,53 +433,57 @@ fn measure(
             reason: failure.reason.clone(),
         });
     }
-    let class_scores = encoded.class_scores(&model.clip, &classifier);
-    let scores = Scores {
-        cosine_logits: &class_scores,
-        classes: request.classes.len(),
+    let judge = Judge {
+        scorer,
+        classifier: &classifier,
+        method,
+        parameters,
     };
-    score(model, scores, request, labels.as_deref(), zero_shot_classes)
+    let table = judge.table(&encoded)?;
+    let watching = scoring(model, request);
+    judge_images(
+        &judge,
+        &table,
+        &watching,
+        labels,
+        zero_shot_classes,
+        reporter,
+    )
 }
 
 /// How the predictions of a run are scored while they are watched.
 fn scoring(model: &LoadedModel, request: &AdaptRequest) -> Scoring {
-    Scoring {
-        logit_scale: model.clip.logit_scale(),
-        score_temperature: request.score_temperature,
-        threshold_method: request.threshold_method,
-    }
+    Scoring::watching(
+        model.clip.logit_scale(),
+        request.score_rule(),
+        request.threshold_method,
+    )
 }
 
 /// What a model says about a set of images, the threshold and, with labels, the measurements.
-fn score(
-    model: &LoadedModel,
-    scores: Scores,
-    request: &AdaptRequest,
-    labels: Option<&[Option<usize>]>,
+fn judge_images(
+    judge: &Judge<'_>,
+    table: &ScoreTable,
+    watching: &Scoring,
+    labels: Option<&Labels>,
     zero_shot_classes: &[usize],
+    reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
-    let predictions = predictions(scores, request.score_temperature)?;
-    let threshold = choose_threshold(&predictions.confidences, request.threshold_method)?;
-    let evaluation = labels
-        .map(|labels| {
-            evaluate(
-                &predictions,
-                labels,
-                &request.classes,
-                Some(threshold.value),
-            )
-        })
-        .transpose()?;
+    let (scores, scorer) = (table.scores(), judge.scorer);
+    let predictions = scorer.predictions(table)?;
+    let threshold = judge.threshold(&predictions.confidences, reporter)?;
+    let Scores {
+        cosine_logits,
+        classes,
+        ..
+    } = scores;
     Ok(Measured {
-        signs: signs_of(
-            scores.cosine_logits,
-            scores.classes,
-            zero_shot_classes,
-            &scoring(model, request),
-        )?,
-        verdicts: Verdict::all(scores, &predictions, model.clip.logit_scale()),
+        signs: signs_of(cosine_logits, classes, zero_shot_classes, watching)?,
+        verdicts: Verdict::all(scores, &predictions),
+        evaluation: labels
+            .map(|labels| scorer.evaluation(&predictions, labels, threshold.value))
+            .transpose()?,
         threshold,
-        evaluation,
     })
 }
 

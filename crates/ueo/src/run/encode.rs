@@ -66,7 +66,7 @@ pub fn encode_images(
     encoded
 }
 
-/// Encodes an image set with a model's own parameters, and lists what had to be left out.
+/// Encodes an image set, and lists what had to be left out.
 ///
 /// # Errors
 ///
@@ -74,12 +74,12 @@ pub fn encode_images(
 /// nothing is left.
 pub(super) fn encode_readable(
     model: &LoadedModel,
+    affine: &AffineParameters,
     images: &ImageSet,
     strict: bool,
     stage: Stage,
     reporter: &mut dyn Reporter,
 ) -> Result<(ImageFeatures, Vec<SkippedImage>), RunError> {
-    let affine = &model.parameters.affine;
     let encoded = encode_images(&model.clip, affine, images, stage, reporter);
     let skipped = images.skipped_with(&encoded.failures);
     for image in &skipped {

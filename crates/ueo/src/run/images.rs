@@ -25,14 +25,33 @@ pub struct ImageSet {
     source: Arc<ImageSource>,
 }
 
-/// Which known class each image of a set shows.
-#[derive(Clone, Debug)]
-pub struct Labels(Vec<Option<usize>>);
+/// What each image of a set shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    classes: Vec<Option<usize>>,
+    unknown_classes: Vec<usize>,
+}
 
 impl Labels {
-    /// The classes of some images, `None` for images of unknown classes.
-    pub fn of(&self, indices: &[usize]) -> Vec<Option<usize>> {
-        indices.iter().map(|&index| self.0[index]).collect()
+    /// The labels of some images.
+    pub fn of(&self, indices: &[usize]) -> Self {
+        Self {
+            classes: indices.iter().map(|&index| self.classes[index]).collect(),
+            unknown_classes: indices
+                .iter()
+                .map(|&index| self.unknown_classes[index])
+                .collect(),
+        }
+    }
+
+    /// The known class of each image, `None` for images of unknown classes.
+    pub fn classes(&self) -> &[Option<usize>] {
+        &self.classes
+    }
+
+    /// A number for the class of each unknown image; of known images it means nothing.
+    pub fn unknown_classes(&self) -> &[usize] {
+        &self.unknown_classes
     }
 }
 
@@ -110,14 +129,28 @@ impl ImageSet {
     /// Folders that sort images by anything else than the known classes are therefore no labels.
     pub fn labels(&self, classes: &[String]) -> Option<Labels> {
         let classes = ClassList::from_names(classes.to_vec());
-        let labels = resolve_labels(self.dataset(), &classes)
-            .into_iter()
-            .map(|label| match label? {
-                ClassMatch::Known(class) => Some(Some(class)),
-                ClassMatch::Unknown => Some(None),
-            })
-            .collect::<Option<Vec<_>>>()?;
-        labels.iter().any(Option::is_some).then_some(Labels(labels))
+        let resolved = resolve_labels(self.dataset(), &classes);
+        let mut labels = Labels {
+            classes: Vec::with_capacity(resolved.len()),
+            unknown_classes: Vec::with_capacity(resolved.len()),
+        };
+        let mut numbers = HashMap::new();
+        for (index, label) in resolved.into_iter().enumerate() {
+            let class = match label? {
+                ClassMatch::Known(class) => Some(class),
+                ClassMatch::Unknown => None,
+            };
+            labels.unknown_classes.push(match class {
+                Some(_) => 0,
+                None => {
+                    let next = numbers.len();
+                    *numbers.entry(self.label_name(index)).or_insert(next)
+                }
+            });
+            labels.classes.push(class);
+        }
+        let any_known = labels.classes.iter().any(Option::is_some);
+        any_known.then_some(labels)
     }
 
     /// Whether each of some images shows a known class, from the labels that the request allows to be used.

@@ -8,9 +8,11 @@ mod error;
 mod images;
 mod in_memory;
 mod model;
+mod negative_labels;
 mod predicting;
 mod predictions;
 mod record;
+mod scoring;
 mod state;
 mod tensorboard;
 
@@ -45,6 +47,8 @@ pub enum Stage {
     Adapted,
     /// With the model that the user named, to predict or to embed.
     Inference,
+    /// Labelled images that a threshold is measured on.
+    Threshold,
 }
 
 /// Something that happened during a job.

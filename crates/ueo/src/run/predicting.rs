@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::evaluate::{
-    Evaluation, Scores, Threshold, ThresholdMethod, choose_threshold, evaluate, predictions,
-};
+use crate::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
+use crate::method::Method;
 use crate::model::to_host;
 use crate::text::Overlong;
 
 use super::encode::encode_readable;
 use super::images::ImageSet;
 use super::model::LoadedModel;
+use super::record::RunRecord;
+use super::scoring::{Judge, Scorer};
 use super::{Reporter, RunError, SkippedImage, Stage};
 
 /// What to predict and how.
@@ -24,7 +25,9 @@ pub struct PredictRequest {
     pub image_root: Option<PathBuf>,
     /// Class names; `None` takes those that the run directory remembers.
     pub classes: Option<Vec<String>>,
-    /// Temperature of the confidence; `None` takes the run's, or 1 for a plain checkpoint.
+    /// What the confidence is; `None` takes the run's, or the default for a plain checkpoint.
+    pub score: Option<Score>,
+    /// Temperature of the score; `None` takes the run's where the score is that of the run, else the score's own.
     pub score_temperature: Option<f64>,
     /// Threshold between known and unknown; `None` takes the run's, or chooses one from these images.
     pub threshold: Option<f64>,
@@ -41,11 +44,11 @@ pub struct ImagePrediction {
     pub path: String,
     /// The most similar class, exactly as in the class list.
     pub label: String,
-    /// Maximum softmax probability.
+    /// What separates known from unknown images, by the score.
     pub confidence: f64,
     /// Whether the confidence reaches the threshold.
     pub known: bool,
-    /// The most probable classes with their probabilities, best first.
+    /// The most probable classes with their probabilities at the checkpoint's own logit scale, best first.
     pub top: Vec<(String, f64)>,
 }
 
@@ -62,8 +65,8 @@ pub struct PredictionSet {
     pub threshold: f64,
     /// How the threshold came about, where it was chosen from images.
     pub chosen_threshold: Option<Threshold>,
-    /// Temperature of the confidence.
-    pub score_temperature: f64,
+    /// What the confidences are.
+    pub rule: ScoreRule,
     /// Measurements, when the images have labels.
     pub evaluation: Option<Evaluation>,
 }
@@ -84,10 +87,11 @@ pub fn predict(
         .clone()
         .or_else(|| run.map(|run| run.request.classes.clone()))
         .ok_or(RunError::NoClasses)?;
-    let score_temperature = request
-        .score_temperature
-        .or_else(|| run.map(|run| run.request.score_temperature))
-        .unwrap_or(1.0);
+    let rule = score_rule(request, run);
+    let method = run.map_or(Method::ZeroShot, |run| run.request.settings.method);
+    let threshold_method =
+        run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
+    let scorer = Scorer::new(model, &classes, rule, threshold_method, request.strict)?;
     let classifier = model.classifier(&classes)?;
     let images = ImageSet::open(
         &request.images,
@@ -95,41 +99,38 @@ pub fn predict(
         &model.preprocessing,
         0,
     )?;
-    let (encoded, skipped) =
-        encode_readable(model, &images, request.strict, Stage::Inference, reporter)?;
+    let (encoded, skipped) = encode_readable(
+        model,
+        &model.parameters.affine,
+        &images,
+        request.strict,
+        Stage::Inference,
+        reporter,
+    )?;
 
-    let cosines = encoded.class_scores(&model.clip, &classifier);
-    let scores = Scores {
-        cosine_logits: &cosines,
-        classes: classes.len(),
+    let judge = Judge {
+        scorer: &scorer,
+        classifier: &classifier,
+        method,
+        parameters: &model.parameters,
     };
-    let predicted = predictions(scores, score_temperature)?;
-    // A stored threshold belongs to the classes and the temperature that it was chosen with.
+    let table = judge.table(&encoded)?;
+    let predicted = scorer.predictions(&table)?;
+    // A stored threshold belongs to the classes and the score that it was chosen with.
     let stored = run
-        .filter(|run| {
-            run.request.classes == classes && run.request.score_temperature == score_temperature
-        })
+        .filter(|run| run.request.classes == classes && run.request.score_rule() == rule)
         .and_then(|run| run.threshold);
     let (threshold, chosen_threshold) = match (request.threshold, stored) {
         (Some(value), _) => (value, None),
         (None, Some(stored)) => (stored.value, Some(stored)),
         (None, None) => {
-            let method =
-                run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
-            let chosen = choose_threshold(&predicted.confidences, method)?;
+            let chosen = judge.threshold(&predicted.confidences, reporter)?;
             (chosen.value, Some(chosen))
         }
     };
     let evaluation = images
         .labels(&classes)
-        .map(|labels| {
-            evaluate(
-                &predicted,
-                &labels.of(&encoded.indices),
-                &classes,
-                Some(threshold),
-            )
-        })
+        .map(|labels| scorer.evaluation(&predicted, &labels.of(&encoded.indices), threshold))
         .transpose()?;
     let images = encoded
         .indices
@@ -140,8 +141,9 @@ pub fn predict(
             label: classes[predicted.classes[row]].clone(),
             confidence: predicted.confidences[row],
             known: predicted.confidences[row] >= threshold,
-            top: scores
-                .top(row, score_temperature, request.top_k)
+            top: table
+                .scores()
+                .top(row, request.top_k)
                 .into_iter()
                 .map(|(class, probability)| (classes[class].clone(), probability))
                 .collect(),
@@ -153,9 +155,22 @@ pub fn predict(
         classes,
         threshold,
         chosen_threshold,
-        score_temperature,
+        rule,
         evaluation,
     })
+}
+
+/// The score that was asked for, else the run's.
+fn score_rule(request: &PredictRequest, run: Option<&RunRecord>) -> ScoreRule {
+    let of_run = run.map(|run| run.request.score_rule());
+    let score = request
+        .score
+        .or(of_run.map(|rule| rule.score))
+        .unwrap_or_default();
+    let temperature = of_run
+        .filter(|rule| rule.score == score)
+        .map(|rule| rule.temperature);
+    ScoreRule::new(score, request.score_temperature.or(temperature))
 }
 
 /// Features by name.
@@ -182,7 +197,9 @@ pub fn embed_images(
     strict: bool,
     reporter: &mut dyn Reporter,
 ) -> Result<Embedding, RunError> {
-    let (encoded, skipped) = encode_readable(model, images, strict, Stage::Inference, reporter)?;
+    let affine = &model.parameters.affine;
+    let (encoded, skipped) =
+        encode_readable(model, affine, images, strict, Stage::Inference, reporter)?;
     let mut features = encoded.features;
     for row in features.chunks_exact_mut(encoded.embed_dim) {
         let norm = row

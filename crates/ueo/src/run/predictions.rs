@@ -40,7 +40,7 @@ pub struct TrueLabel {
 pub struct Verdict {
     /// Index of the predicted class.
     pub class: usize,
-    /// The score that separates known from unknown, at the run's score temperature.
+    /// What separates known from unknown, by the run's score.
     pub confidence: f64,
     /// The [`KEPT_CLASSES`] most probable classes with their softmax probabilities at the checkpoint's own logit scale,
     /// best first.
@@ -49,16 +49,14 @@ pub struct Verdict {
 
 impl Verdict {
     /// The verdicts on all images of a set of predictions.
-    ///
-    /// `logit_scale` is the checkpoint's factor on the cosines.
-    pub fn all(scores: Scores<'_>, predictions: &Predictions, logit_scale: f64) -> Vec<Self> {
+    pub fn all(scores: Scores<'_>, predictions: &Predictions) -> Vec<Self> {
         let pairs = predictions.classes.iter().zip(&predictions.confidences);
         pairs
             .enumerate()
             .map(|(image, (class, confidence))| Self {
                 class: *class,
                 confidence: *confidence,
-                top: scores.top(image, logit_scale.recip(), KEPT_CLASSES),
+                top: scores.top(image, KEPT_CLASSES),
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapt::AdaptSettings;
 use crate::checkpoint::{CheckpointKind, ClipConfig};
-use crate::evaluate::{Evaluation, Threshold, ThresholdMethod};
+use crate::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
 use crate::guard::{Signs, Warning};
 use crate::image::Preprocessing;
 use crate::model::Precision;
@@ -29,10 +29,16 @@ pub struct AdaptRequest {
     pub oracle_labels: Option<PathBuf>,
     /// Choices of the adaptation.
     pub settings: AdaptSettings,
-    /// Divides the cosines before the softmax whose maximum is the confidence.
+    /// What the confidence is; runs before this setting used the maximum softmax probability.
+    #[serde(default)]
+    pub score: Score,
+    /// Divides the cosines where the score has a softmax.
     pub score_temperature: f64,
     /// How the threshold between known and unknown is chosen.
     pub threshold_method: ThresholdMethod,
+    /// Labelled images that `target-known-acceptance` is measured on, as an absolute path.
+    #[serde(default)]
+    pub threshold_images: Option<PathBuf>,
     /// Whether the records of the run are also written as an event file for TensorBoard.
     #[serde(default)]
     pub tensorboard: bool,
@@ -51,6 +57,16 @@ pub struct AdaptRequest {
     /// Number format of the frozen matrices; runs before this setting were in f32.
     #[serde(default)]
     pub precision: Precision,
+}
+
+impl AdaptRequest {
+    /// The score with its temperature.
+    pub fn score_rule(&self) -> ScoreRule {
+        ScoreRule {
+            score: self.score,
+            temperature: self.score_temperature,
+        }
+    }
 }
 
 /// The checkpoint that a run started from.
@@ -121,6 +137,9 @@ pub struct RunRecord {
     pub total_steps: usize,
     /// Trained numbers: context vectors and affine parameters.
     pub trained_parameters: usize,
+    /// The threshold on the zero-shot model's confidence; runs before this field do not have it.
+    #[serde(default)]
+    pub zero_shot_threshold: Option<Threshold>,
     /// The threshold on the confidence, once the run is finished.
     pub threshold: Option<Threshold>,
     /// The epoch whose parameters are the result (0: the zero-shot model's), once the run is finished.

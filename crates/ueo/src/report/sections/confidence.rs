@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::evaluate::{Score, ScoreRule};
 use crate::report::ReportError;
 use crate::report::numbers::{percent, significant};
 use crate::report::page::{Section, figure, text};
@@ -24,18 +25,24 @@ pub fn section(run: &RunData) -> Result<Section, ReportError> {
         .map(|side| histogram(run, side, axis))
         .collect::<Result<Vec<Markup>, ReportError>>()?;
     let record = &run.record;
+    let rule = record.request.score_rule();
     let body = html! {
         p.quiet {
-            "Confidence is what separates known from unknown images; its temperature is "
-            (record.request.score_temperature) "."
-            @if record.request.score_temperature == 1.0 {
+            "Confidence is what separates known from unknown images: " (rule.score.about())
+            @if rule.score != Score::MaximumLogit { " (" (rule.temperature) ")" } "."
+            @if rule == ScoreRule::msp(1.0) {
                 " At temperature 1 all values lie a little above 1 / classes; only their order and spread matter."
             }
         }
         div.plots { @for figure in &figures { (figure) } }
         @if let Some(threshold) = &record.threshold {
             p.quiet {
-                "The threshold of " (significant(threshold.value)) " was chosen without labels by " (threshold.method)
+                "The threshold of " (significant(threshold.value))
+                @if let Some(images) = &record.request.threshold_images {
+                    " was measured on the labelled images in " (images.display()) " by " (threshold.method)
+                } @else {
+                    " was chosen without labels by " (threshold.method)
+                }
                 @if let Some(reason) = &threshold.fallback { ", because " (reason) }
                 "; " (percent(threshold.rejected_fraction)) " of the images lie below it."
             }

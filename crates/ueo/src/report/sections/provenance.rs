@@ -53,6 +53,7 @@ pub fn section(run: &RunData) -> Section {
 pub fn settings(run: &RunData) -> Vec<(String, String)> {
     let request = &run.record.request;
     let mut settings = flat(&request.settings);
+    settings.push(("score".to_owned(), request.score.to_string()));
     settings.push((
         "score temperature".to_owned(),
         significant(request.score_temperature),

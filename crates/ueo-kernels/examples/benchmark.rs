@@ -1,13 +1,14 @@
-//! Measures the engine on this machine: products with the shapes of ViT-B/16, own path beside the `gemm` crate, and forward plus
-//! backward of its 12 blocks. Everything is interleaved and medians are printed, because shared machines are noisy.
+//! Measures the engine on this machine: products with the shapes of ViT-B/16, forward plus backward of its 12 blocks and of the
+//! convolutional part of RN50. Everything is interleaved and medians are printed, because shared machines are noisy.
 //!
 //! `cargo run --release -p ueo-kernels --example benchmark -- [rounds]`
 
 use rayon::prelude::*;
 use std::time::Instant;
 use ueo_kernels::{
-    Activation, BlockAffine, BlockWeights, Capability, FrozenLinear, InstructionSet, Precision,
-    PrefixShape, ResidualStack, StackConfig, Workspace,
+    Activation, BlockAffine, BlockWeights, BottleneckWeights, Capability, ConvolutionWeights,
+    ConvolutionalTower, FrozenLinear, InstructionSet, MapWorkspace, Precision, PrefixShape,
+    ResidualStack, StackConfig, Workspace,
 };
 
 const IMAGES: usize = 16;
@@ -216,6 +217,93 @@ fn text(rounds: usize, engine: (Capability, Precision)) {
     );
 }
 
+/// Forward and backward of RN50's convolutional part.
+fn convolutional(rounds: usize, capability: Capability) {
+    const WIDTH: usize = 64;
+    const SIDE: usize = 224;
+    // The largest weight of all; every convolution takes its values from the beginning.
+    let weight = values(9 * 512 * 512, 1.0);
+    let (zeros, ones) = (vec![0.0; 2048], vec![1.0; 2048]);
+    // Variances that keep the activations near one, by taps and inputs: a uniform value has a variance of 1/3, and ReLU halves the
+    // mean square.
+    let variances: Vec<Vec<f32>> = [1, 9]
+        .iter()
+        .flat_map(|taps| (0..12).map(move |log| vec![(taps << log) as f32 / 6.0; 2048]))
+        .collect();
+    let convolution = |inputs: usize, outputs: usize, kernel: usize| ConvolutionWeights {
+        weight: &weight[..inputs * outputs * kernel * kernel],
+        mean: &zeros[..outputs],
+        variance: &variances[(kernel / 2) * 12 + inputs.ilog2() as usize][..outputs],
+        inputs,
+        kernel,
+        trained: true,
+    };
+    let stem = [
+        convolution(3, WIDTH / 2, 3),
+        convolution(WIDTH / 2, WIDTH / 2, 3),
+        convolution(WIDTH / 2, WIDTH, 3),
+    ];
+    let mut inputs = WIDTH;
+    let mut blocks = Vec::new();
+    for (stage, count) in [3, 4, 6, 3].into_iter().enumerate() {
+        let planes = WIDTH << stage;
+        for block in 0..count {
+            blocks.push(BottleneckWeights {
+                convolutions: [
+                    convolution(inputs, planes, 1),
+                    convolution(planes, planes, 3),
+                    convolution(planes, 4 * planes, 1),
+                ],
+                // As `ueo` adapts it: the norms of these are left alone.
+                downsample: (block == 0).then(|| ConvolutionWeights {
+                    trained: false,
+                    ..convolution(inputs, 4 * planes, 1)
+                }),
+                stride: if stage > 0 && block == 0 { 2 } else { 1 },
+            });
+            inputs = 4 * planes;
+        }
+    }
+    let tower = ConvolutionalTower::new(capability, stem, &blocks)
+        .expect("the shapes are those of the architecture");
+    // A weight, then a bias of each layer.
+    let affine: Vec<f32> = stem
+        .iter()
+        .chain(
+            blocks
+                .iter()
+                .flat_map(|block| block.convolutions.iter().chain(&block.downsample)),
+        )
+        .flat_map(|layer| {
+            let outputs = layer.mean.len();
+            [&ones[..outputs], &zeros[..outputs]].concat()
+        })
+        .collect();
+    let pixels = values(IMAGES * 3 * SIDE * SIDE, 1.0);
+    let workspace = MapWorkspace::new();
+    let (mut inference, mut forward, mut backward) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..=rounds {
+        inference.push(seconds(|| {
+            tower.forward(&affine, &pixels, SIDE, &workspace);
+        }));
+        let mut result = None;
+        forward.push(seconds(|| {
+            result = Some(tower.forward_training(&affine, &pixels, SIDE, &workspace));
+        }));
+        let (output, saved) = result.expect("the forward pass has run");
+        backward.push(seconds(|| {
+            tower.backward(&affine, &saved, &output, &workspace);
+        }));
+    }
+    let [inference, forward, backward] =
+        [inference, forward, backward].map(|mut samples| median(&mut samples[1..]));
+    println!(
+        "{capability:?}, RN50, {IMAGES} x {SIDE} x {SIDE}: inference {inference:.3} s, forward {forward:.3} s, backward {backward:.3} s, \
+         together {:.3} s",
+        forward + backward
+    );
+}
+
 fn main() {
     let rounds = std::env::args()
         .nth(1)
@@ -231,6 +319,7 @@ fn main() {
         .map(|capability| (capability, Precision::F32))
         .chain([(Capability::detect(), Precision::Bf16)])
         .collect();
+    convolutional(rounds, Capability::detect());
     products(rounds, &engines);
     for precision in [Precision::F32, Precision::Bf16] {
         vision(rounds, (Capability::detect(), precision));

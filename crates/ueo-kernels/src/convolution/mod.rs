@@ -1,16 +1,17 @@
 //! Convolutions with frozen weights over maps `[images, height, width, channels]`, as products with a matrix packed once for each
 //! direction.
 //!
-//! Channels lie next to each other, so a 1 x 1 convolution is a product of the map itself, and a 3 x 3 convolution is a product of
-//! patches whose rows are runs of three positions. Patches are gathered a chunk at a time, small enough to stay in the cache.
+//! Channels lie next to each other, so a 1 x 1 convolution is a product of the map itself. A 3 x 3 convolution is computed by minimal
+//! filtering ([`winograd`]); with a stride or few channels it is a product of patches ([`patches`]).
 
 mod patches;
+mod winograd;
 
-use crate::attention::fit;
-use crate::gemm::{Left, Output, PackedMatrix, multiply};
 use crate::{Capability, ShapeError};
+use patches::PatchProduct;
 use std::ops::Range;
 use std::sync::OnceLock;
+use winograd::{FilterScratch, TransformedFilter};
 
 /// The axes of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,32 +34,63 @@ impl MapShape {
     }
 }
 
-/// Numbers of a chunk's operand and result together: half a megabyte, about half of a core's second-level cache.
-const CHUNK_NUMBERS: usize = 128 * 1024;
-/// Chunks are multiples of this many positions, so that every chunk begins a period of [`crate::batch_norm`] and full tiles.
-const CHUNK_POSITIONS: usize = 64;
+/// Fewest channels on either side for which minimal filtering pays: below, transforms take as long as the products that they save.
+const FILTERED_CHANNELS: usize = 16;
 
-/// Ranges of positions with `numbers` operand and result values each.
-fn chunks(positions: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> {
-    let chunk = (CHUNK_NUMBERS / numbers)
-        .next_multiple_of(CHUNK_POSITIONS)
-        .max(CHUNK_POSITIONS);
-    (0..positions)
-        .step_by(chunk)
-        .map(move |start| start..positions.min(start + chunk))
+/// Memory for the operands of one chunk.
+#[derive(Default)]
+pub(crate) struct ConvolutionScratch {
+    patches: Vec<f32>,
+    filter: FilterScratch,
+}
+
+/// How one direction of a convolution is computed.
+enum Method {
+    Patches(PatchProduct),
+    Filtered(TransformedFilter),
+}
+
+impl Method {
+    fn chunks(&self, output: MapShape) -> Box<dyn Iterator<Item = Range<usize>>> {
+        match self {
+            Self::Patches(product) => Box::new(product.chunks(output)),
+            Self::Filtered(filter) => Box::new(filter.chunks(output)),
+        }
+    }
+
+    fn apply(
+        &self,
+        map: &[f32],
+        shape: MapShape,
+        range: Range<usize>,
+        scratch: &mut ConvolutionScratch,
+        target: &mut [f32],
+        accumulate: bool,
+    ) {
+        match self {
+            Self::Patches(product) => {
+                let patches = &mut scratch.patches;
+                product.apply(map, shape, range, patches, target, accumulate);
+            }
+            Self::Filtered(filter) => {
+                let scratch = &mut scratch.filter;
+                filter.apply(map, shape, range, scratch, target, accumulate);
+            }
+        }
+    }
 }
 
 /// `z = conv(x)` with a frozen weight and without bias: 1 x 1, or 3 x 3 with a border of one zero.
 pub(crate) struct FrozenConvolution {
     capability: Capability,
-    kernel: usize,
     stride: usize,
     inputs: usize,
     outputs: usize,
-    /// `[kernel * kernel * inputs, outputs]`
-    forward: PackedMatrix,
-    /// `[kernel * kernel * outputs, inputs]`, taps reversed; packed at the first backward pass.
-    input_gradient: OnceLock<PackedMatrix>,
+    forward: Method,
+    /// The convolution of `dz` whose taps run backwards and whose channels are exchanged; made at the first backward pass.
+    input_gradient: OnceLock<Method>,
+    /// `[outputs, inputs, 3, 3]` where it is filtered, to transform the other direction from; else empty.
+    weight: Vec<f32>,
 }
 
 impl FrozenConvolution {
@@ -97,24 +129,25 @@ impl FrozenConvolution {
             outputs * inputs * taps,
             weight.len(),
         )?;
-        let mut rows = vec![0.0; weight.len()];
-        for (output, weight) in weight.chunks_exact(inputs * taps).enumerate() {
-            for (input, weight) in weight.chunks_exact(taps).enumerate() {
-                for (tap, &value) in weight.iter().enumerate() {
-                    rows[(tap * inputs + input) * outputs + output] = value;
-                }
-            }
-        }
-        let mut forward = PackedMatrix::new(capability);
-        forward.pack_rows(&rows, outputs, taps * inputs, outputs);
+        let filtered = kernel == 3 && stride == 1 && inputs.min(outputs) >= FILTERED_CHANNELS;
+        let (forward, weight) = if filtered {
+            let (taps, _) = weight.as_chunks::<9>();
+            let filter = TransformedFilter::new(capability, inputs, outputs, |input, output| {
+                taps[output * inputs + input]
+            });
+            (Method::Filtered(filter), weight.to_vec())
+        } else {
+            let product = PatchProduct::new(capability, weight, inputs, outputs, kernel, stride);
+            (Method::Patches(product), Vec::new())
+        };
         Ok(Self {
             capability,
-            kernel,
             stride,
             inputs,
             outputs,
             forward,
             input_gradient: OnceLock::new(),
+            weight,
         })
     }
 
@@ -135,10 +168,10 @@ impl FrozenConvolution {
 
     /// The ranges of output positions that are computed together; they depend on the shape only.
     pub fn chunks(&self, output: MapShape) -> impl Iterator<Item = Range<usize>> + use<> {
-        chunks(output.positions(), self.forward.depth() + self.outputs)
+        self.forward.chunks(output)
     }
 
-    /// Computes the output positions of `range`.
+    /// Computes the output positions of `range`, which is one of [`FrozenConvolution::chunks`].
     ///
     /// # Shapes
     /// `x` as `shape`, `z` `[range, outputs]`.
@@ -150,7 +183,7 @@ impl FrozenConvolution {
         x: &[f32],
         shape: MapShape,
         range: Range<usize>,
-        patches: &mut Vec<f32>,
+        scratch: &mut ConvolutionScratch,
         z: &mut [f32],
     ) {
         assert_eq!(
@@ -159,20 +192,7 @@ impl FrozenConvolution {
             "the input has the shape that is given"
         );
         assert_eq!(shape.channels, self.inputs, "channels of the input");
-        let (rows, depth) = (range.len(), self.forward.depth());
-        let left = if self.kernel == 1 && self.stride == 1 {
-            &x[range.start * self.inputs..range.end * self.inputs]
-        } else {
-            let patches = fit(patches, rows * depth);
-            patches::gather(x, shape, self.kernel, self.stride, range, patches);
-            patches
-        };
-        let output = Output {
-            data: z,
-            row_stride: self.outputs,
-            accumulate: false,
-        };
-        multiply(Left::rows(left, rows, depth), &self.forward, None, output);
+        self.forward.apply(x, shape, range, scratch, z, false);
     }
 
     /// `dx = conv^T(dz)`, or `dx += conv^T(dz)`.
@@ -186,7 +206,7 @@ impl FrozenConvolution {
         &self,
         dz: &[f32],
         shape: MapShape,
-        patches: &mut Vec<f32>,
+        scratch: &mut ConvolutionScratch,
         dx: &mut [f32],
         accumulate: bool,
     ) {
@@ -198,43 +218,29 @@ impl FrozenConvolution {
             "the gradient has the output's shape"
         );
         assert_eq!(dx.len(), shape.len(), "the input's gradient has its shape");
-        let packed = self.input_gradient.get_or_init(|| self.reversed());
-        let depth = packed.depth();
-        for range in chunks(shape.positions(), depth + self.inputs) {
-            let rows = range.len();
-            let left = if self.kernel == 1 {
-                &dz[range.start * self.outputs..range.end * self.outputs]
-            } else {
-                let patches = fit(patches, rows * depth);
-                patches::gather(dz, output, self.kernel, 1, range.clone(), patches);
-                patches
-            };
-            let output = Output {
-                data: &mut dx[range.start * self.inputs..range.end * self.inputs],
-                row_stride: self.inputs,
-                accumulate,
-            };
-            multiply(Left::rows(left, rows, depth), packed, None, output);
+        let method = self.input_gradient.get_or_init(|| self.reversed());
+        for range in method.chunks(shape) {
+            let dx = &mut dx[range.start * self.inputs..range.end * self.inputs];
+            method.apply(dz, output, range, scratch, dx, accumulate);
         }
     }
 
-    /// The matrix of the input's gradient: a convolution of `dz` whose taps run backwards and whose channels are exchanged.
-    fn reversed(&self) -> PackedMatrix {
-        let (inputs, outputs) = (self.inputs, self.outputs);
-        let taps = self.kernel * self.kernel;
-        let forward = self.forward.to_row_major();
-        let mut rows = vec![0.0; forward.len()];
-        for (tap, block) in forward.chunks_exact(inputs * outputs).enumerate() {
-            let reversed = &mut rows[(taps - 1 - tap) * inputs * outputs..][..inputs * outputs];
-            for (input, row) in block.chunks_exact(outputs).enumerate() {
-                for (output, &value) in row.iter().enumerate() {
-                    reversed[output * inputs + input] = value;
-                }
+    /// The method of the input's gradient.
+    fn reversed(&self) -> Method {
+        match &self.forward {
+            Method::Patches(product) => Method::Patches(product.reversed()),
+            Method::Filtered(_) => {
+                let (inputs, outputs) = (self.inputs, self.outputs);
+                let (taps, _) = self.weight.as_chunks::<9>();
+                let reversed = |output: usize, input: usize| {
+                    let mut taps = taps[output * inputs + input];
+                    taps.reverse();
+                    taps
+                };
+                let filter = TransformedFilter::new(self.capability, outputs, inputs, reversed);
+                Method::Filtered(filter)
             }
         }
-        let mut packed = PackedMatrix::new(self.capability);
-        packed.pack_rows(&rows, inputs, taps * outputs, inputs);
-        packed
     }
 }
 

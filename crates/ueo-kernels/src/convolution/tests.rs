@@ -39,11 +39,11 @@ fn convolutions_agree_with_f64_in_values_and_gradients() {
                 stride,
             )
             .unwrap();
-            let mut patches = Vec::new();
+            let mut scratch = ConvolutionScratch::default();
             let mut found = vec![f32::NAN; y.len()];
             for range in layer.chunks(layer.output_shape(input)) {
                 let z = &mut found[range.start * outputs..range.end * outputs];
-                layer.forward(&x, input, range, &mut patches, z);
+                layer.forward(&x, input, range, &mut scratch, z);
             }
             assert_close(&what, &found, &y);
             if stride > 1 {
@@ -51,9 +51,9 @@ fn convolutions_agree_with_f64_in_values_and_gradients() {
             }
             let expected = convolution_backward(&wide(&dz), input, &weight, kernel);
             let mut dx = vec![f32::NAN; x.len()];
-            layer.backward(&dz, input, &mut patches, &mut dx, false);
+            layer.backward(&dz, input, &mut scratch, &mut dx, false);
             assert_close(&format!("{what}: dx"), &dx, &expected);
-            layer.backward(&dz, input, &mut patches, &mut dx, true);
+            layer.backward(&dz, input, &mut scratch, &mut dx, true);
             let twice: Vec<f64> = expected.iter().map(|dx| 2.0 * dx).collect();
             assert_close(&format!("{what}: dx added"), &dx, &twice);
         }

@@ -4,7 +4,7 @@ use super::plan::LayerPlan;
 use super::{BottleneckWeights, ConvolutionWeights};
 use crate::attention::fit;
 use crate::batch_norm::{self, FrozenStatistics, PeriodSums, ScaleShift};
-use crate::convolution::FrozenConvolution;
+use crate::convolution::{ConvolutionScratch, FrozenConvolution};
 use crate::{Capability, ShapeError};
 
 /// Added to the variance by every BatchNorm (PyTorch's default, which CLIP keeps).
@@ -38,7 +38,7 @@ pub(super) enum Tail {
 /// Memory for the operands of one chunk.
 #[derive(Default)]
 pub(super) struct ChunkScratch {
-    patches: Vec<f32>,
+    convolution: ConvolutionScratch,
     z: Vec<f32>,
 }
 
@@ -97,7 +97,7 @@ impl Layer {
                 None => fit(&mut scratch.z, numbers.len()),
             };
             self.convolution
-                .forward(x, plan.input, positions, &mut scratch.patches, z);
+                .forward(x, plan.input, positions, &mut scratch.convolution, z);
             batch_norm::forward(
                 capability,
                 batch_norm::Forward {
@@ -150,7 +150,7 @@ impl Layer {
         scratch: &mut ChunkScratch,
     ) {
         self.convolution
-            .backward(dz, plan.input, &mut scratch.patches, dx, accumulate);
+            .backward(dz, plan.input, &mut scratch.convolution, dx, accumulate);
     }
 }
 

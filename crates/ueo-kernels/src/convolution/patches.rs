@@ -78,15 +78,12 @@ impl PatchProduct {
         }
     }
 
-    /// The ranges of output positions that are computed together.
-    pub fn chunks(&self, output: MapShape) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// Where the chunk that begins at an output position ends: where it began when there is none left.
+    pub fn chunk_end(&self, output: MapShape, start: usize) -> usize {
         let chunk = (CHUNK_NUMBERS / (self.matrix.depth() + self.outputs))
             .next_multiple_of(CHUNK_POSITIONS)
             .max(CHUNK_POSITIONS);
-        let positions = output.positions();
-        (0..positions)
-            .step_by(chunk)
-            .map(move |start| start..positions.min(start + chunk))
+        output.positions().min(start + chunk)
     }
 
     /// Computes the output positions `range`.

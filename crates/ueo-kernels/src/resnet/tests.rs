@@ -34,6 +34,8 @@ fn towers_agree_with_f64_in_values_and_gradients() {
     for (width, blocks, images, train_downsample) in [
         (4, vec![(3, 1), (3, 1), (2, 2), (5, 2), (5, 2)], 2, false),
         (6, vec![(2, 1), (5, 2), (5, 1)], 1, true),
+        // Enough channels for minimal filtering of all 3 x 3 convolutions but the first.
+        (32, vec![(17, 2)], 1, false),
     ] {
         let tower = Tower::random(width, &blocks, train_downsample);
         let side = 32;
@@ -71,15 +73,23 @@ fn towers_agree_with_f64_in_values_and_gradients() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let tower = Tower::random(8, &[(4, 1), (6, 2)], false);
-    let mut random = Random::new(7);
     // Groups of several images and a shorter last one.
     let (images, side) = (19, 32);
-    let pixels = random.values(images * 3 * side * side, 1.0);
-    for capability in Capability::available()
+    let pixels = Random::new(7).values(images * 3 * side * side, 1.0);
+    // With products of patches, and with minimal filtering.
+    let towers = [
+        Tower::random(8, &[(4, 1), (6, 2)], false),
+        Tower::random(32, &[(16, 1), (20, 2)], false),
+    ];
+    let capabilities: Vec<_> = Capability::available()
         .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
-    {
-        let kernels = kernels(capability, &tower);
+        .collect();
+    for (tower, capability) in towers.iter().flat_map(|tower| {
+        capabilities
+            .iter()
+            .map(move |&capability| (tower, capability))
+    }) {
+        let kernels = kernels(capability, tower);
         let run = |threads: usize| {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)

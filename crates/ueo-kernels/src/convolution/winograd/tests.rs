@@ -26,9 +26,16 @@ fn shape((images, height, width): (usize, usize, usize), channels: usize) -> Map
     }
 }
 
+/// Every instruction set with every side of a tile.
+fn ways() -> impl Iterator<Item = (Capability, TileSide)> {
+    Capability::available()
+        .flat_map(|capability| [TileSide::Two, TileSide::Four].map(|side| (capability, side)))
+}
+
 /// A filter for a weight `[outputs, inputs, 3, 3]`, and the one of its input's gradient.
 fn filters(
     capability: Capability,
+    side: TileSide,
     weight: &[f32],
     inputs: usize,
     outputs: usize,
@@ -44,8 +51,8 @@ fn filters(
         taps
     };
     [
-        TransformedFilter::new(capability, inputs, outputs, taps),
-        TransformedFilter::new(capability, outputs, inputs, reversed),
+        TransformedFilter::new(capability, side, inputs, outputs, taps),
+        TransformedFilter::new(capability, side, outputs, inputs, reversed),
     ]
 }
 
@@ -58,14 +65,15 @@ fn apply(
     target: &mut [f32],
     accumulate: bool,
 ) {
-    let mut end = 0;
-    for range in filter.chunks(input) {
-        assert_eq!(range.start, end, "chunks follow each other");
-        end = range.end;
-        let target = &mut target[range.start * filter.outputs..range.end * filter.outputs];
-        filter.apply(map, input, range, scratch, target, accumulate);
+    let mut start = 0;
+    while start < input.positions() {
+        let end = filter.chunk_end(input, start);
+        assert!(end > start, "a chunk has positions");
+        let target = &mut target[start * filter.outputs..end * filter.outputs];
+        filter.apply(map, input, start..end, scratch, target, accumulate);
+        start = end;
     }
-    assert_eq!(end, input.positions(), "chunks cover the map");
+    assert_eq!(start, input.positions(), "chunks end with the map");
 }
 
 #[test]
@@ -79,12 +87,12 @@ fn filters_agree_with_f64_in_values_and_gradients() {
             let y = convolution(&wide(&x), input, &weight, 3, 1);
             let dy = random.values(y.len(), 1.0);
             let dx = convolution_backward(&wide(&dy), input, &weight, 3);
-            for capability in Capability::available() {
-                let [forward, backward] = filters(capability, &weight, inputs, outputs);
+            for (capability, side) in ways() {
+                let [forward, backward] = filters(capability, side, &weight, inputs, outputs);
                 // Stale numbers of another call must not be seen.
                 let mut scratch = FilterScratch {
-                    positions: vec![f32::NAN; 9],
-                    products: vec![f32::NAN; 99],
+                    positions: vec![f32::NAN; 100_000],
+                    products: vec![f32::NAN; 100_000],
                 };
                 for (what, filter, map, shape, expected) in [
                     ("values", &forward, &x, input, &y),
@@ -99,7 +107,10 @@ fn filters_agree_with_f64_in_values_and_gradients() {
                         &dx,
                     ),
                 ] {
-                    let what = format!("{capability:?} {shape:?} to {}: {what}", filter.outputs);
+                    let what = format!(
+                        "{capability:?} {side:?} {shape:?} to {}: {what}",
+                        filter.outputs
+                    );
                     let mut found = vec![f32::NAN; expected.len()];
                     apply(filter, map, shape, &mut scratch, &mut found, false);
                     let error = relative_error(&found, expected);
@@ -124,13 +135,16 @@ fn errors_stay_small_with_many_channels() {
     let mut x = random.values(input.len(), 1.0);
     x.iter_mut().for_each(|x| *x = x.max(0.0));
     let y = convolution(&wide(&x), input, &weight, 3, 1);
-    for capability in Capability::available() {
-        let [filter, _] = filters(capability, &weight, inputs, outputs);
+    for (capability, side) in ways() {
+        let [filter, _] = filters(capability, side, &weight, inputs, outputs);
         let mut found = vec![f32::NAN; y.len()];
         let scratch = &mut FilterScratch::default();
         apply(&filter, &x, input, scratch, &mut found, false);
         let error = relative_error(&found, &y);
-        assert!(error < 4e-6, "{capability:?}: relative error {error:e}");
+        assert!(
+            error < 4e-6,
+            "{capability:?} {side:?}: relative error {error:e}"
+        );
     }
 }
 
@@ -142,10 +156,10 @@ fn images_do_not_depend_on_their_neighbors() {
     let weight = random.values(outputs * inputs * 9, 0.5);
     let x = random.values(input.len(), 1.0);
     // The `gemm` crate may sum in another order for another number of rows.
-    for capability in Capability::available()
-        .filter(|capability| capability.instruction_set() != InstructionSet::Portable)
+    for (capability, side) in
+        ways().filter(|(capability, _)| capability.instruction_set() != InstructionSet::Portable)
     {
-        let [filter, _] = filters(capability, &weight, inputs, outputs);
+        let [filter, _] = filters(capability, side, &weight, inputs, outputs);
         let scratch = &mut FilterScratch::default();
         let mut together = vec![f32::NAN; input.positions() * outputs];
         apply(&filter, &x, input, scratch, &mut together, false);
@@ -156,7 +170,7 @@ fn images_do_not_depend_on_their_neighbors() {
         {
             let mut alone = vec![f32::NAN; expected.len()];
             apply(&filter, x, one, scratch, &mut alone, false);
-            assert_eq!(alone, expected, "{capability:?}");
+            assert_eq!(alone, expected, "{capability:?} {side:?}");
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Layout {
 
 /// The maps of one dimension, for tiles of `TILE` results that see `SIDE = TILE + 2` positions.
 pub(super) trait Filtering<const TILE: usize, const SIDE: usize> {
-    /// `G g`: the values of a filter at the points, over what the other two maps leave to divide by.
+    /// `G g`: the values of a filter at the points, over the denominators that the other two maps leave out.
     fn filter(taps: [f64; 3]) -> [f64; SIDE];
 
     /// `B^T d`: what positions become.

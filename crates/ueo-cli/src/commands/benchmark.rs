@@ -50,13 +50,17 @@ Examples:
 
 Exit codes: 0 done, 1 done but the training of some cells failed, 2 error, 130 interrupted: the same command continues.";
 
+/// The suite that is run if nothing else is said.
+const DEFAULT_SUITE: &str = "iconnet";
+
 /// Compare methods on the domains and category shifts of a suite
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct BenchmarkArgs {
-    /// Name of an embedded suite, or a TOML file that describes one
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = "iconnet")]
-    pub suite: String,
+    /// Name of an embedded suite, or a TOML file that describes one [default: iconnet; with --tables-only that of the
+    /// results]
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub suite: Option<String>,
 
     /// Folder that holds the suite's images [default: the suite's, if it has one]
     #[arg(long, value_name = "DIR")]
@@ -220,11 +224,12 @@ impl SelectionArgs {
 /// [`CliError`]; finished cells stay.
 pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> {
     let printer = context.printer;
-    let suite = Suite::open(&args.suite)?;
     let Some(model) = &args.model else {
-        report(args, &suite, printer)?;
+        let suite = args.suite.as_deref().map(Suite::open).transpose()?;
+        report(args, suite.as_ref(), printer)?;
         return Ok(Ending::Complete);
     };
+    let suite = Suite::open(args.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
     let selection = args.selection.selection()?;
     let domains = suite.select(&args.selection.domains)?;
     let data = args
@@ -260,22 +265,26 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
     }
     let ending = execute(&plan, &model, args, context)?;
     if ending != Ending::Interrupted {
-        report(args, &suite, printer)?;
+        report(args, Some(&suite), printer)?;
     }
     Ok(ending)
 }
 
 /// Writes tables, and a page if one is wanted, from all cells of the output directory, and shows the means.
-fn report(args: &BenchmarkArgs, suite: &Suite, printer: &Printer) -> Result<(), CliError> {
-    let order: Vec<String> = suite
-        .domains
-        .iter()
-        .map(|domain| domain.name.clone())
-        .collect();
-    let results = Results::read(&args.output, &order)?;
+///
+/// Without `suite`, the suite is that of the results.
+fn report(args: &BenchmarkArgs, suite: Option<&Suite>, printer: &Printer) -> Result<(), CliError> {
+    let results = Results::read(&args.output, suite)?;
+    if results.about.is_none() {
+        printer.warning(format_args!(
+            "the suite `{}` is no part of this program, so its description and its order of domains are unknown; name its \
+             file with --suite",
+            results.suite
+        ));
+    }
     benchmark::write_tables(&results, &args.output)?;
     if let Some(page) = &args.page {
-        benchmark::write_page(&results, &suite.about, page)?;
+        benchmark::write_page(&results, page)?;
     }
     for variant in &results.variants {
         for table in benchmark::tables(&results, variant) {

@@ -321,6 +321,61 @@ fn variants_stand_beside_each_other_and_tables_equal_their_cells() {
 }
 
 #[test]
+fn tables_are_of_the_suite_of_the_results() {
+    let place = place();
+    place.run(
+        &format!("{BENCHMARK} --methods zero-shot --shifts closed"),
+        0,
+    );
+    let page = |more: &str| {
+        let tables = format!("benchmark --tables-only --output out --page page.md {more}");
+        let report = place.run(&tables, 0);
+        (
+            fs::read_to_string(place.path("page.md")).unwrap(),
+            report.stderr,
+        )
+    };
+    let default = ueo::benchmark::Suite::open("iconnet").unwrap().about;
+
+    let (text, warnings) = page("");
+    assert!(
+        text.contains("# Results on tiny") && !text.contains(&default),
+        "{text}"
+    );
+    assert!(
+        warnings.contains("warning: the suite `tiny` is no part of this program"),
+        "{warnings}"
+    );
+    let (text, warnings) = page("--suite tiny.toml");
+    assert!(
+        text.contains("Stripes. 3 of 4 classes") && !text.contains(&default),
+        "{text}"
+    );
+    assert!(!warnings.contains("warning"), "{warnings}");
+    place
+        .run("benchmark --suite iconnet --tables-only --output out", 2)
+        .says(&[
+            "expected results of the suite `iconnet` in out, found those of `tiny`",
+            "hint: leave --suite out",
+        ]);
+
+    // The same cells under the name of a suite that the program has.
+    for cell in cells(&place, "out").keys() {
+        let path = place.path("out/cells").join(cell);
+        let renamed = fs::read_to_string(&path).unwrap();
+        let renamed = renamed.replace("\"suite\":\"tiny\"", "\"suite\":\"office-31\"");
+        fs::write(path, renamed).unwrap();
+    }
+    let about = ueo::benchmark::Suite::open("office-31").unwrap().about;
+    let (text, warnings) = page("");
+    assert!(
+        text.contains(&format!("{about}. 3 of 4 classes")) && !text.contains(&default),
+        "{text}"
+    );
+    assert!(!warnings.contains("warning"), "{warnings}");
+}
+
+#[test]
 fn training_that_fails_is_a_result() {
     let place = place();
     let arguments = format!(

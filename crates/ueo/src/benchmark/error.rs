@@ -161,6 +161,16 @@ pub enum BenchmarkError {
         /// The output directory.
         path: PathBuf,
     },
+    /// The results are not those of the suite that was named.
+    #[error("expected results of the suite `{expected}` in {}, found those of `{found}`", path.display())]
+    OtherSuite {
+        /// The output directory.
+        path: PathBuf,
+        /// The suite that was named.
+        expected: String,
+        /// The suite of the results.
+        found: String,
+    },
     /// The cells of a directory do not belong together.
     #[error("the results in {} are of {what}, expected one", path.display())]
     Mixed {
@@ -209,6 +219,9 @@ impl BenchmarkError {
             Self::Threads { .. } => "ask for fewer with --threads or --jobs",
             Self::Cell { .. } => "remove the file, and the cell is run again",
             Self::NoResults { .. } => "run the benchmark without --tables-only first",
+            Self::OtherSuite { .. } => {
+                "leave --suite out, which takes the suite of the results, or name the --output that belongs to the suite"
+            }
             Self::Mixed { .. } => "give each suite and each model an --output of its own",
             Self::Page { .. } => {
                 "put the two lines where the generated part should go, or name another file"

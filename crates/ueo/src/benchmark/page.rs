@@ -30,8 +30,8 @@ pub const PAGE_END: &str = "<!-- up to here written by `ueo benchmark --page` --
 /// # Errors
 ///
 /// [`BenchmarkError::Page`] when the file exists and has no generated part, and [`BenchmarkError::Io`].
-pub fn write_page(results: &Results, about: &str, path: &Path) -> Result<(), BenchmarkError> {
-    let generated = page(results, about);
+pub fn write_page(results: &Results, path: &Path) -> Result<(), BenchmarkError> {
+    let generated = page(results);
     let content = match std::fs::read_to_string(path) {
         Ok(old) => replace_generated(&old, &generated).ok_or_else(|| BenchmarkError::Page {
             path: path.to_owned(),
@@ -57,8 +57,8 @@ fn replace_generated(old: &str, generated: &str) -> Option<String> {
 }
 
 /// The generated part.
-pub fn page(results: &Results, about: &str) -> String {
-    let mut sections = vec![setting(results, about), zero_shot(results)];
+pub fn page(results: &Results) -> String {
+    let mut sections = vec![setting(results), zero_shot(results)];
     let base = main_variant(results);
     sections.push(section("Means", main_tables(results, base, means)));
     sections.push(section(
@@ -119,13 +119,15 @@ fn section(title: &str, tables: Vec<Table>) -> String {
     }
 }
 
-fn setting(results: &Results, about: &str) -> String {
+fn setting(results: &Results) -> String {
+    let about = results.about.as_ref();
     let mut text = format!(
-        "## Setting\n\n{about}. {} of {} classes are listed. Model: checkpoint with SHA-256 `{}`. Training sees the images of \
+        "## Setting\n\n{}{} of {} classes are listed. Model: checkpoint with SHA-256 `{}`. Training sees the images of \
          the classes that are present under a shift, without labels (but for the oracle); all images of a domain are \
          tested. AUROC is that of the maximum of softmax(cosines), \"scaled\" that of softmax(logit scale x cosines), with \
          known images as positives; the H-score is taken at a threshold chosen without labels; FPR@95 has known images as \
          positives.\n",
+        about.map_or_else(String::new, |about| format!("{about}. ")),
         results.known,
         results.classes,
         &results.model_sha256[..results.model_sha256.len().min(12)],
@@ -576,12 +578,28 @@ mod tests {
     }
 
     #[test]
+    fn the_description_is_that_of_the_suite_where_it_is_known() {
+        let mut results = results(&[made("suite", Method::ZeroShot, None, 2)]);
+        let text = page(&results);
+        assert!(
+            text.starts_with("\n## Setting\n\n2 of 3 classes are listed."),
+            "{text}"
+        );
+        results.about = Some("Made-up images".to_owned());
+        let text = page(&results);
+        assert!(
+            text.contains("\n\nMade-up images. 2 of 3 classes are listed."),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn sections_appear_with_the_cells_that_they_need() {
         let mut cells = vec![
             made("suite", Method::ZeroShot, None, 2),
             made("suite", Method::Ueo, Some(1), 4),
         ];
-        let text = page(&results(&cells), "Made-up images");
+        let text = page(&results(&cells));
         assert!(
             text.contains("## Zero-shot") && text.contains("## What rises"),
             "{text}"
@@ -601,7 +619,7 @@ mod tests {
         let mut fast = made("fast", Method::Ueo, Some(1), 1);
         fast.request.settings.affine_learning_rate = 0.5;
         cells.extend([sharp, fast]);
-        let text = page(&results(&cells), "Made-up images");
+        let text = page(&results(&cells));
         for expected in [
             "## UEO against InfoMax",
             "## Flat and sharp weights",
@@ -619,7 +637,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.md");
         let first = results(&[made("suite", Method::ZeroShot, None, 2)]);
-        write_page(&first, "Made-up images", &path).unwrap();
+        write_page(&first, &path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.starts_with("# Results on made-up\n") && text.contains(" 50.0 "),
@@ -628,7 +646,7 @@ mod tests {
         let edited = format!("Before.\n{text}After.\n");
         std::fs::write(&path, &edited).unwrap();
         let second = results(&[made("suite", Method::ZeroShot, None, 3)]);
-        write_page(&second, "Made-up images", &path).unwrap();
+        write_page(&second, &path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.starts_with("Before.\n# Results") && text.ends_with("After.\n"),
@@ -641,7 +659,7 @@ mod tests {
         assert_eq!(text.matches(PAGE_BEGIN).count(), 1);
 
         std::fs::write(&path, "Only this.").unwrap();
-        let error = write_page(&second, "Made-up images", &path).unwrap_err();
+        let error = write_page(&second, &path).unwrap_err();
         assert!(error.to_string().contains(PAGE_BEGIN) && error.hint().is_some());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "Only this.");
     }

@@ -11,6 +11,7 @@ use super::cell::Cell;
 use super::class_statistics::ClassStatistics;
 use super::measurements::{Measurements, Metric};
 use super::shift::Shift;
+use super::suite::Suite;
 use crate::adapt::AdaptSettings;
 use crate::method::Method;
 
@@ -19,6 +20,8 @@ use crate::method::Method;
 pub struct Results {
     /// Name of the suite.
     pub suite: String,
+    /// What the suite is, in a sentence; `None` where only its name is known.
+    pub about: Option<String>,
     /// SHA-256 of the checkpoint.
     pub model_sha256: String,
     /// Number of classes.
@@ -126,22 +129,48 @@ impl Series {
 }
 
 impl Results {
-    /// Reads the cells below an output directory; `order` gives the suite's order of domains.
+    /// Reads the cells below an output directory.
+    ///
+    /// Without `suite`, it is the embedded one that the cells name. Cells name no file, so the description of any other suite
+    /// stays unknown, and its domains are in the order of their names.
     ///
     /// # Errors
     ///
-    /// [`BenchmarkError::NoResults`], and as [`Self::new`] and [`Cell::read_all`].
-    pub fn read(output: &Path, order: &[String]) -> Result<Self, BenchmarkError> {
+    /// [`BenchmarkError::NoResults`], [`BenchmarkError::OtherSuite`] when the cells are of another suite than `suite`, and as
+    /// [`Self::new`], [`Cell::read_all`] and [`Suite::open`].
+    pub fn read(output: &Path, suite: Option<&Suite>) -> Result<Self, BenchmarkError> {
         let cells = Cell::read_all(output)?;
         if cells.is_empty() {
             return Err(BenchmarkError::NoResults {
                 path: output.to_owned(),
             });
         }
-        Self::new(&cells, order, output)
+        let found = suite_name(&cells, output)?;
+        let embedded;
+        let suite = match suite {
+            Some(suite) if suite.name != found => {
+                return Err(BenchmarkError::OtherSuite {
+                    path: output.to_owned(),
+                    expected: suite.name.clone(),
+                    found: found.to_owned(),
+                });
+            }
+            Some(suite) => Some(suite),
+            None if Suite::embedded().any(|name| name == found) => {
+                embedded = Suite::open(found)?;
+                Some(&embedded)
+            }
+            None => None,
+        };
+        let domains = suite.iter().flat_map(|suite| &suite.domains);
+        let order: Vec<String> = domains.map(|domain| domain.name.clone()).collect();
+        Ok(Self {
+            about: suite.map(|suite| suite.about.clone()),
+            ..Self::new(&cells, &order, output)?
+        })
     }
 
-    /// The results of some cells; `output` names their directory in messages.
+    /// The results of some cells; `order` gives the suite's order of domains, `output` names the cells' directory in messages.
     ///
     /// # Errors
     ///
@@ -151,10 +180,8 @@ impl Results {
             path: output.to_owned(),
             what,
         };
-        let first = &cells.first().ok_or_else(|| mixed("no results"))?.request;
-        if cells.iter().any(|cell| cell.request.suite != first.suite) {
-            return Err(mixed("several suites"));
-        }
+        let suite = suite_name(cells, output)?;
+        let first = &cells[0].request;
         if cells
             .iter()
             .any(|cell| cell.request.model_sha256 != first.model_sha256)
@@ -211,7 +238,8 @@ impl Results {
             .iter()
             .find(|cell| cell.request.shift != Shift::AllKnown);
         Ok(Self {
-            suite: first.suite.clone(),
+            suite: suite.to_owned(),
+            about: None,
             model_sha256: first.model_sha256.clone(),
             classes: first.classes.len(),
             known: ordinary.unwrap_or(&cells[0]).request.known.len(),
@@ -390,6 +418,19 @@ impl Scope {
             .iter()
             .flat_map(move |&domain| shifts.iter().map(move |&shift| (domain, shift)))
     }
+}
+
+/// The suite that all cells are of.
+fn suite_name<'a>(cells: &'a [Cell], output: &Path) -> Result<&'a str, BenchmarkError> {
+    let mixed = |what: &'static str| BenchmarkError::Mixed {
+        path: output.to_owned(),
+        what,
+    };
+    let first = &cells.first().ok_or_else(|| mixed("no results"))?.request;
+    if cells.iter().any(|cell| cell.request.suite != first.suite) {
+        return Err(mixed("several suites"));
+    }
+    Ok(&first.suite)
 }
 
 /// Cells with the same series, domain and shift together, with the replicates of their mean.

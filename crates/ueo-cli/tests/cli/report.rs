@@ -119,6 +119,7 @@ fn a_run_ends_with_a_page_of_its_numbers() {
         [
             "summary",
             "training",
+            "epochs",
             "confidence",
             "separation",
             "classes",
@@ -150,9 +151,64 @@ fn a_run_ends_with_a_page_of_its_numbers() {
         run["base"]["sha256"].as_str().unwrap(),
         "seed 2023",
     ]);
-    // Loss and two entropies, two histograms, ROC, risk and coverage, reliability.
-    assert_eq!(page.count("svg"), 8);
+    // Loss and two entropies, three signs of the guard, two histograms, ROC, risk and coverage, reliability.
+    assert_eq!(page.count("svg"), 11);
     assert!(page.count("img") >= 12);
+}
+
+#[test]
+fn every_epoch_is_shown_with_what_the_guard_saw() {
+    let place = Workplace::new();
+    place.adapt("");
+    let page = Page::read(&place, "run/report.html");
+    let epochs = fs::read_to_string(place.path("run/epochs.jsonl")).unwrap();
+    let mut records: Vec<serde_json::Value> = epochs
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records.len(), 3);
+    page.shows(&["Epoch by epoch", "The checkpoint and 2 epochs in numbers"]);
+    for record in &records {
+        let number = |sign: &str| record[sign].as_f64().unwrap();
+        let kept = if record["epoch"] == 2 { " kept" } else { "" };
+        let row = format!(
+            "{}{kept} {:.1} {} {}",
+            record["epoch"],
+            number("effective_classes"),
+            percent(&record["marginal_entropy"]),
+            percent(&record["conditional_entropy"]),
+        );
+        page.shows(&[&row.replace('\u{202f}', " ")]);
+    }
+    page.shows(&["saw no reason to warn"]);
+
+    // A run that warned, as its files say.
+    let mut run = place.json("run/run.json");
+    run["warnings"] = serde_json::json!([{
+        "rule": "collapse", "first_epoch": 2, "epochs": 1, "concerns_result": true,
+        "effective_classes_before": 3.5, "effective_classes": 1.25
+    }]);
+    place.write("run/run.json", run.to_string());
+    records[2]["effective_classes"] = 1.25.into();
+    let lines: Vec<String> = records.iter().map(ToString::to_string).collect();
+    place.write("run/epochs.jsonl", lines.join("\n") + "\n");
+    place.run("report run", 0);
+    let page = Page::read(&place, "run/report.html");
+    page.shows(&[
+        "The guard warns: adaptation seems to do harm: the predictions of epoch 2 use 1.2 effective classes, those of the \
+         checkpoint 3.5. 1 epoch of 2 below the limit.",
+        "lower --context-learning-rate",
+    ]);
+    assert!(!page.text.contains("no reason to warn"));
+    page.expect_self_contained();
+
+    // A run from before there were such records.
+    run.as_object_mut().unwrap().remove("zero_shot_signs");
+    place.write("run/run.json", run.to_string());
+    fs::remove_file(place.path("run/epochs.jsonl")).unwrap();
+    place.run("report run", 0);
+    let page = Page::read(&place, "run/report.html");
+    assert!(!page.ids().contains(&"epochs"));
 }
 
 #[test]

@@ -14,4 +14,4 @@ pub use criterion::{Criterion, Keep, ParseKeepError};
 pub use probabilities::Probabilities;
 pub use record::{EpochRecord, WatchedView};
 pub use signs::{Scoring, Signs, Tally, signs_of};
-pub use warning::{Rule, Warning, warnings};
+pub use warning::{Rule, Warning, collapse_limit, warnings};

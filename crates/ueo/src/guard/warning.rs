@@ -18,6 +18,11 @@ pub enum Rule {
     Collapse,
 }
 
+/// The effective number of predicted classes below which predictions have collapsed, given the signs of the zero-shot model.
+pub fn collapse_limit(zero_shot: &Signs) -> f64 {
+    COLLAPSE_SHARE * zero_shot.effective_classes
+}
+
 impl Rule {
     /// All rules.
     pub const ALL: [Self; 1] = [Self::Collapse];
@@ -25,9 +30,7 @@ impl Rule {
     /// Whether the signs of an adapted model, against those of the zero-shot model, are a reason to warn.
     pub fn fires(self, zero_shot: &Signs, adapted: &Signs) -> bool {
         match self {
-            Self::Collapse => {
-                adapted.effective_classes < COLLAPSE_SHARE * zero_shot.effective_classes
-            }
+            Self::Collapse => adapted.effective_classes < collapse_limit(zero_shot),
         }
     }
 }

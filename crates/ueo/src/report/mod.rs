@@ -26,8 +26,8 @@ use numbers::{count, counted};
 use page::page;
 use run_data::RunData;
 use sections::{
-    calibration, classes, confidence, confusion, gallery, provenance, remarks, separation, summary,
-    training,
+    calibration, classes, confidence, confusion, epochs, gallery, provenance, remarks, separation,
+    summary, training,
 };
 use thumbnails::Thumbnails;
 
@@ -60,6 +60,7 @@ pub fn write_report(run: &Path, output: Option<&Path>) -> Result<WrittenReport, 
     );
     let mut parts = vec![summary::section(&data)];
     parts.extend(training::section(&data)?);
+    parts.extend(epochs::section(&data)?);
     parts.push(confidence::section(&data)?);
     parts.extend(separation::section(&data)?);
     parts.push(classes::section(&data));

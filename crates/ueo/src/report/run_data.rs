@@ -1,10 +1,12 @@
-//! Everything that a report says about one run comes from here: `run.json`, `metrics.jsonl` and `predictions.csv`.
+//! Everything that a report says about one run comes from here: `run.json`, `metrics.jsonl`, `epochs.jsonl` and
+//! `predictions.csv`.
 
 use std::path::Path;
 
 use super::ReportError;
 use crate::adapt::StepRecord;
 use crate::evaluate::{Evaluation, choose_threshold};
+use crate::guard::EpochRecord;
 use crate::run::{RunDirectory, RunError, RunRecord, RunStatus, TrueLabel, Verdict};
 
 /// A finished run.
@@ -16,6 +18,8 @@ pub struct RunData {
     pub record: RunRecord,
     /// `metrics.jsonl`.
     pub steps: Vec<StepRecord>,
+    /// `epochs.jsonl`, the zero-shot model first; empty for a run that was made before there was such a file.
+    pub epochs: Vec<EpochRecord>,
     /// `predictions.csv`.
     pub images: Vec<ReportedImage>,
     /// The threshold that the run's method would have chosen for the zero-shot model.
@@ -137,6 +141,11 @@ impl RunData {
             zero_shot_threshold,
             adapted_threshold: threshold,
             steps: directory.read_metrics()?,
+            // A record with signs was written beside the file that they are the first line of.
+            epochs: match record.zero_shot_signs {
+                Some(_) => directory.read_epochs()?,
+                None => Vec::new(),
+            },
             record,
             images,
         })

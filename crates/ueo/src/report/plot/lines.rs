@@ -55,6 +55,14 @@ impl Line {
         }
     }
 
+    /// A line that others should stay on one side of.
+    pub fn limit(points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self {
+            width: 3,
+            ..Self::new(Ink::Strong, points)
+        }
+    }
+
     /// The same with a dot at each point.
     pub fn with_dots(self) -> Self {
         Self { dots: 8, ..self }

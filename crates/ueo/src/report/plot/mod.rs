@@ -88,16 +88,19 @@ impl Axis {
 
     /// A number of the axis, with as many decimals as its width asks for.
     fn label(self, value: f64) -> String {
-        if self.percent {
-            return format!("{:.0}%", 100.0 * value);
-        }
-        // Five to ten numbers on the axis differ in the digit after the width's first.
-        let decimals = (1.0 - (self.to - self.from).log10()).ceil().clamp(0.0, 8.0);
-        let text = format!("{value:.*}", decimals as usize);
-        if text.trim_start_matches(['-', '0', '.']).is_empty() {
-            "0".to_owned()
+        let (scale, unit) = if self.percent {
+            (100.0, "%")
         } else {
-            text
+            (1.0, "")
+        };
+        // Five to ten numbers on the axis differ in the digit after the width's first.
+        let width = scale * (self.to - self.from);
+        let decimals = (1.0 - width.log10()).ceil().clamp(0.0, 8.0);
+        let text = format!("{:.*}", decimals as usize, scale * value);
+        if text.trim_start_matches(['-', '0', '.']).is_empty() {
+            format!("0{unit}")
+        } else {
+            text + unit
         }
     }
 }
@@ -165,6 +168,12 @@ mod tests {
         assert_eq!(axis(-1.0, 1.0).label(-1e-17), "0");
         assert_eq!(axis(0.0, 4000.0).label(1000.0), "1000");
         assert_eq!(Axis::SHARE.label(0.25), "25%");
+        assert_eq!(Axis::SHARE.label(0.0), "0%");
+        let narrow = Axis {
+            percent: true,
+            ..axis(0.62, 0.64)
+        };
+        assert_eq!(narrow.label(0.6253), "62.5%");
     }
 
     #[test]

@@ -250,6 +250,11 @@ impl Results {
         })
     }
 
+    /// The suite's own settings, or the first that there are.
+    pub fn main_variant(&self) -> &str {
+        self.variants.first().map_or(BASE_VARIANT, String::as_str)
+    }
+
     /// The groups of domains, in the suite's order.
     pub fn groups(&self) -> Vec<&str> {
         let mut groups = Vec::new();

@@ -21,8 +21,8 @@ struct Curve {
 
 const CURVES: [Curve; 3] = [
     Curve {
-        title: "Effective number of predicted classes",
-        note: "1 when all images are the same class. Below the line, the guard warns of a collapse.",
+        title: "Effective classes",
+        note: "How many classes of equal size would be as diverse as the predictions. Below the line, the guard warns of a collapse.",
         percent: false,
         of: |record| record.signs.effective_classes,
         limit: Some(|zero_shot| collapse_limit(&zero_shot.signs)),

@@ -4,7 +4,7 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> method -> guard -> adapt -> run (adapt, predict, embed) -> evaluate -> report, benchmark
+//! checkpoint -> model -> objective -> method -> guard -> adapt -> run (adapt, predict, embed) -> evaluate -> benchmark -> report
 //!                 ^                                        ^
 //!          text (prompts)                          image, data (pixels)
 //! ```

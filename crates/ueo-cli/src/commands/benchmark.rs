@@ -10,6 +10,7 @@ use ueo::benchmark::{
     Results, RunOptions, Selection, Shift, Suite,
 };
 use ueo::method::{Method, ParseMethodError};
+use ueo::report::write_benchmark_report;
 use ueo::run::LoadedModel;
 
 use super::Context;
@@ -26,7 +27,7 @@ A cell is one method on one domain under one category shift with one seed. Each 
 settings, its measurements and what the model says about each image. A cell whose file answers the same request is not \
 run again, so the same command continues what was interrupted, and a longer list of methods or seeds runs only what is \
 new. OUTPUT/tables/ has means, deviations over seeds and 95 % intervals of a paired bootstrap over classes, as Markdown, \
-CSV and LaTeX.
+CSV and LaTeX. With --report, OUTPUT/report.html shows them as a page that loads nothing and can be printed.
 
 Embedded suites (--data names the folder of the images):
   iconnet             65 classes of icons in six styles, none of them trained on; built
@@ -85,6 +86,10 @@ pub struct BenchmarkArgs {
     /// Also write a page in Markdown; what stands outside of its generated part is kept
     #[arg(long, value_name = "FILE.md")]
     pub page: Option<PathBuf>,
+
+    /// Also write OUTPUT/report.html, a page to look at, send and print
+    #[arg(long, conflicts_with = "list")]
+    pub report: bool,
 
     /// What is run.
     #[command(flatten)]
@@ -270,7 +275,7 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
     Ok(ending)
 }
 
-/// Writes tables, and a page if one is wanted, from all cells of the output directory, and shows the means.
+/// Writes tables, and a page and a report if they are wanted, from all cells of the output directory, and shows the means.
 ///
 /// Without `suite`, the suite is that of the results.
 fn report(args: &BenchmarkArgs, suite: Option<&Suite>, printer: &Printer) -> Result<(), CliError> {
@@ -285,6 +290,10 @@ fn report(args: &BenchmarkArgs, suite: Option<&Suite>, printer: &Printer) -> Res
     benchmark::write_tables(&results, &args.output)?;
     if let Some(page) = &args.page {
         benchmark::write_page(&results, page)?;
+    }
+    if args.report {
+        let path = write_benchmark_report(&results, &args.output)?;
+        printer.message(format_args!("report: {}", path.display()));
     }
     for variant in &results.variants {
         for table in benchmark::tables(&results, variant) {

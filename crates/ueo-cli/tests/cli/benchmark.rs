@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{Report, Workplace, copy_tree};
 
 /// Classes in byte order; the first three are listed. `dark` holds the same images without the last two of each class.
-const SUITE: &str = r#"
+pub const SUITE: &str = r#"
 name = "tiny"
 about = "Stripes"
 obtain = "make them"
@@ -44,9 +44,10 @@ images = 99
 other-counts = [{ images = 16, hint = "these are fewer" }]
 "#;
 
-const BENCHMARK: &str = "benchmark --suite tiny.toml --data . --model model --output out";
+pub const BENCHMARK: &str = "benchmark --suite tiny.toml --data . --model model --output out";
 
-fn place() -> Workplace {
+/// A place with a model, the suite and the images of its two domains.
+pub fn place() -> Workplace {
     let place = Workplace::new();
     place.write("tiny.toml", SUITE);
     copy_tree(&place.path("images"), &place.path("sets/light"));

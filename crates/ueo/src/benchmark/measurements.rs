@@ -156,6 +156,11 @@ impl Metric {
         }
     }
 
+    /// Whether less is better.
+    pub fn lower_is_better(self) -> bool {
+        self == Self::FprAt95Tpr
+    }
+
     /// The value of this metric.
     pub fn of(self, measurements: &Measurements) -> Option<f64> {
         match self {

@@ -30,6 +30,11 @@ mod tables;
 #[cfg(test)]
 mod test_cells;
 
+pub(crate) use findings::{against_info_max, rises, time};
+pub(crate) use settings::{PROTOCOL, chosen_settings, domain_images, variants};
+pub(crate) use table::{interval, points, range, value};
+pub(crate) use tables::{best, by_domain, by_shift, differences, means, series};
+
 pub use bootstrap::{ClassResampling, Interval, REPLICATES, Replicated, ReplicatedMeasurements};
 pub use cell::{CELL_FORMAT_VERSION, Cell, CellImages, CellRequest, ImagesId, Timing};
 pub use class_statistics::{ClassStatistics, Resampled};

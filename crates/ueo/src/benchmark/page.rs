@@ -9,7 +9,7 @@ use std::path::Path;
 use super::BenchmarkError;
 use super::findings::{against_info_max, rises, time, zero_shot};
 use super::results::Results;
-use super::settings::{chosen_settings, domain_images, variants};
+use super::settings::{PROTOCOL, chosen_settings, domain_images, variants};
 use super::table::Table;
 use super::tables::{by_domain, by_shift, differences, means};
 use crate::write_atomically;
@@ -114,11 +114,7 @@ fn alone(table: &Table) -> String {
 fn setting(results: &Results) -> String {
     let about = results.about.as_ref();
     let mut text = format!(
-        "## Setting\n\n{}{} of {} classes are listed. Model: checkpoint with SHA-256 `{}`. Training sees the images of \
-         the classes that are present under a shift, without labels (but for the oracle); all images of a domain are \
-         tested. AUROC is that of the maximum of softmax(cosines), \"scaled\" that of softmax(logit scale x cosines), with \
-         known images as positives; the H-score is taken at a threshold chosen without labels; FPR@95 has known images as \
-         positives.\n",
+        "## Setting\n\n{}{} of {} classes are listed. Model: checkpoint with SHA-256 `{}`. {PROTOCOL}\n",
         about.map_or_else(String::new, |about| format!("{about}. ")),
         results.known,
         results.classes,

@@ -14,6 +14,7 @@ use super::shift::Shift;
 use super::suite::Suite;
 use crate::adapt::AdaptSettings;
 use crate::method::Method;
+use crate::model::Precision;
 
 /// The cells of one suite and one model.
 #[derive(Clone, Debug)]
@@ -24,6 +25,14 @@ pub struct Results {
     pub about: Option<String>,
     /// SHA-256 of the checkpoint.
     pub model_sha256: String,
+    /// Number format of its frozen matrices.
+    pub precision: Precision,
+    /// Versions of the program that ran the cells.
+    pub versions: Vec<String>,
+    /// Number of cells.
+    pub cells: usize,
+    /// Cells whose training failed.
+    pub failed: usize,
     /// Number of classes.
     pub classes: usize,
     /// Number of listed classes, but for the all-known shift.
@@ -94,10 +103,12 @@ pub struct Summary {
 }
 
 /// Mean over domains, shifts and seeds, and sample standard deviation over seeds of the mean over domains and shifts.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Value {
     /// Mean.
     pub mean: f64,
+    /// Mean over domains and shifts of each seed.
+    pub by_seed: BTreeMap<Option<u64>, f64>,
     /// Deviation, `None` with fewer than two seeds.
     pub deviation: Option<f64>,
 }
@@ -228,6 +239,7 @@ impl Results {
             )
         });
         let shifts: BTreeSet<Shift> = cells.iter().map(|cell| cell.request.shift).collect();
+        let versions: BTreeSet<&String> = cells.iter().map(|cell| &cell.ueo_version).collect();
         let mut variants: Vec<String> = cells
             .iter()
             .map(|cell| cell.request.variant.clone())
@@ -241,6 +253,10 @@ impl Results {
             suite: suite.to_owned(),
             about: None,
             model_sha256: first.model_sha256.clone(),
+            precision: first.precision,
+            versions: versions.into_iter().cloned().collect(),
+            cells: cells.len(),
+            failed: cells.iter().filter(|cell| cell.results.is_none()).count(),
             classes: first.classes.len(),
             known: ordinary.unwrap_or(&cells[0]).request.known.len(),
             entries: entries(cells, &domains),
@@ -304,6 +320,12 @@ impl Results {
         entries.next().map(|(_, entry)| &entry.settings)
     }
 
+    /// Whether true labels were used in the training of a series.
+    pub fn sees_labels(&self, series: &Series) -> bool {
+        self.settings(series)
+            .is_some_and(AdaptSettings::needs_labels)
+    }
+
     /// The scope restricted to the pairs that a series has cells of: the same pairs for another series.
     pub fn pairs(&self, series: &Series, scope: &Scope) -> Vec<(usize, Shift)> {
         scope
@@ -346,14 +368,18 @@ impl Results {
         }
         let mut values = BTreeMap::new();
         for metric in Metric::ALL {
-            let of_seed = |seed| {
+            let of_seed = |seed: &Option<u64>| {
                 let of_entry = |entry: &&&Entry| metric.of(&entry.seeds[seed]);
-                mean(measured.iter().filter_map(of_entry))
+                Some((*seed, mean(measured.iter().filter_map(of_entry))?))
             };
-            let by_seed: Vec<f64> = seeds.iter().filter_map(of_seed).collect();
-            if let Some(mean) = mean(by_seed.iter().copied()) {
-                let deviation = sample_deviation(&by_seed, mean);
-                values.insert(metric, Value { mean, deviation });
+            let by_seed: BTreeMap<Option<u64>, f64> = seeds.iter().filter_map(of_seed).collect();
+            if let Some(mean) = mean(by_seed.values().copied()) {
+                let value = Value {
+                    mean,
+                    deviation: sample_deviation(by_seed.values().copied(), mean),
+                    by_seed,
+                };
+                values.insert(metric, value);
             }
         }
         Some(Summary {
@@ -494,9 +520,9 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// With the divisor n - 1.
-fn sample_deviation(values: &[f64], mean: f64) -> Option<f64> {
+fn sample_deviation(values: impl ExactSizeIterator<Item = f64>, mean: f64) -> Option<f64> {
     let freedom = values.len().checked_sub(1).filter(|&freedom| freedom > 0)?;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
     Some((squares / freedom as f64).sqrt())
 }
 
@@ -541,11 +567,13 @@ mod tests {
         let summary = results.summary(&ueo, &pairs).unwrap();
         assert_eq!((summary.pairs, summary.seeds, summary.failed), (2, 2, 0));
         // Seed 1: (2/4 + 4/4) / 2 = 0.75; seed 2: (3/4 + 3/4) / 2 = 0.75.
-        let accuracy = summary.values[&Metric::Accuracy];
+        let accuracy = &summary.values[&Metric::Accuracy];
         assert_eq!((accuracy.mean, accuracy.deviation), (0.75, Some(0.0)));
         // Seed 1: (3/4 + 1) / 2 = 0.875; seed 2: (2/4 + 1) / 2 = 0.75; deviation 0.125 / sqrt(2).
-        let auroc = summary.values[&Metric::Auroc];
+        let auroc = &summary.values[&Metric::Auroc];
         assert_eq!(auroc.mean, 0.8125);
+        let by_seed = BTreeMap::from([(Some(1), 0.875), (Some(2), 0.75)]);
+        assert_eq!(auroc.by_seed, by_seed);
         assert!((auroc.deviation.unwrap() - 0.125 / 2_f64.sqrt()).abs() < 1e-12);
 
         let zero_shot = Series::new("suite", Method::ZeroShot);

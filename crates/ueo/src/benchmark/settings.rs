@@ -11,6 +11,12 @@ use super::tables::series;
 use crate::adapt::AdaptSettings;
 use crate::method::Method;
 
+/// What was trained on and tested, and what the measurements mean.
+pub const PROTOCOL: &str = "Training sees the images of the classes that are present under a shift, without labels (but for \
+    the oracle); all images of a domain are tested. AUROC is that of the maximum of softmax(cosines), \"scaled\" that of \
+    softmax(logit scale x cosines), with known images as positives; the H-score is taken at a threshold chosen without \
+    labels; FPR@95 has known images as positives.";
+
 /// How many images each domain has, and how many of them are trained on under each shift.
 pub fn domain_images(results: &Results) -> Table {
     let trained = results

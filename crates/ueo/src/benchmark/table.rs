@@ -1,5 +1,6 @@
 //! Tables as text: Markdown and LaTeX from the same rows.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::bootstrap::Interval;
@@ -16,6 +17,8 @@ pub struct Table {
     pub header: Vec<String>,
     /// As many texts per row as there are columns.
     pub rows: Vec<Vec<String>>,
+    /// Row and column of the cells that are the best of their columns, where that is known; text formats do not show it.
+    pub best: BTreeSet<(usize, usize)>,
 }
 
 impl Table {
@@ -29,12 +32,29 @@ impl Table {
     }
 
     /// Whether a column holds numbers, which are aligned to the right.
-    fn is_numeric(&self, column: usize) -> bool {
+    pub fn is_numeric(&self, column: usize) -> bool {
         self.rows.iter().all(|row| {
             let cell = row[column].as_str();
             cell == NOTHING
                 || cell.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '−')
         })
+    }
+
+    /// The table on its side: columns become rows.
+    pub fn transposed(&self) -> Self {
+        let column = |place: usize| self.rows.iter().map(move |row| row[place].clone());
+        let names = self.header.iter().enumerate();
+        let mut lines = names.map(|(place, name)| {
+            let line = std::iter::once(name.clone()).chain(column(place));
+            line.collect::<Vec<String>>()
+        });
+        Self {
+            title: self.title.clone(),
+            note: self.note.clone(),
+            header: lines.next().unwrap_or_default(),
+            rows: lines.collect(),
+            best: BTreeSet::new(),
+        }
     }
 
     /// The table as GitHub shows it.
@@ -120,6 +140,7 @@ pub fn value(value: Option<&Value>) -> String {
         Some(Value {
             mean,
             deviation: Some(deviation),
+            ..
         }) => format!("{} ± {}", percent(*mean), percent(*deviation)),
         Some(Value { mean, .. }) => percent(*mean),
         None => NOTHING.to_owned(),
@@ -127,7 +148,7 @@ pub fn value(value: Option<&Value>) -> String {
 }
 
 /// A difference in percentage points, always with its sign.
-fn points(value: f64) -> String {
+pub fn points(value: f64) -> String {
     let text = format!("{:.1}", 100.0 * value.abs());
     match value {
         _ if text == "0.0" => text,
@@ -139,23 +160,27 @@ fn points(value: f64) -> String {
 /// A difference with its interval, in percentage points.
 pub fn interval(interval: Option<Interval>) -> String {
     match interval {
-        Some(Interval {
-            difference,
-            low,
-            high,
-        }) => format!("{} [{}, {}]", points(difference), points(low), points(high)),
+        Some(interval) => format!("{} {}", points(interval.difference), range(interval)),
         None => NOTHING.to_owned(),
     }
 }
 
+/// The ends of an interval, in percentage points.
+pub fn range(interval: Interval) -> String {
+    format!("[{}, {}]", points(interval.low), points(interval.high))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
     fn numbers_read_as_percent_and_points() {
         let with = |deviation| Value {
             mean: 0.7968,
+            by_seed: BTreeMap::new(),
             deviation,
         };
         assert_eq!(value(Some(&with(Some(0.0042)))), "79.7 ± 0.4");
@@ -187,5 +212,8 @@ mod tests {
             "{latex}"
         );
         assert!(latex.contains("\\begin{tabular}{lr}"), "{latex}");
+        let sideways = table.transposed();
+        assert_eq!(sideways.header, ["method", "a | b & c"]);
+        assert_eq!(sideways.rows, [["accuracy", "1.0 ± 0.1"]]);
     }
 }

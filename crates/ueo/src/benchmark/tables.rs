@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::BenchmarkError;
 use super::measurements::Metric;
-use super::results::{Results, Series};
+use super::results::{Results, Series, Summary};
 use super::shift::Shift;
 use super::table::{NOTHING, Table, interval, value};
 use crate::method::Method;
@@ -95,11 +95,15 @@ pub fn means(results: &Results, variant: &str, group: &str) -> Table {
         scope.domains.len(),
         scope.shifts.len()
     );
-    for series in series(results, variant) {
-        let pairs = results.pairs(&series, &scope);
-        let Some(summary) = results.summary(&series, &pairs) else {
-            continue;
-        };
+    let pairs: Vec<_> = scope.pairs().collect();
+    let measured: Vec<(Series, Summary)> = series(results, variant)
+        .into_iter()
+        .filter_map(|series| {
+            let summary = results.summary(&series, &pairs)?;
+            Some((series, summary))
+        })
+        .collect();
+    for (series, summary) in &measured {
         let values = Metric::ALL
             .iter()
             .map(|metric| value(summary.values.get(metric)));
@@ -108,7 +112,41 @@ pub fn means(results: &Results, variant: &str, group: &str) -> Table {
         row.push(cells(summary.pairs, summary.seeds, summary.failed));
         table.rows.push(row);
     }
+    let rows: Vec<_> = measured
+        .iter()
+        .enumerate()
+        .map(|(row, (series, summary))| (row, series, summary))
+        .collect();
+    for (metric, column) in Metric::ALL.into_iter().zip(1..) {
+        let best = best(results, &rows, metric);
+        table.best.extend(best.map(|row| (row, column)));
+    }
     table
+}
+
+/// Which of some rows has the best mean of a metric. Not ranked are series whose training saw labels, and those that lack
+/// results which another one has.
+pub fn best(
+    results: &Results,
+    rows: &[(usize, &Series, &Summary)],
+    metric: Metric,
+) -> Option<usize> {
+    let most = rows.iter().map(|(.., summary)| summary.pairs).max()?;
+    let ranked = rows
+        .iter()
+        .filter(|(_, series, summary)| summary.pairs == most && !results.sees_labels(series));
+    let merits = ranked.filter_map(|(row, _, summary)| {
+        let mean = summary.values.get(&metric)?.mean;
+        let merit = if metric.lower_is_better() {
+            -mean
+        } else {
+            mean
+        };
+        Some((*row, merit))
+    });
+    // The first of equals.
+    let best = merits.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some(best.0)
 }
 
 /// How many cells a number stands for.
@@ -123,42 +161,50 @@ fn cells(pairs: usize, seeds: usize, failed: usize) -> String {
 /// Accuracy and AUROC of each shift, averaged over the domains of a group.
 pub fn by_shift(results: &Results, variant: &str, group: &str) -> Table {
     let scope = results.group(group);
-    let mut header = vec!["method".to_owned()];
-    for shift in &results.shifts {
-        header.push(format!("{shift}: accuracy"));
+    let mut table = Table::new(format!("{group}: by category shift"), &["method"]);
+    table.note = format!("Percent, averaged over {} domains.", scope.domains.len());
+    let mut columns: Vec<(usize, Metric)> = Vec::new();
+    for (position, shift) in results.shifts.iter().enumerate() {
+        columns.push((position, Metric::Accuracy));
         if *shift != Shift::AllKnown {
-            header.push(format!("{shift}: AUROC"));
+            columns.push((position, Metric::Auroc));
         }
     }
-    let mut table = Table {
-        title: format!("{group}: by category shift"),
-        note: format!("Percent, averaged over {} domains.", scope.domains.len()),
-        header,
-        rows: Vec::new(),
+    for (shift, metric) in &columns {
+        let shift = results.shifts[*shift];
+        table.header.push(format!("{shift}: {}", metric.title()));
+    }
+    let by_shift = |series: &Series| -> Vec<Option<Summary>> {
+        let shifts = results.shifts.iter();
+        let pairs = shifts.map(|&shift| scope.domains.iter().map(move |&domain| (domain, shift)));
+        pairs
+            .map(|pairs| results.summary(series, &pairs.collect::<Vec<_>>()))
+            .collect()
     };
-    for series in series(results, variant) {
+    let measured: Vec<(Series, Vec<Option<Summary>>)> = series(results, variant)
+        .into_iter()
+        .map(|series| (by_shift(&series), series))
+        .filter(|(summaries, _)| summaries.iter().any(Option::is_some))
+        .map(|(summaries, series)| (series, summaries))
+        .collect();
+    for (series, summaries) in &measured {
         let mut row = vec![series.method.title().to_owned()];
-        for &shift in &results.shifts {
-            let pairs: Vec<(usize, Shift)> = scope
-                .domains
-                .iter()
-                .map(|&domain| (domain, shift))
-                .collect();
-            let summary = results.summary(&series, &pairs);
-            let mut metrics = vec![Metric::Accuracy];
-            if shift != Shift::AllKnown {
-                metrics.push(Metric::Auroc);
-            }
-            for metric in metrics {
-                let found = summary
-                    .as_ref()
-                    .and_then(|summary| summary.values.get(&metric));
-                row.push(value(found));
-            }
-        }
-        if row[1..].iter().any(|cell| cell != NOTHING) {
-            table.rows.push(row);
-        }
+        row.extend(columns.iter().map(|(shift, metric)| {
+            let summary = summaries[*shift].as_ref();
+            value(summary.and_then(|summary| summary.values.get(metric)))
+        }));
+        table.rows.push(row);
+    }
+    for ((shift, metric), column) in columns.into_iter().zip(1..) {
+        let rows: Vec<_> = measured
+            .iter()
+            .enumerate()
+            .filter_map(|(row, (series, summaries))| {
+                Some((row, series, summaries[shift].as_ref()?))
+            })
+            .collect();
+        let best = best(results, &rows, metric);
+        table.best.extend(best.map(|row| (row, column)));
     }
     table
 }
@@ -347,4 +393,57 @@ fn csv_records(
         records.push(record);
     }
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::AdaptSettings;
+    use crate::benchmark::cell::Cell;
+    use crate::benchmark::test_cells::{cell, images, request};
+
+    /// A cell of accuracy `correct` / 4, in which `lost` known images are less confident than the unknown one.
+    fn made(method: Method, domain: &str, correct: usize, lost: usize) -> Cell {
+        let mut request = request(3, &[0, 2]);
+        request.method = method;
+        request.domain = domain.to_owned();
+        request.settings = AdaptSettings::default().with_method(method);
+        cell(request, images(correct, lost))
+    }
+
+    #[test]
+    fn the_best_of_a_column_is_comparable_and_saw_no_labels() {
+        let cells = [
+            made(Method::ZeroShot, "a", 1, 0),
+            made(Method::ZeroShot, "b", 1, 0),
+            made(Method::Ueo, "a", 3, 1),
+            made(Method::Ueo, "b", 3, 1),
+            // On one domain of two.
+            made(Method::InfoMax, "a", 4, 1),
+            made(Method::UeoOracle, "a", 4, 1),
+            made(Method::UeoOracle, "b", 4, 1),
+        ];
+        let results = Results::new(&cells, &[], Path::new("out")).unwrap();
+        let table = means(&results, "suite", "domains");
+        let row = |method: Method| {
+            let mut rows = table.rows.iter();
+            rows.position(|row| row[0] == method.title()).unwrap()
+        };
+        let column = |metric: Metric| {
+            let mut columns = table.header.iter();
+            columns.position(|title| title == metric.title()).unwrap()
+        };
+        let ueo_accuracy = (row(Method::Ueo), column(Metric::Accuracy));
+        assert!(table.best.contains(&ueo_accuracy), "{:?}", table.best);
+        // No unknown image of zero-shot is as confident as a known one, one known image of UEO is less confident.
+        let zero_shot_rate = (row(Method::ZeroShot), column(Metric::FprAt95Tpr));
+        assert!(table.best.contains(&zero_shot_rate), "{:?}", table.best);
+        assert_eq!(table.best.len(), Metric::ALL.len(), "one per column");
+        let shifts = by_shift(&results, "suite", "domains");
+        assert!(
+            shifts.best.contains(&(row(Method::Ueo), 1)),
+            "{:?}",
+            shifts.best
+        );
+    }
 }

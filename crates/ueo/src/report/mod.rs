@@ -1,9 +1,10 @@
-//! Reports: one page per run, to be looked at, sent and printed.
+//! Reports: one page per run or benchmark, to be looked at, sent and printed.
 //!
-//! The last stage of the data flow. It reads what a run left behind (`run_data`), measures with `evaluate`, and writes one
-//! self-contained HTML file: no script, nothing loaded from anywhere, light and dark, plots as SVG (`plot`), small pictures
+//! The last stage of the data flow. It reads what a run left behind (`run_data`) and measures with `evaluate`, or takes the
+//! tables of a benchmark (`benchmark`), and writes one self-contained HTML file: no script, nothing loaded from anywhere, light and dark, plots as SVG (`plot`), small pictures
 //! of the images inside. The same run gives the same bytes.
 
+mod benchmark;
 mod comparison;
 mod error;
 mod measures;
@@ -31,6 +32,7 @@ use sections::{
 };
 use thumbnails::Thumbnails;
 
+pub use benchmark::write_benchmark_report;
 pub use comparison::write_comparison;
 pub use error::ReportError;
 

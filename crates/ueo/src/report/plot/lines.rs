@@ -5,7 +5,7 @@ use plotters::element::{Circle, PathElement};
 use plotters::series::LineSeries;
 use plotters::style::Color as _;
 
-use super::{Axis, Ink, draw};
+use super::{Axis, Chart, Ink, draw};
 use crate::report::ReportError;
 
 /// Points that a line keeps; more cannot be told apart on the page.
@@ -63,6 +63,22 @@ impl Line {
         }
     }
 
+    /// Draws it on a chart.
+    pub(super) fn draw_on(&self, chart: &mut Chart<'_, '_>) -> Result<(), ReportError> {
+        let style = self.ink.color().mix(self.opacity);
+        let points = self.points.iter().copied();
+        chart
+            .draw_series(LineSeries::new(points, style.stroke_width(self.width)))
+            .map_err(ReportError::plot)?;
+        if self.dots > 0 {
+            let dots = self.points.iter();
+            chart
+                .draw_series(dots.map(|point| Circle::new(*point, self.dots, style.filled())))
+                .map_err(ReportError::plot)?;
+        }
+        Ok(())
+    }
+
     /// The same with a dot at each point.
     pub fn with_dots(self) -> Self {
         Self { dots: 8, ..self }
@@ -90,22 +106,7 @@ impl LinePlot<'_> {
     /// [`ReportError::Plot`].
     pub fn draw(&self) -> Result<Markup, ReportError> {
         draw(self.description, self.horizontal, self.vertical, |chart| {
-            for line in &self.lines {
-                let style = line.ink.color().mix(line.opacity);
-                let points = line.points.iter().copied();
-                chart
-                    .draw_series(LineSeries::new(points, style.stroke_width(line.width)))
-                    .map_err(ReportError::plot)?;
-                if line.dots > 0 {
-                    let dots = line.points.iter();
-                    chart
-                        .draw_series(
-                            dots.map(|point| Circle::new(*point, line.dots, style.filled())),
-                        )
-                        .map_err(ReportError::plot)?;
-                }
-            }
-            Ok(())
+            self.lines.iter().try_for_each(|line| line.draw_on(chart))
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod bars;
 mod lines;
+mod points;
 mod theme;
 
 use maud::{Markup, PreEscaped, html};
@@ -20,6 +21,7 @@ use super::ReportError;
 
 pub use bars::{Bars, Histogram};
 pub use lines::{Line, LinePlot};
+pub use points::{Mark, ScatterPlot};
 pub use theme::Ink;
 
 /// Size of the drawing in its own units. Plots are shown at about half of it, which leaves whole units, the finest that the

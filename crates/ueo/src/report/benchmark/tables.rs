@@ -5,6 +5,9 @@ use maud::{Markup, html};
 use crate::benchmark::{self, Results, Table};
 use crate::report::page::{Section, table};
 
+/// Columns that fit on paper without line breaks in their cells.
+const MANY: usize = 8;
+
 /// A table of texts; its best cells are bold.
 pub fn html_table(content: &Table) -> Markup {
     let head: Vec<&str> = content.header.iter().map(String::as_str).collect();
@@ -27,7 +30,7 @@ pub fn html_table(content: &Table) -> Markup {
                 .collect()
         })
         .collect();
-    html! { div.texts { (table(&head, words.max(1), &rows)) } }
+    html! { div.texts.many[head.len() > MANY] { (table(&head, words.max(1), &rows)) } }
 }
 
 /// Tables below each other, with what is written above them.

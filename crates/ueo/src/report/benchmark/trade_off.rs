@@ -101,7 +101,7 @@ fn scatter(group: &Group) -> Result<Option<Markup>, ReportError> {
     Ok(Some(html! {
         div.pair {
             (figure(title, &[], &plot, &note))
-            div { (table(&["method", Metric::Accuracy.title(), Metric::Auroc.title()], 1, &rows)) }
+            div.texts { (table(&["method", Metric::Accuracy.title(), Metric::Auroc.title()], 1, &rows)) }
         }
     }))
 }

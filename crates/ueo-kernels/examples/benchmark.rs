@@ -8,7 +8,7 @@ use std::time::Instant;
 use ueo_kernels::{
     Activation, BlockAffine, BlockWeights, BottleneckWeights, Capability, ConvolutionWeights,
     ConvolutionalTower, FrozenLinear, InstructionSet, MapWorkspace, Precision, PrefixShape,
-    ResidualStack, StackConfig, Workspace,
+    ReadToken, ResidualStack, StackConfig, Workspace,
 };
 
 const IMAGES: usize = 16;
@@ -107,6 +107,11 @@ fn stack(
         heads: width / 64,
         hidden: 4 * width,
         causal,
+        read: if causal {
+            ReadToken::Last
+        } else {
+            ReadToken::First
+        },
         activation: Activation::QuickGelu,
         layer_norm_epsilon: 1e-5,
         precision,
@@ -147,21 +152,23 @@ fn vision(rounds: usize, engine: (Capability, Precision)) {
     for _ in 0..=rounds {
         x.copy_from_slice(&input);
         inference.push(seconds(|| {
-            stack.forward(&affine, &mut x, IMAGES, TOKENS, &workspace)
+            stack.forward(&affine, &mut x, IMAGES, TOKENS, &workspace);
         }));
         x.copy_from_slice(&input);
-        let mut saved = None;
+        let mut trained = None;
         forward.push(seconds(|| {
-            saved = Some(stack.forward_training(&affine, &mut x, IMAGES, TOKENS, &workspace))
+            trained = Some(stack.forward_training(&affine, &mut x, IMAGES, TOKENS, &workspace))
         }));
-        let saved = saved.expect("the forward pass has run");
+        let (output, saved) = trained.expect("the forward pass has run");
         backward.push(seconds(|| {
-            stack.backward(&affine, &saved, &mut x, &workspace);
+            stack.backward(&affine, &saved, &output, &workspace);
         }));
     }
-    // 24 width^2 per token for the linear layers, 4 tokens width for attention, twice that backward with P computed again.
-    let linear = (IMAGES * TOKENS * BLOCKS) as f64 * 24.0 * (WIDTH * WIDTH) as f64;
-    let attention = (IMAGES * TOKENS * BLOCKS) as f64 * 4.0 * (TOKENS * WIDTH) as f64;
+    // 24 width^2 per token for the linear layers, 4 tokens width for attention, twice that backward with P computed again. In the last
+    // block one token per image has all of it, the others keys and values only.
+    let whole = BLOCKS - 1;
+    let linear = (IMAGES * ((whole * TOKENS + 1) * 24 + (TOKENS - 1) * 4) * WIDTH * WIDTH) as f64;
+    let attention = (IMAGES * (whole * TOKENS + 1) * 4 * TOKENS * WIDTH) as f64;
     let [inference, forward, backward] =
         [inference, forward, backward].map(|mut samples| median(&mut samples[1..]));
     println!(
@@ -200,7 +207,7 @@ fn text(rounds: usize, engine: (Capability, Precision)) {
                 prefix_tokens: 5,
                 offsets: &offsets,
             };
-            let saved = stack.forward_with_prefix_training(
+            let (output, saved) = stack.forward_with_prefix_training(
                 &affine,
                 shape,
                 &prefix,
@@ -208,7 +215,7 @@ fn text(rounds: usize, engine: (Capability, Precision)) {
                 usize::MAX,
                 &workspace,
             );
-            stack.backward_with_prefix(&affine, &saved, &mut x, &workspace);
+            stack.backward_with_prefix(&affine, &saved, &output, &workspace);
         }));
     }
     println!(

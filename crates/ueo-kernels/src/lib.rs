@@ -2,7 +2,8 @@
 //! trained on their normalization layers' affine parameters only.
 //!
 //! Data flow: [`FrozenLinear`]s make a [`ResidualStack`]; the stack runs forward for inference, forward for training (which
-//! returns what the backward pass needs) and backward, over whole sequences or over sequences that share a prefix.
+//! returns what the backward pass needs) and backward, over whole sequences or over sequences that share a prefix. Its output is one
+//! token of each sequence.
 //! A [`Workspace`] keeps the memory of one call for the next. `docs/backward.md` derives the equations. Weights and what they are
 //! multiplied with are in one [`Precision`]; all sums and everything else are f32.
 //!
@@ -28,8 +29,8 @@ mod resnet;
 
 pub use activation::Activation;
 pub use block::{
-    BlockAffine, BlockAffineGradient, BlockWeights, PrefixShape, ResidualStack, Saved,
-    SavedWithPrefix, StackConfig, Workspace,
+    BlockAffine, BlockAffineGradient, BlockWeights, PrefixGradients, PrefixShape, ReadToken,
+    ResidualStack, Saved, SavedWithPrefix, StackConfig, StackGradients, Workspace,
 };
 pub use capability::{Capability, InstructionSet};
 pub use error::ShapeError;

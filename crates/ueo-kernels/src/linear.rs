@@ -151,20 +151,26 @@ impl FrozenLinear {
 
     /// As [`FrozenLinear::forward`] with an operand in the weight's precision.
     pub(crate) fn forward_operand(&self, rows: usize, x: Operand<'_>, y: &mut [f32]) {
-        self.apply(rows, x, y, false);
+        let output = self.rows(y, false);
+        self.forward_into(rows, x, output);
     }
 
     /// `y += x W^T + b`.
     pub(crate) fn forward_add(&self, rows: usize, x: Operand<'_>, y: &mut [f32]) {
-        self.apply(rows, x, y, true);
+        let output = self.rows(y, true);
+        self.forward_into(rows, x, output);
     }
 
-    fn apply(&self, rows: usize, x: Operand<'_>, y: &mut [f32], accumulate: bool) {
-        let output = Output {
+    fn rows<'a>(&self, y: &'a mut [f32], accumulate: bool) -> Output<'a> {
+        Output {
             data: y,
             row_stride: self.outputs(),
             accumulate,
-        };
+        }
+    }
+
+    /// As [`FrozenLinear::forward`] with an operand in the weight's precision and rows of `y` where `output` says.
+    pub(crate) fn forward_into(&self, rows: usize, x: Operand<'_>, output: Output<'_>) {
         self.forward.multiply(rows, x, self.bias.as_deref(), output);
     }
 

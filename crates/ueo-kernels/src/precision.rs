@@ -118,6 +118,36 @@ impl OperandBuffer {
         }
     }
 
+    /// `len` values in rows from different places as one operand, row after row, copied or rounded into this buffer.
+    pub fn gathered<'a>(
+        &mut self,
+        capability: crate::Capability,
+        precision: Precision,
+        rows: impl Iterator<Item = &'a [f32]>,
+        len: usize,
+    ) -> Operand<'_> {
+        match self.fit(precision, len) {
+            OperandMut::F32(target) => {
+                let mut rest = &mut target[..];
+                for row in rows {
+                    let (place, behind) = rest.split_at_mut(row.len());
+                    place.copy_from_slice(row);
+                    rest = behind;
+                }
+                Operand::F32(target)
+            }
+            OperandMut::Bf16(target) => {
+                let mut rest = &mut target[..];
+                for row in rows {
+                    let (place, behind) = rest.split_at_mut(row.len());
+                    round(capability, row, place);
+                    rest = behind;
+                }
+                Operand::Bf16(target)
+            }
+        }
+    }
+
     /// `values` as an operand: themselves in f32, rounded into this buffer in bf16.
     pub fn rounded<'a>(
         &'a mut self,

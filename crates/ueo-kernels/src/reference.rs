@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 use crate::Precision;
-use crate::{Activation, BlockAffine, BlockWeights, StackConfig};
+use crate::{Activation, BlockAffine, BlockWeights, ReadToken, StackConfig};
 
 /// Deterministic values in (-1, 1).
 pub(crate) struct Random(u64);
@@ -404,6 +404,7 @@ fn derivatives_agree_with_finite_differences() {
             heads: 2,
             hidden: 10,
             causal,
+            read: ReadToken::Last,
             activation,
             layer_norm_epsilon: 1e-5,
             precision: Precision::F32,

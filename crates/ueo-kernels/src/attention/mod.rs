@@ -1,7 +1,8 @@
 //! Scaled dot-product attention of one head of one sequence, forward and backward.
 //!
 //! Queries, keys and values lie interleaved as the QKV projection leaves them: row `i` is `[q | k | v]`, each `width` long, and a
-//! head owns `head_width` columns of each. Queries may start later than keys, which is how sequences attend to a shared prefix.
+//! head owns `head_width` columns of each. Queries may be those of some rows only: sequences attend to a shared prefix that does not
+//! ask again, and in the last block a single token asks.
 
 mod softmax;
 
@@ -18,15 +19,13 @@ pub(crate) struct Shape {
     pub causal: bool,
     /// Rows of QKV.
     pub keys: usize,
-    /// The first row that asks; rows before it are only attended to.
+    /// The first row that asks.
     pub first_query: usize,
+    /// Consecutive rows that ask, at least one; all others are only attended to.
+    pub queries: usize,
 }
 
 impl Shape {
-    fn queries(&self) -> usize {
-        self.keys - self.first_query
-    }
-
     fn head_width(&self) -> usize {
         self.width / self.heads
     }
@@ -96,7 +95,7 @@ pub(crate) fn forward(
     scratch: &mut Scratch,
 ) {
     let (width, head_width, keys, queries) =
-        (shape.width, shape.head_width(), shape.keys, shape.queries());
+        (shape.width, shape.head_width(), shape.keys, shape.queries);
     let (row, stride) = (3 * width, shape.stride());
     let scores = fit(&mut scratch.probabilities, queries * stride);
     for (head, log_sum_exp) in log_sum_exp.chunks_exact_mut(queries).enumerate() {
@@ -119,7 +118,7 @@ pub(crate) fn forward(
     }
 }
 
-/// The gradient to queries, keys and values. Rows before the first query get no query gradient: theirs is left as it is.
+/// The gradient to queries, keys and values. Rows that do not ask get no query gradient: theirs is left as it is.
 ///
 /// # Shapes
 /// `qkv` and `d_qkv` `[keys, 3 width]`, `log_sum_exp` `[heads, queries]`, `d_output` `[queries, width]`.
@@ -132,7 +131,7 @@ pub(crate) fn backward(
     scratch: &mut Scratch,
 ) {
     let (width, head_width, keys, queries) =
-        (shape.width, shape.head_width(), shape.keys, shape.queries());
+        (shape.width, shape.head_width(), shape.keys, shape.queries);
     let (row, stride, first_row) = (3 * width, shape.stride(), shape.first_query * 3 * width);
     let Scratch {
         capability,

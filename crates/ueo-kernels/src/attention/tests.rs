@@ -1,6 +1,6 @@
 use super::*;
 use crate::reference::{self, Random, assert_close, wide};
-use crate::{Activation, Precision, StackConfig};
+use crate::{Activation, Precision, ReadToken, StackConfig};
 
 #[test]
 fn values_and_gradients_agree_with_f64() {
@@ -18,6 +18,7 @@ fn values_and_gradients_agree_with_f64() {
                 heads,
                 hidden: 1,
                 causal,
+                read: ReadToken::Last,
                 activation: Activation::Gelu,
                 layer_norm_epsilon: 1e-5,
                 precision: Precision::F32,
@@ -35,6 +36,7 @@ fn values_and_gradients_agree_with_f64() {
                     causal,
                     keys: tokens,
                     first_query: 0,
+                    queries: tokens,
                 };
                 let mut scratch = Scratch::new(capability);
                 let (mut lse, mut y) = (vec![0.0; heads * tokens], vec![0.0; tokens * width]);
@@ -44,6 +46,54 @@ fn values_and_gradients_agree_with_f64() {
                 backward(shape, &qkv, &lse, &dy, &mut d, &mut scratch);
                 assert_close(&what, &d, &d_expected);
             }
+            for query in [0, tokens / 2, tokens - 1] {
+                check_single_query(&config, &qkv, tokens, query, &dy[..width], &expected);
+            }
         }
+    }
+}
+
+/// One row asks: its output is that of full attention, and the gradient is that of full attention whose other outputs have none.
+fn check_single_query(
+    config: &StackConfig,
+    qkv: &[f32],
+    tokens: usize,
+    query: usize,
+    dy: &[f32],
+    expected: &[f64],
+) {
+    let StackConfig {
+        width,
+        heads,
+        causal,
+        ..
+    } = *config;
+    let own = query * width..(query + 1) * width;
+    let mut whole_dy = vec![0.0; tokens * width];
+    whole_dy[own.clone()].copy_from_slice(&wide(dy));
+    let d_expected = reference::attention_backward(config, &wide(qkv), tokens, &whole_dy);
+    let shape = Shape {
+        width,
+        heads,
+        causal,
+        keys: tokens,
+        first_query: query,
+        queries: 1,
+    };
+    for capability in Capability::available() {
+        let what = format!("{capability:?} {width} {heads} {tokens} causal {causal} query {query}");
+        let mut scratch = Scratch::new(capability);
+        let (mut lse, mut y) = (vec![0.0; heads], vec![0.0; width]);
+        forward(shape, qkv, &mut lse, &mut y, &mut scratch);
+        assert_close(&what, &y, &expected[own.clone()]);
+        let mut d = vec![f32::NAN; qkv.len()];
+        backward(shape, qkv, &lse, dy, &mut d, &mut scratch);
+        for (row, d) in d.chunks_exact(3 * width).enumerate() {
+            let untouched = d[..width].iter().all(|value| value.is_nan());
+            assert_eq!(untouched, row != query, "{what}: row {row}");
+        }
+        // What was left as it was is zero in full attention.
+        d.iter_mut().filter(|d| d.is_nan()).for_each(|d| *d = 0.0);
+        assert_close(&what, &d, &d_expected);
     }
 }

@@ -17,16 +17,37 @@ pub(super) struct Group<'a> {
 }
 
 impl Group<'_> {
-    pub fn rows(&self) -> usize {
+    pub fn rows(self) -> usize {
         self.offsets[self.offsets.len() - 1] - self.offsets[0]
     }
 
     /// The rows of each sequence, counted from the group's first.
-    pub fn sequences(&self) -> impl Iterator<Item = Range<usize>> {
+    pub fn sequences(self) -> impl DoubleEndedIterator<Item = Range<usize>> + ExactSizeIterator {
         let base = self.offsets[0];
         self.offsets
             .windows(2)
             .map(move |pair| pair[0] - base..pair[1] - base)
+    }
+}
+
+/// Collects what lies at the front of each group's part of `x` `[rows, width]`, one row per sequence: the output behind the last block.
+pub(super) fn collect_output(groups: &[Group<'_>], width: usize, x: &[f32]) -> Vec<f32> {
+    let front =
+        |group: &Group<'_>| &x[group.offsets[0] * width..][..group.sequences().len() * width];
+    groups.iter().map(front).collect::<Vec<_>>().concat()
+}
+
+/// Puts the gradient to the output `[sequences, width]` where [`collect_output`] takes the output from.
+pub(super) fn place_gradient(
+    groups: &[Group<'_>],
+    width: usize,
+    mut gradient: &[f32],
+    d: &mut [f32],
+) {
+    for group in groups {
+        let (own, rest) = gradient.split_at(group.sequences().len() * width);
+        d[group.offsets[0] * width..][..own.len()].copy_from_slice(own);
+        gradient = rest;
     }
 }
 

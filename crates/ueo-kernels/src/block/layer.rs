@@ -4,13 +4,27 @@
 //! x_mid = x     + attention(layer_norm_1(x)) W_out + b_out
 //! y     = x_mid + activation(layer_norm_2(x_mid) W_fc + b_fc) W_proj + b_proj
 //! ```
+//!
+//! Everything after keys and values is computed for the rows only that are read behind the block.
 
 use super::group::Group;
+use super::projection::Projection;
+use super::read::{Read, SequenceRows};
 use super::workspace::{Activations, ActivationsMut};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig, add};
 use crate::attention::{self, Shape, fit};
 use crate::precision::{Operand, OperandBuffer, OperandMut};
 use crate::{Capability, FrozenLinear, Precision, ShapeError, activation, layer_norm};
+
+/// The rows that one block runs over.
+#[derive(Clone, Copy)]
+pub(super) struct BlockRows<'a> {
+    pub group: Group<'a>,
+    /// Queries, keys and values `[tokens, 3 width]` of what every sequence sees before itself; may be empty.
+    pub prefix_qkv: &'a [f32],
+    /// The rows that are read behind the block; other than all in the last block only.
+    pub read: Read,
+}
 
 /// Memory of one worker for the duration of one block.
 pub(super) struct Scratch {
@@ -51,7 +65,7 @@ pub(super) struct Sums<'a> {
 pub(super) struct Layer {
     capability: Capability,
     config: StackConfig,
-    qkv: FrozenLinear,
+    qkv: Projection,
     out: FrozenLinear,
     fc: FrozenLinear,
     proj: FrozenLinear,
@@ -62,6 +76,7 @@ impl Layer {
         capability: Capability,
         config: StackConfig,
         weights: &BlockWeights<'_>,
+        is_last: bool,
     ) -> Result<Self, ShapeError> {
         let StackConfig {
             width,
@@ -75,14 +90,15 @@ impl Layer {
         Ok(Self {
             capability,
             config,
-            qkv: linear(weights.qkv_weight, weights.qkv_bias, width, 3 * width)?,
+            qkv: Projection::new(capability, config, weights, is_last)?,
             out: linear(weights.out_weight, weights.out_bias, width, width)?,
             fc: linear(weights.fc_weight, weights.fc_bias, width, hidden)?,
             proj: linear(weights.proj_weight, weights.proj_bias, hidden, width)?,
         })
     }
 
-    fn shape(&self, keys: usize, first_query: usize) -> Shape {
+    /// The attention of one sequence behind `prefix` rows that all sequences see.
+    fn shape(&self, prefix: usize, rows: &SequenceRows) -> Shape {
         let StackConfig {
             width,
             heads,
@@ -93,8 +109,9 @@ impl Layer {
             width,
             heads,
             causal,
-            keys,
-            first_query,
+            keys: prefix + rows.tokens.len(),
+            first_query: prefix + rows.read.start - rows.tokens.start,
+            queries: rows.read.len(),
         }
     }
 
@@ -120,12 +137,11 @@ impl Layer {
         );
     }
 
-    /// Runs the block in place on `x` `[rows, width]`. `prefix_qkv` is what every sequence sees before itself; it may be empty.
+    /// Runs the block in place on `x` `[rows, width]`; its output lies at the front, `[rows that are read, width]`.
     pub fn forward(
         &self,
         affine: &BlockAffine<'_>,
-        group: Group<'_>,
-        prefix_qkv: &[f32],
+        block_rows: BlockRows<'_>,
         x: &mut [f32],
         kept: ActivationsMut<'_>,
         scratch: &mut Scratch,
@@ -139,7 +155,12 @@ impl Layer {
             ..
         } = self.config;
         let capability = self.capability;
-        let rows = group.rows();
+        let BlockRows {
+            group,
+            prefix_qkv,
+            read,
+        } = block_rows;
+        let (rows, read_rows) = (group.rows(), read.rows(group));
         let Scratch {
             narrow,
             operand,
@@ -147,7 +168,7 @@ impl Layer {
             attention,
             ..
         } = scratch;
-        let narrow = fit(narrow, rows * width);
+        let narrow = fit(narrow, read_rows * width);
         let keep = !kept.x.is_empty();
         if keep {
             kept.x.copy_from_slice(x);
@@ -160,23 +181,32 @@ impl Layer {
             operand.fit(precision, rows * width),
         );
         self.qkv
-            .forward_operand(rows, operand.operand(precision), kept.qkv);
-        for tokens in group.sequences() {
+            .forward(&self.config, block_rows, operand, narrow, kept.qkv);
+        if read == Read::Nothing {
+            // Keys and values are all that anything needs.
+            return;
+        }
+        for sequence in read.sequences(group) {
+            let SequenceRows {
+                tokens, gathered, ..
+            } = &sequence;
             let own = &kept.qkv[tokens.start * 3 * width..tokens.end * 3 * width];
-            let log_sum_exp = &mut kept.log_sum_exp[tokens.start * heads..tokens.end * heads];
-            let output = &mut narrow[tokens.start * width..tokens.end * width];
+            let log_sum_exp = &mut kept.log_sum_exp[gathered.start * heads..gathered.end * heads];
+            let output = &mut narrow[gathered.start * width..gathered.end * width];
             let prefix = prefix_qkv.len() / (3 * width);
             let qkv = join(joined, prefix_qkv, own);
             attention::forward(
-                self.shape(prefix + tokens.len(), prefix),
+                self.shape(prefix, &sequence),
                 qkv,
                 log_sum_exp,
                 output,
                 attention,
             );
         }
+        read.gather(group, width, x);
+        let x = &mut x[..read_rows * width];
         let attended = operand.rounded(capability, precision, narrow);
-        self.out.forward_add(rows, attended, x);
+        self.out.forward_add(read_rows, attended, x);
         if keep {
             kept.x_mid.copy_from_slice(x);
         }
@@ -185,21 +215,23 @@ impl Layer {
             affine.ln_2_weight,
             affine.ln_2_bias,
             kept.statistics_2,
-            operand.fit(precision, rows * width),
+            operand.fit(precision, read_rows * width),
         );
         self.fc
-            .forward_operand(rows, operand.operand(precision), kept.u);
+            .forward_operand(read_rows, operand.operand(precision), kept.u);
         activation::forward(
             capability,
             activation,
             kept.u,
-            operand.fit(precision, rows * hidden),
+            operand.fit(precision, read_rows * hidden),
         );
-        self.proj.forward_add(rows, operand.operand(precision), x);
+        self.proj
+            .forward_add(read_rows, operand.operand(precision), x);
     }
 
-    /// Replaces the output's gradient `d` `[rows, width]` by the input's and adds to `sums`. `d_qkv_more` is a gradient to this
-    /// group's own queries, keys and values from elsewhere (a prefix gets it from the sequences that attend to it); it may be empty.
+    /// Replaces the output's gradient, `[rows that are read, width]` at the front of `d`, by the input's `[rows, width]` and adds to
+    /// `sums`. `d_qkv_more` is a gradient to this group's own queries, keys and values from elsewhere (a prefix gets it from the
+    /// sequences that attend to it); it may be empty.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is a different thing, and the three callers are in this folder"
@@ -207,8 +239,7 @@ impl Layer {
     pub fn backward(
         &self,
         affine: &BlockAffine<'_>,
-        group: Group<'_>,
-        prefix_qkv: &[f32],
+        block_rows: BlockRows<'_>,
         d_qkv_more: &[f32],
         d: &mut [f32],
         kept: &Activations,
@@ -224,7 +255,12 @@ impl Layer {
             ..
         } = self.config;
         let capability = self.capability;
-        let rows = group.rows();
+        let BlockRows {
+            group,
+            prefix_qkv,
+            read,
+        } = block_rows;
+        let (rows, read_rows) = (group.rows(), read.rows(group));
         let Scratch {
             wide,
             narrow,
@@ -234,33 +270,37 @@ impl Layer {
             attention,
         } = scratch;
         let (wide, narrow) = (
-            fit(wide, rows * hidden.max(3 * width)),
+            fit(wide, (read_rows * hidden).max(rows * 3 * width)),
             fit(narrow, rows * width),
         );
 
-        let dy = operand.rounded(capability, precision, d);
-        self.proj.backward_operand(rows, dy, wide);
-        let (u, da) = (&kept.u()[..rows * hidden], &mut wide[..rows * hidden]);
+        let d_read = &mut d[..read_rows * width];
+        let dy = operand.rounded(capability, precision, d_read);
+        self.proj.backward_operand(read_rows, dy, wide);
+        let (u, da) = (
+            &kept.u()[..read_rows * hidden],
+            &mut wide[..read_rows * hidden],
+        );
         let du = match precision {
             Precision::F32 => {
                 activation::backward(capability, activation, u, da);
                 Operand::F32(da)
             }
             Precision::Bf16 => {
-                let du = operand.bf16(rows * hidden);
+                let du = operand.bf16(read_rows * hidden);
                 activation::backward_rounded(capability, activation, u, da, du);
                 Operand::Bf16(du)
             }
         };
-        self.fc.backward_operand(rows, du, narrow);
+        self.fc.backward_operand(read_rows, du, narrow);
         layer_norm::backward(
             self.capability,
             layer_norm::Backward {
-                x: &kept.x_mid()[..rows * width],
+                x: &kept.x_mid()[..read_rows * width],
                 statistics: kept.statistics_2(),
                 weight: affine.ln_2_weight,
                 dy: narrow,
-                dx: d,
+                dx: d_read,
                 affine: sums
                     .affine
                     .as_deref_mut()
@@ -268,16 +308,24 @@ impl Layer {
             },
         );
 
-        let d_mid = operand.rounded(capability, precision, d);
-        self.out.backward_operand(rows, d_mid, narrow);
+        let d_mid = operand.rounded(capability, precision, d_read);
+        self.out.backward_operand(read_rows, d_mid, narrow);
+        read.scatter(group, width, d);
         let d_qkv = &mut wide[..rows * 3 * width];
         let prefix = prefix_qkv.len() / (3 * width);
-        for tokens in group.sequences() {
+        if read == Read::Nothing {
+            // No token asks, so all of the gradient to keys and values is `d_qkv_more`.
+            d_qkv.fill(0.0);
+        }
+        for sequence in read.sequences(group).filter(|rows| !rows.read.is_empty()) {
+            let SequenceRows {
+                tokens, gathered, ..
+            } = &sequence;
             let own = tokens.start * 3 * width..tokens.end * 3 * width;
             let qkv = join(joined, prefix_qkv, &kept.qkv()[own.clone()]);
-            let log_sum_exp = &kept.log_sum_exp()[tokens.start * heads..tokens.end * heads];
-            let d_output = &narrow[tokens.start * width..tokens.end * width];
-            let shape = self.shape(prefix + tokens.len(), prefix);
+            let log_sum_exp = &kept.log_sum_exp()[gathered.start * heads..gathered.end * heads];
+            let d_output = &narrow[gathered.start * width..gathered.end * width];
+            let shape = self.shape(prefix, &sequence);
             if prefix == 0 {
                 attention::backward(
                     shape,
@@ -303,8 +351,8 @@ impl Layer {
             }
         }
         add(d_qkv, d_qkv_more);
-        let d_qkv = operand.rounded(capability, precision, d_qkv);
-        self.qkv.backward_operand(rows, d_qkv, narrow);
+        self.qkv
+            .backward(capability, &self.config, block_rows, d_qkv, operand, narrow);
         layer_norm::backward(
             self.capability,
             layer_norm::Backward {

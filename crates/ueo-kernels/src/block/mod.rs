@@ -1,6 +1,8 @@
 //! CLIP's residual blocks with frozen weights: a stack of them runs forward and backward over groups of sequences.
 //!
 //! - [`layer`]: one block over the rows of one group, forward and backward;
+//! - [`projection`]: its product for queries, keys and values;
+//! - [`read`]: which rows of a block's output anything depends on;
 //! - [`stack`]: all blocks over whole sequences, groups in parallel;
 //! - [`prefix`]: all blocks over sequences that share their first tokens;
 //! - [`workspace`]: the memory that one call leaves for the next.
@@ -8,11 +10,14 @@
 mod group;
 mod layer;
 mod prefix;
+mod projection;
+mod read;
 mod stack;
 mod workspace;
 
-pub use prefix::{PrefixShape, SavedWithPrefix};
-pub use stack::{ResidualStack, Saved};
+pub use prefix::{PrefixGradients, PrefixShape, SavedWithPrefix};
+pub use read::ReadToken;
+pub use stack::{ResidualStack, Saved, StackGradients};
 pub use workspace::Workspace;
 
 use crate::{Activation, Precision, ShapeError};
@@ -28,6 +33,8 @@ pub struct StackConfig {
     pub hidden: usize,
     /// Whether a token sees only itself and the tokens before it.
     pub causal: bool,
+    /// The token of each sequence that is read behind the last block, where nothing is computed that only other tokens need.
+    pub read: ReadToken,
     /// Activation function of the multilayer perceptron.
     pub activation: Activation,
     /// Added to the variance in layer normalization, 1e-5 in CLIP.
@@ -61,8 +68,11 @@ impl StackConfig {
     /// Memory that training keeps per token and block, in bytes: `x`, `x_mid` (one width each), queries, keys and values (three),
     /// the perceptron's pre-activation (`hidden`), two means and reciprocal deviations, one log-sum-exp per head; all f32.
     ///
-    /// With `hidden = 4 width` that is `4 (9 width + heads + 4)`: 27.7 kB at ViT-B/16 (65 MB per image over 197 tokens and 12
-    /// blocks) and 18.5 kB in its text tower (0.22 MB per token over 12 blocks).
+    /// With `hidden = 4 width` that is `4 (9 width + heads + 4)`: 27.7 kB at ViT-B/16 (62 MB per image over 197 tokens and 12
+    /// blocks) and 18.5 kB in its text tower (0.21 MB per token over 12 blocks).
+    ///
+    /// The last block keeps `x`, queries, keys and values and their statistics of all tokens and the rest of one token per sequence:
+    /// less than half of this.
     pub fn saved_bytes_per_token(&self) -> usize {
         size_of::<f32>() * (5 * self.width + self.hidden + 4 + self.heads)
     }

@@ -4,9 +4,10 @@
 //! tokens only and attends to the prefix's keys and values. The backward pass adds up the gradient to those keys and values over all
 //! sequences, block by block, and takes the sum through the prefix's own blocks: the exact gradient of the full computation.
 
-use super::group::{Group, partition, split};
+use super::group::{Group, collect_output, partition, place_gradient, split};
 use super::layer::Sums;
-use super::stack::ResidualStack;
+use super::read::Read;
+use super::stack::{ResidualStack, Task};
 use super::workspace::{Activations, ActivationsLease, Workspace};
 use super::{BlockAffine, add};
 use rayon::prelude::*;
@@ -75,6 +76,15 @@ pub struct SavedWithPrefix {
     groups: Vec<GroupSaved>,
 }
 
+/// What [`ResidualStack::backward_with_prefix`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrefixGradients {
+    /// With respect to the prefix's embeddings, `[prefix tokens, width]`, through the keys and values of all blocks.
+    pub prefix: Vec<f32>,
+    /// With respect to the embeddings of the sequences' own tokens, `[all own tokens, width]`.
+    pub own: Vec<f32>,
+}
+
 impl ResidualStack {
     fn prefix<'a>(&self, activations: &'a [Activations], tokens: usize) -> Prefix<'a> {
         Prefix {
@@ -95,7 +105,7 @@ impl ResidualStack {
             "a prefix can be shared under a causal mask only"
         );
         shape.check();
-        self.check(affine, shape.rows(), own);
+        self.check_forward(affine, shape.rows(), own);
         assert_eq!(
             prefix.len(),
             shape.prefix_tokens * self.config.width,
@@ -111,20 +121,29 @@ impl ResidualStack {
     ) -> ActivationsLease {
         let offsets = [0, prefix.len() / self.config.width];
         let mut scratch = workspace.scratch(self.capability);
-        self.group_training(
+        self.task_training(
             affine,
-            Group { offsets: &offsets },
-            Prefix::NONE,
+            prefix_alone(&offsets),
             &mut prefix.to_vec(),
             workspace,
             scratch.get(),
         )
     }
 
-    /// Runs every sequence's own tokens in place and keeps nothing.
+    /// Sequences behind a prefix.
+    fn own_tokens<'a>(&self, group: Group<'a>, prefix: Prefix<'a>) -> Task<'a> {
+        Task {
+            group,
+            prefix,
+            read: Read::One(self.config.read),
+        }
+    }
+
+    /// Runs every sequence's own tokens, keeps nothing and returns the token of each that is read, `[sequences, width]`.
     ///
     /// # Shapes
-    /// `prefix` `[prefix tokens, width]` and `own` `[all own tokens, width]`, both as embedded (position included).
+    /// `prefix` `[prefix tokens, width]` and `own` `[all own tokens, width]`, both as embedded (position included); `own` serves as
+    /// memory.
     ///
     /// # Panics
     /// When a length does not match or the stack is not causal.
@@ -135,29 +154,29 @@ impl ResidualStack {
         prefix: &[f32],
         own: &mut [f32],
         workspace: &Workspace,
-    ) {
+    ) -> Vec<f32> {
         self.check_prefix(affine, shape, prefix, own);
         let activations = self.run_prefix(affine, prefix, workspace);
         let prefix = self.prefix(&activations, shape.prefix_tokens);
-        split(&partition(shape.offsets), own, self.config.width)
+        let groups = partition(shape.offsets);
+        split(&groups, own, self.config.width)
             .into_par_iter()
             .with_max_len(1)
             .for_each_init(
                 || workspace.scratch(self.capability),
                 |scratch, (group, x)| {
-                    self.group_inference(affine, group, prefix, x, workspace, scratch.get())
+                    let task = self.own_tokens(group, prefix);
+                    self.task_inference(affine, task, x, workspace, scratch.get());
                 },
             );
+        collect_output(&groups, self.config.width, own)
     }
 
-    /// Runs every sequence's own tokens in place and returns what the backward pass needs.
+    /// As [`ResidualStack::forward_with_prefix`]; returns also what the backward pass needs.
     ///
     /// Activations are kept for the first sequences, as many as fit into `budget_bytes`
     /// ([`crate::StackConfig::saved_bytes_per_token`] per own token and block). Of the others only the input is kept, `4 width`
     /// bytes per token, and their forward pass is repeated in the backward pass. Results are the same, bit for bit.
-    ///
-    /// # Shapes
-    /// As [`ResidualStack::forward_with_prefix`].
     ///
     /// # Panics
     /// When a length does not match or the stack is not causal.
@@ -169,42 +188,47 @@ impl ResidualStack {
         own: &mut [f32],
         budget_bytes: usize,
         workspace: &Workspace,
-    ) -> SavedWithPrefix {
+    ) -> (Vec<f32>, SavedWithPrefix) {
         self.check_prefix(affine, shape, prefix, own);
         let activations = self.run_prefix(affine, prefix, workspace);
         let prefix = self.prefix(&activations, shape.prefix_tokens);
         let bytes_per_row = self.layers.len() * self.config.saved_bytes_per_token();
-        let groups = split(&partition(shape.offsets), own, self.config.width)
+        let groups = partition(shape.offsets);
+        let kept = split(&groups, own, self.config.width)
             .into_par_iter()
             .with_max_len(1)
             .map_init(
                 || workspace.scratch(self.capability),
                 |scratch, (group, x)| {
+                    let task = self.own_tokens(group, prefix);
                     let end = group.offsets[group.offsets.len() - 1];
                     if end.saturating_mul(bytes_per_row) <= budget_bytes {
-                        let kept =
-                            self.group_training(affine, group, prefix, x, workspace, scratch.get());
+                        let kept = self.task_training(affine, task, x, workspace, scratch.get());
                         GroupSaved::Activations(kept)
                     } else {
                         let input = x.to_vec();
-                        self.group_inference(affine, group, prefix, x, workspace, scratch.get());
+                        self.task_inference(affine, task, x, workspace, scratch.get());
                         GroupSaved::Input(input)
                     }
                 },
             )
             .collect();
-        SavedWithPrefix {
+        let output = collect_output(&groups, self.config.width, own);
+        let saved = SavedWithPrefix {
             prefix_tokens: shape.prefix_tokens,
             offsets: shape.offsets.to_vec(),
             prefix: activations,
-            groups,
-        }
+            groups: kept,
+        };
+        (output, saved)
     }
 
-    /// The gradient to the prefix's embeddings, `[prefix tokens, width]`, through the keys and values of all blocks.
+    /// The gradients to the embeddings.
     ///
-    /// `gradient` `[all own tokens, width]` holds the gradient to the output and becomes the gradient to the own tokens' embeddings.
     /// `affine` must hold the values of the forward pass that made `saved`.
+    ///
+    /// # Shapes
+    /// `gradient` `[sequences, width]`, with respect to the output.
     ///
     /// # Panics
     /// When a length does not match.
@@ -212,47 +236,43 @@ impl ResidualStack {
         &self,
         affine: &[BlockAffine<'_>],
         saved: &SavedWithPrefix,
-        gradient: &mut [f32],
+        gradient: &[f32],
         workspace: &Workspace,
-    ) -> Vec<f32> {
+    ) -> PrefixGradients {
+        self.check_backward(affine, saved.offsets.len() - 1, gradient);
         let width = self.config.width;
-        self.check(affine, saved.offsets[saved.offsets.len() - 1], gradient);
+        let mut own = vec![0.0; saved.offsets[saved.offsets.len() - 1] * width];
+        let groups = partition(&saved.offsets);
+        place_gradient(&groups, width, gradient, &mut own);
         let prefix = self.prefix(&saved.prefix, saved.prefix_tokens);
         let zeros = || vec![vec![0.0; saved.prefix_tokens * 3 * width]; self.layers.len()];
-        let sums: Vec<Vec<Vec<f32>>> = split(&partition(&saved.offsets), gradient, width)
+        let sums: Vec<Vec<Vec<f32>>> = split(&groups, &mut own, width)
             .into_par_iter()
             .zip(&saved.groups)
             .with_max_len(1)
             .map_init(
                 || workspace.scratch(self.capability),
                 |scratch, ((group, d), kept)| {
+                    let task = self.own_tokens(group, prefix);
                     let again;
                     let activations: &[Activations] = match kept {
                         GroupSaved::Activations(activations) => activations,
                         GroupSaved::Input(input) => {
                             let mut x = input.clone();
-                            again = self.group_training(
-                                affine,
-                                group,
-                                prefix,
-                                &mut x,
-                                workspace,
-                                scratch.get(),
-                            );
+                            again =
+                                self.task_training(affine, task, &mut x, workspace, scratch.get());
                             &again
                         }
                     };
                     let mut sums = zeros();
                     for (index, layer) in self.layers.iter().enumerate().rev() {
-                        let prefix_qkv = prefix.qkv(index);
                         let sums = Sums {
                             affine: None,
                             d_prefix_qkv: Some(&mut sums[index]),
                         };
                         layer.backward(
                             &affine[index],
-                            group,
-                            prefix_qkv,
+                            self.block_rows(task, index),
                             &[],
                             d,
                             &activations[index],
@@ -271,23 +291,33 @@ impl ResidualStack {
                 .zip(group)
                 .for_each(|(total, sums)| add(total, sums));
         }
-        // Nothing reads the prefix's output, so its own backward pass starts from zero and is fed by keys and values only.
+        // Nothing reads the prefix's output, so its own backward pass is fed by keys and values only.
         let mut d_prefix = vec![0.0; saved.prefix_tokens * width];
         let offsets = [0, saved.prefix_tokens];
         let mut scratch = workspace.scratch(self.capability);
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            let (group, kept) = (Group { offsets: &offsets }, &saved.prefix[index]);
             layer.backward(
                 &affine[index],
-                group,
-                &[],
+                self.block_rows(prefix_alone(&offsets), index),
                 &total[index],
                 &mut d_prefix,
-                kept,
+                &saved.prefix[index],
                 Sums::default(),
                 scratch.get(),
             );
         }
-        d_prefix
+        PrefixGradients {
+            prefix: d_prefix,
+            own,
+        }
+    }
+}
+
+/// A prefix as a sequence of its own, of which nothing is read behind the last block.
+fn prefix_alone(offsets: &[usize; 2]) -> Task<'_> {
+    Task {
+        group: Group { offsets },
+        prefix: Prefix::NONE,
+        read: Read::Nothing,
     }
 }

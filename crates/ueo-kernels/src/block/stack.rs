@@ -2,9 +2,10 @@
 //!
 //! One task takes a few sequences through all blocks, so activations stay in its core's cache and threads meet once per pass.
 
-use super::group::{Group, partition, split};
-use super::layer::{Layer, Scratch, Sums};
+use super::group::{Group, collect_output, partition, place_gradient, split};
+use super::layer::{BlockRows, Layer, Scratch, Sums};
 use super::prefix::Prefix;
+use super::read::Read;
 use super::workspace::{ActivationsLease, Workspace};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig};
 use crate::{Capability, ShapeError};
@@ -33,6 +34,25 @@ impl Saved {
     }
 }
 
+/// What [`ResidualStack::backward`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackGradients {
+    /// With respect to the input, `[sequences, tokens, width]`.
+    pub x: Vec<f32>,
+    /// With respect to the affine parameters, one per block.
+    pub affine: Vec<BlockAffineGradient>,
+}
+
+/// A group of sequences that runs through all blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub group: Group<'a>,
+    /// What every sequence sees before itself.
+    pub prefix: Prefix<'a>,
+    /// The rows that are read behind the last block.
+    pub read: Read,
+}
+
 fn uniform_offsets(sequences: usize, tokens: usize) -> Vec<usize> {
     assert!(
         tokens > 0 || sequences == 0,
@@ -45,17 +65,25 @@ impl ResidualStack {
     /// Packs the weights of all blocks, first to last. Nothing borrowed is kept.
     ///
     /// # Errors
-    /// [`ShapeError`] when a weight does not have the shape that `config` asks for, or the heads do not divide the width.
+    /// [`ShapeError`] when a weight does not have the shape that `config` asks for, the heads do not divide the width, or there is
+    /// no block.
     pub fn new<'a>(
         capability: Capability,
         config: StackConfig,
         blocks: impl IntoIterator<Item = BlockWeights<'a>>,
     ) -> Result<Self, ShapeError> {
         config.check()?;
-        let layers = blocks
-            .into_iter()
-            .map(|weights| Layer::new(capability, config, &weights))
-            .collect::<Result<_, _>>()?;
+        let mut blocks = blocks.into_iter().peekable();
+        let mut layers = Vec::new();
+        while let Some(weights) = blocks.next() {
+            let is_last = blocks.peek().is_none();
+            layers.push(Layer::new(capability, config, &weights, is_last)?);
+        }
+        ShapeError::check(
+            "blocks of a stack (at least 1)",
+            layers.len().max(1),
+            layers.len(),
+        )?;
         Ok(Self {
             capability,
             config,
@@ -73,7 +101,30 @@ impl ResidualStack {
         self.layers.len()
     }
 
-    pub(super) fn check(&self, affine: &[BlockAffine<'_>], rows: usize, x: &[f32]) {
+    pub(super) fn check_forward(&self, affine: &[BlockAffine<'_>], rows: usize, x: &[f32]) {
+        self.check_affine(affine);
+        assert_eq!(
+            x.len(),
+            rows * self.config.width,
+            "the residual stream is [sequences, tokens, width]"
+        );
+    }
+
+    pub(super) fn check_backward(
+        &self,
+        affine: &[BlockAffine<'_>],
+        sequences: usize,
+        gradient: &[f32],
+    ) {
+        self.check_affine(affine);
+        assert_eq!(
+            gradient.len(),
+            sequences * self.config.width,
+            "the output's gradient is [sequences, width]"
+        );
+    }
+
+    fn check_affine(&self, affine: &[BlockAffine<'_>]) {
         assert_eq!(
             affine.len(),
             self.layers.len(),
@@ -82,50 +133,66 @@ impl ResidualStack {
         affine
             .iter()
             .for_each(|affine| affine.check(self.config.width));
-        assert_eq!(
-            x.len(),
-            rows * self.config.width,
-            "the residual stream is [sequences, tokens, width]"
-        );
     }
 
-    pub(super) fn group_inference(
+    /// The rows of one block in a task.
+    pub(super) fn block_rows<'a>(&self, task: Task<'a>, index: usize) -> BlockRows<'a> {
+        let is_last = index + 1 == self.layers.len();
+        BlockRows {
+            group: task.group,
+            prefix_qkv: task.prefix.qkv(index),
+            read: if is_last { task.read } else { Read::All },
+        }
+    }
+
+    /// Runs all blocks in place and keeps nothing; the rows that are read lie at the front of `x` afterwards.
+    pub(super) fn task_inference(
         &self,
         affine: &[BlockAffine<'_>],
-        group: Group<'_>,
-        prefix: Prefix<'_>,
+        task: Task<'_>,
         x: &mut [f32],
         workspace: &Workspace,
         scratch: &mut Scratch,
     ) {
         let mut activations = workspace.activations(1);
         for (index, (layer, affine)) in self.layers.iter().zip(affine).enumerate() {
-            let kept = activations[0].prepare(&self.config, group, false);
-            layer.forward(affine, group, prefix.qkv(index), x, kept, scratch);
+            let rows = self.block_rows(task, index);
+            let kept = activations[0].prepare(&self.config, rows, false);
+            layer.forward(affine, rows, x, kept, scratch);
         }
     }
 
-    pub(super) fn group_training(
+    /// As [`ResidualStack::task_inference`], keeping what the backward pass needs.
+    pub(super) fn task_training(
         &self,
         affine: &[BlockAffine<'_>],
-        group: Group<'_>,
-        prefix: Prefix<'_>,
+        task: Task<'_>,
         x: &mut [f32],
         workspace: &Workspace,
         scratch: &mut Scratch,
     ) -> ActivationsLease {
         let mut activations = workspace.activations(self.layers.len());
         for (index, (layer, affine)) in self.layers.iter().zip(affine).enumerate() {
-            let kept = activations[index].prepare(&self.config, group, true);
-            layer.forward(affine, group, prefix.qkv(index), x, kept, scratch);
+            let rows = self.block_rows(task, index);
+            let kept = activations[index].prepare(&self.config, rows, true);
+            layer.forward(affine, rows, x, kept, scratch);
         }
         activations
     }
 
-    /// Runs all blocks in place and keeps nothing.
+    /// A group of sequences that see nothing but themselves.
+    fn whole_sequences<'a>(&self, group: Group<'a>) -> Task<'a> {
+        Task {
+            group,
+            prefix: Prefix::NONE,
+            read: Read::One(self.config.read),
+        }
+    }
+
+    /// Runs all blocks, keeps nothing and returns the token of each sequence that is read, `[sequences, width]`.
     ///
     /// # Shapes
-    /// `x` `[sequences, tokens, width]`; `affine` one per block.
+    /// `x` `[sequences, tokens, width]`, which serves as memory; `affine` one per block.
     ///
     /// # Panics
     /// When a length does not match.
@@ -136,24 +203,24 @@ impl ResidualStack {
         sequences: usize,
         tokens: usize,
         workspace: &Workspace,
-    ) {
-        self.check(affine, sequences * tokens, x);
+    ) -> Vec<f32> {
+        self.check_forward(affine, sequences * tokens, x);
         let offsets = uniform_offsets(sequences, tokens);
-        split(&partition(&offsets), x, self.config.width)
+        let groups = partition(&offsets);
+        split(&groups, x, self.config.width)
             .into_par_iter()
             .with_max_len(1)
             .for_each_init(
                 || workspace.scratch(self.capability),
                 |scratch, (group, x)| {
-                    self.group_inference(affine, group, Prefix::NONE, x, workspace, scratch.get())
+                    let task = self.whole_sequences(group);
+                    self.task_inference(affine, task, x, workspace, scratch.get());
                 },
             );
+        collect_output(&groups, self.config.width, x)
     }
 
-    /// Runs all blocks in place and returns what the backward pass needs.
-    ///
-    /// # Shapes
-    /// `x` `[sequences, tokens, width]`; `affine` one per block.
+    /// As [`ResidualStack::forward`]; returns also what the backward pass needs.
     ///
     /// # Panics
     /// When a length does not match.
@@ -164,28 +231,35 @@ impl ResidualStack {
         sequences: usize,
         tokens: usize,
         workspace: &Workspace,
-    ) -> Saved {
-        self.check(affine, sequences * tokens, x);
+    ) -> (Vec<f32>, Saved) {
+        self.check_forward(affine, sequences * tokens, x);
         let offsets = uniform_offsets(sequences, tokens);
-        let groups = split(&partition(&offsets), x, self.config.width)
+        let groups = partition(&offsets);
+        let kept = split(&groups, x, self.config.width)
             .into_par_iter()
             .with_max_len(1)
             .map_init(
                 || workspace.scratch(self.capability),
                 |scratch, (group, x)| {
-                    self.group_training(affine, group, Prefix::NONE, x, workspace, scratch.get())
+                    let task = self.whole_sequences(group);
+                    self.task_training(affine, task, x, workspace, scratch.get())
                 },
             )
             .collect();
-        Saved { offsets, groups }
+        let output = collect_output(&groups, self.config.width, x);
+        let saved = Saved {
+            offsets,
+            groups: kept,
+        };
+        (output, saved)
     }
 
-    /// Replaces the output's gradient by the input's and returns the affine parameters' gradients, one per block.
+    /// The gradients to the input and to the affine parameters.
     ///
     /// `affine` must hold the values of the forward pass that made `saved`.
     ///
     /// # Shapes
-    /// `gradient` `[sequences, tokens, width]` as in the forward pass.
+    /// `gradient` `[sequences, width]`, with respect to the output.
     ///
     /// # Panics
     /// When a length does not match.
@@ -193,18 +267,23 @@ impl ResidualStack {
         &self,
         affine: &[BlockAffine<'_>],
         saved: &Saved,
-        gradient: &mut [f32],
+        gradient: &[f32],
         workspace: &Workspace,
-    ) -> Vec<BlockAffineGradient> {
-        self.check(affine, saved.rows(), gradient);
-        let zeros = || vec![BlockAffineGradient::zeros(self.config.width); self.layers.len()];
-        let sums: Vec<_> = split(&partition(&saved.offsets), gradient, self.config.width)
+    ) -> StackGradients {
+        self.check_backward(affine, saved.offsets.len() - 1, gradient);
+        let width = self.config.width;
+        let mut x = vec![0.0; saved.rows() * width];
+        let groups = partition(&saved.offsets);
+        place_gradient(&groups, width, gradient, &mut x);
+        let zeros = || vec![BlockAffineGradient::zeros(width); self.layers.len()];
+        let sums: Vec<_> = split(&groups, &mut x, width)
             .into_par_iter()
             .zip(&saved.groups)
             .with_max_len(1)
             .map_init(
                 || workspace.scratch(self.capability),
                 |scratch, ((group, d), activations)| {
+                    let task = self.whole_sequences(group);
                     let mut sums = zeros();
                     for (index, layer) in self.layers.iter().enumerate().rev() {
                         let sums = Sums {
@@ -213,8 +292,7 @@ impl ResidualStack {
                         };
                         layer.backward(
                             &affine[index],
-                            group,
-                            &[],
+                            self.block_rows(task, index),
                             &[],
                             d,
                             &activations[index],
@@ -234,6 +312,6 @@ impl ResidualStack {
                 .zip(group)
                 .for_each(|(total, sums)| total.add(sums));
         }
-        total
+        StackGradients { x, affine: total }
     }
 }

@@ -4,12 +4,13 @@ use crate::{Capability, InstructionSet};
 
 const WIDTH: usize = 96;
 
-fn config(causal: bool, activation: Activation) -> StackConfig {
+fn config(causal: bool, read: ReadToken, activation: Activation) -> StackConfig {
     StackConfig {
         width: WIDTH,
         heads: 3,
         hidden: 384,
         causal,
+        read,
         activation,
         layer_norm_epsilon: 1e-5,
         precision: Precision::F32,
@@ -20,7 +21,16 @@ fn stack(capability: Capability, parameters: &Parameters) -> ResidualStack {
     ResidualStack::new(capability, parameters.config, parameters.weights()).unwrap()
 }
 
-/// Input and output gradient of a batch, and what f64 says about them.
+/// The numbers of the row of `[rows, WIDTH]` that is read.
+fn read_row(read: ReadToken, rows: usize) -> std::ops::Range<usize> {
+    let row = match read {
+        ReadToken::First => 0,
+        ReadToken::Last => rows - 1,
+    };
+    row * WIDTH..(row + 1) * WIDTH
+}
+
+/// Input and output gradient of a batch, and what f64 says about them, computed for all tokens of all blocks.
 struct Case {
     x: Vec<f32>,
     dy: Vec<f32>,
@@ -32,21 +42,23 @@ struct Case {
 impl Case {
     fn new(parameters: &Parameters, sequences: usize, tokens: usize) -> Self {
         let mut random = Random::new(9);
-        let len = sequences * tokens * WIDTH;
-        let (x, dy) = (random.values(len, 1.5), random.values(len, 1.0));
+        let (x, dy) = (
+            random.values(sequences * tokens * WIDTH, 1.5),
+            random.values(sequences * WIDTH, 1.0),
+        );
+        let read = read_row(parameters.config.read, tokens);
         let (mut y, mut dx) = (Vec::new(), Vec::new());
         let mut affine: Vec<[Vec<f64>; 4]> = parameters
             .affine
             .iter()
             .map(|block| block.each_ref().map(|v| vec![0.0; v.len()]))
             .collect();
-        for (x, dy) in x
-            .chunks_exact(tokens * WIDTH)
-            .zip(dy.chunks_exact(tokens * WIDTH))
-        {
+        for (x, dy) in x.chunks_exact(tokens * WIDTH).zip(dy.chunks_exact(WIDTH)) {
             let stream = parameters.forward(&wide(x), tokens);
-            let (d, gradients) = parameters.backward(&stream, tokens, &wide(dy));
-            y.extend_from_slice(stream.last().unwrap());
+            let mut whole_dy = vec![0.0; tokens * WIDTH];
+            whole_dy[read.clone()].copy_from_slice(&wide(dy));
+            let (d, gradients) = parameters.backward(&stream, tokens, &whole_dy);
+            y.extend_from_slice(&stream.last().unwrap()[read.clone()]);
             dx.extend(d);
             for (sum, gradient) in affine.iter_mut().flatten().zip(gradients.iter().flatten()) {
                 sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
@@ -64,14 +76,16 @@ impl Case {
 
 #[test]
 fn stacks_agree_with_f64_in_values_and_gradients() {
-    for (sequences, tokens, causal, activation) in [
-        (1, 1, false, Activation::QuickGelu),
-        (3, 5, true, Activation::QuickGelu),
-        (1, 17, true, Activation::Gelu),
-        (3, 50, false, Activation::Gelu),
-        (1, 197, false, Activation::QuickGelu),
+    for (sequences, tokens, blocks, causal, read, activation) in [
+        (1, 1, 2, false, ReadToken::First, Activation::QuickGelu),
+        (3, 5, 3, true, ReadToken::Last, Activation::QuickGelu),
+        (40, 2, 1, true, ReadToken::First, Activation::Gelu),
+        (1, 17, 2, true, ReadToken::Last, Activation::Gelu),
+        (5, 17, 1, false, ReadToken::Last, Activation::Gelu),
+        (3, 50, 3, false, ReadToken::First, Activation::Gelu),
+        (1, 197, 2, false, ReadToken::First, Activation::QuickGelu),
     ] {
-        let parameters = Parameters::random(config(causal, activation), 2, 7);
+        let parameters = Parameters::random(config(causal, read, activation), blocks, 7);
         let affine = parameters.block_affine();
         let case = Case::new(&parameters, sequences, tokens);
         for capability in Capability::available() {
@@ -80,16 +94,20 @@ fn stacks_agree_with_f64_in_values_and_gradients() {
             let workspace = Workspace::new();
             // Twice, so that recycled buffers are seen too.
             for _ in 0..2 {
-                let mut y = case.x.clone();
-                let saved = stack.forward_training(&affine, &mut y, sequences, tokens, &workspace);
+                let (y, saved) = stack.forward_training(
+                    &affine,
+                    &mut case.x.clone(),
+                    sequences,
+                    tokens,
+                    &workspace,
+                );
                 assert_close(&format!("{what} y"), &y, &case.y);
-                let mut inference = case.x.clone();
-                stack.forward(&affine, &mut inference, sequences, tokens, &workspace);
+                let mut x = case.x.clone();
+                let inference = stack.forward(&affine, &mut x, sequences, tokens, &workspace);
                 assert_eq!(inference, y, "{what}: inference differs from training");
-                let mut d = case.dy.clone();
-                let gradients = stack.backward(&affine, &saved, &mut d, &workspace);
-                assert_close(&format!("{what} dx"), &d, &case.dx);
-                for (found, expected) in gradients.iter().zip(&case.affine) {
+                let gradients = stack.backward(&affine, &saved, &case.dy, &workspace);
+                assert_close(&format!("{what} dx"), &gradients.x, &case.dx);
+                for (found, expected) in gradients.affine.iter().zip(&case.affine) {
                     let found = [
                         &found.ln_1_weight,
                         &found.ln_1_bias,
@@ -120,10 +138,10 @@ fn train(
     let workspace = Workspace::new();
     let affine = parameters.block_affine();
     let sequences = case.x.len() / (tokens * WIDTH);
-    let (mut y, mut d) = (case.x.clone(), case.dy.clone());
-    let saved = stack.forward_training(&affine, &mut y, sequences, tokens, &workspace);
-    let gradients = stack.backward(&affine, &saved, &mut d, &workspace);
-    let affine = gradients.into_iter().flat_map(|block| {
+    let mut x = case.x.clone();
+    let (y, saved) = stack.forward_training(&affine, &mut x, sequences, tokens, &workspace);
+    let gradients = stack.backward(&affine, &saved, &case.dy, &workspace);
+    let affine = gradients.affine.into_iter().flat_map(|block| {
         [
             block.ln_1_weight,
             block.ln_1_bias,
@@ -131,18 +149,18 @@ fn train(
             block.ln_2_bias,
         ]
     });
-    [y, d].into_iter().chain(affine).collect()
+    [y, gradients.x].into_iter().chain(affine).collect()
 }
 
 #[test]
 fn bf16_is_close_to_f64_and_closer_to_its_emulation() {
-    for (sequences, tokens, causal, activation) in [
-        (3, 5, true, Activation::QuickGelu),
-        (2, 50, false, Activation::Gelu),
+    for (sequences, tokens, causal, read, activation) in [
+        (3, 5, true, ReadToken::Last, Activation::QuickGelu),
+        (2, 50, false, ReadToken::First, Activation::Gelu),
     ] {
         let config = StackConfig {
             precision: Precision::Bf16,
-            ..config(causal, activation)
+            ..config(causal, read, activation)
         };
         let parameters = Parameters::random(config, 2, 7);
         let case = Case::new(&parameters, sequences, tokens);
@@ -182,7 +200,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     for precision in [Precision::F32, Precision::Bf16] {
         let config = StackConfig {
             precision,
-            ..config(false, Activation::QuickGelu)
+            ..config(false, ReadToken::First, Activation::QuickGelu)
         };
         check_threads(&Parameters::random(config, 2, 8));
     }
@@ -194,7 +212,7 @@ fn check_threads(parameters: &Parameters) {
     let mut random = Random::new(10);
     let (x, dy) = (
         random.values(sequences * tokens * WIDTH, 1.5),
-        random.values(sequences * tokens * WIDTH, 1.0),
+        random.values(sequences * WIDTH, 1.0),
     );
     for capability in Capability::available()
         .filter(|capability| capability.instruction_set() != InstructionSet::Scalar)
@@ -203,10 +221,10 @@ fn check_threads(parameters: &Parameters) {
         let run = |threads| {
             with_threads(threads, || {
                 let workspace = Workspace::new();
-                let (mut y, mut d) = (x.clone(), dy.clone());
-                let saved = stack.forward_training(&affine, &mut y, sequences, tokens, &workspace);
-                let gradients = stack.backward(&affine, &saved, &mut d, &workspace);
-                (y, d, gradients)
+                let mut x = x.clone();
+                let (y, saved) =
+                    stack.forward_training(&affine, &mut x, sequences, tokens, &workspace);
+                (y, stack.backward(&affine, &saved, &dy, &workspace))
             })
         };
         let one = run(1);
@@ -221,7 +239,8 @@ struct Prompts {
     offsets: Vec<usize>,
     prefix: Vec<f32>,
     own: Vec<f32>,
-    d_own: Vec<f32>,
+    /// Gradient to the outputs, `[sequences, WIDTH]`.
+    dy: Vec<f32>,
 }
 
 impl Prompts {
@@ -239,7 +258,7 @@ impl Prompts {
             offsets,
             prefix: values(prefix_tokens),
             own: values(total),
-            d_own: values(total),
+            dy: values(lengths.len()),
         }
     }
 
@@ -250,20 +269,23 @@ impl Prompts {
         }
     }
 
-    /// Outputs of own tokens, gradients to own tokens and to the prefix, from whole sequences in f64.
+    /// Outputs, gradients to own tokens and to the prefix, from whole sequences in f64.
     fn expected(&self, parameters: &Parameters) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let cut = self.prefix_tokens * WIDTH;
         let (mut y, mut d_own, mut d_prefix) = (Vec::new(), Vec::new(), vec![0.0; cut]);
-        for pair in self.offsets.windows(2) {
+        for (pair, dy) in self.offsets.windows(2).zip(self.dy.chunks_exact(WIDTH)) {
             let tokens = self.prefix_tokens + pair[1] - pair[0];
             let own = pair[0] * WIDTH..pair[1] * WIDTH;
             let stream = parameters.forward(
                 &wide(&[&self.prefix, &self.own[own.clone()]].concat()),
                 tokens,
             );
-            let dy = [vec![0.0; cut], wide(&self.d_own[own])].concat();
-            let (d, _) = parameters.backward(&stream, tokens, &dy);
-            y.extend_from_slice(&stream.last().unwrap()[cut..]);
+            let read = read_row(parameters.config.read, pair[1] - pair[0]);
+            let read = cut + read.start..cut + read.end;
+            let mut whole_dy = vec![0.0; tokens * WIDTH];
+            whole_dy[read.clone()].copy_from_slice(&wide(dy));
+            let (d, _) = parameters.backward(&stream, tokens, &whole_dy);
+            y.extend_from_slice(&stream.last().unwrap()[read]);
             d_prefix.iter_mut().zip(&d).for_each(|(sum, d)| *sum += d);
             d_own.extend_from_slice(&d[cut..]);
         }
@@ -273,12 +295,14 @@ impl Prompts {
 
 #[test]
 fn shared_prefix_equals_whole_sequences() {
-    for (prefix_tokens, lengths) in [
-        (1, vec![1]),
-        (5, vec![3, 1, 12, 4, 4]),
-        (17, (0..40).map(|i| 1 + i % 9).collect()),
+    for (prefix_tokens, read, lengths) in [
+        (1, ReadToken::Last, vec![1]),
+        (5, ReadToken::Last, vec![3, 1, 12, 4, 4]),
+        (5, ReadToken::First, vec![1, 7, 2]),
+        (17, ReadToken::Last, (0..40).map(|i| 1 + i % 9).collect()),
     ] {
-        let parameters = Parameters::random(config(true, Activation::QuickGelu), 2, 12);
+        let config = config(true, read, Activation::QuickGelu);
+        let parameters = Parameters::random(config, 2, 12);
         let affine = parameters.block_affine();
         let prompts = Prompts::new(prefix_tokens, &lengths);
         let (y, d_own, d_prefix) = prompts.expected(&parameters);
@@ -286,17 +310,16 @@ fn shared_prefix_equals_whole_sequences() {
             let stack = stack(capability, &parameters);
             let workspace = Workspace::new();
             let run = |budget_bytes| {
-                let (mut out, mut d) = (prompts.own.clone(), prompts.d_own.clone());
-                let saved = stack.forward_with_prefix_training(
+                let (output, saved) = stack.forward_with_prefix_training(
                     &affine,
                     prompts.shape(),
                     &prompts.prefix,
-                    &mut out,
+                    &mut prompts.own.clone(),
                     budget_bytes,
                     &workspace,
                 );
-                let found = stack.backward_with_prefix(&affine, &saved, &mut d, &workspace);
-                (out, d, found)
+                let found = stack.backward_with_prefix(&affine, &saved, &prompts.dy, &workspace);
+                (output, found)
             };
             let what = format!(
                 "{capability:?} prefix {prefix_tokens}, {} sequences",
@@ -304,8 +327,8 @@ fn shared_prefix_equals_whole_sequences() {
             );
             let kept = run(usize::MAX);
             assert_close(&what, &kept.0, &y);
-            assert_close(&what, &kept.1, &d_own);
-            assert_close(&what, &kept.2, &d_prefix);
+            assert_close(&what, &kept.1.own, &d_own);
+            assert_close(&what, &kept.1.prefix, &d_prefix);
             let half = 60 * 2 * stack.config().saved_bytes_per_token();
             assert_eq!(
                 run(half),
@@ -319,12 +342,11 @@ fn shared_prefix_equals_whole_sequences() {
             );
             assert_eq!(with_threads(1, || run(half)), kept, "{what}: threads");
             assert_eq!(with_threads(3, || run(0)), kept, "{what}: threads");
-            let mut inference = prompts.own.clone();
-            stack.forward_with_prefix(
+            let inference = stack.forward_with_prefix(
                 &affine,
                 prompts.shape(),
                 &prompts.prefix,
-                &mut inference,
+                &mut prompts.own.clone(),
                 &workspace,
             );
             assert_eq!(inference, kept.0, "{what}: inference differs from training");
@@ -332,9 +354,20 @@ fn shared_prefix_equals_whole_sequences() {
     }
 }
 
+fn plain_config() -> StackConfig {
+    config(false, ReadToken::First, Activation::Gelu)
+}
+
 #[test]
 fn weights_of_a_wrong_shape_are_refused() {
-    let parameters = Parameters::random(config(false, Activation::Gelu), 1, 1);
+    let parameters = Parameters::random(plain_config(), 1, 1);
+    let error = ResidualStack::new(Capability::detect(), parameters.config, [])
+        .err()
+        .unwrap();
+    assert_eq!(
+        error.to_string(),
+        "blocks of a stack (at least 1): expected 1, found 0"
+    );
     let mut wrong: Vec<BlockWeights<'_>> = parameters.weights().collect();
     wrong[0].fc_weight = &wrong[0].fc_weight[1..];
     let error = ResidualStack::new(Capability::detect(), parameters.config, wrong)
@@ -357,7 +390,7 @@ fn weights_of_a_wrong_shape_are_refused() {
 #[test]
 #[should_panic(expected = "the residual stream is [sequences, tokens, width]")]
 fn a_wrong_length_is_refused() {
-    let parameters = Parameters::random(config(false, Activation::Gelu), 1, 1);
+    let parameters = Parameters::random(plain_config(), 1, 1);
     let stack = stack(Capability::detect(), &parameters);
     stack.forward(
         &parameters.block_affine(),

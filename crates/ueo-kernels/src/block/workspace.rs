@@ -1,7 +1,7 @@
 //! Memory that outlives a call. Fresh memory costs page faults, about a third of a step, so buffers go back to a pool.
 
 use super::StackConfig;
-use super::group::Group;
+use super::layer::BlockRows;
 use crate::attention::{self, fit};
 use crate::layer_norm::Statistics;
 use crate::{Capability, block::layer};
@@ -124,6 +124,8 @@ impl Drop for ActivationsLease {
 
 /// What the backward pass of one block needs of the forward pass, for the rows of one group. See
 /// [`StackConfig::saved_bytes_per_token`].
+///
+/// In the last block what follows keys and values has the rows only that are read.
 #[derive(Default)]
 pub(super) struct Activations {
     x: Vec<f32>,
@@ -139,15 +141,15 @@ pub(super) struct Activations {
 pub(super) struct ActivationsMut<'a> {
     /// Input, `[rows, width]`.
     pub x: &'a mut [f32],
-    /// After attention, `[rows, width]`.
+    /// After attention, `[rows that are read, width]`.
     pub x_mid: &'a mut [f32],
     /// `[rows, 3 width]`
     pub qkv: &'a mut [f32],
-    /// The perceptron's pre-activation, `[rows, hidden]`.
+    /// The perceptron's pre-activation, `[rows that are read, hidden]`.
     pub u: &'a mut [f32],
     pub statistics_1: &'a mut [Statistics],
     pub statistics_2: &'a mut [Statistics],
-    /// For each sequence `[heads, tokens]`.
+    /// For each sequence `[heads, tokens that are read]`.
     pub log_sum_exp: &'a mut [f32],
 }
 
@@ -156,19 +158,19 @@ impl Activations {
     pub fn prepare(
         &mut self,
         config: &StackConfig,
-        group: Group<'_>,
+        rows: BlockRows<'_>,
         keep_stream: bool,
     ) -> ActivationsMut<'_> {
-        let rows = group.rows();
-        let stream = if keep_stream { rows * config.width } else { 0 };
+        let (rows, read_rows) = (rows.group.rows(), rows.read.rows(rows.group));
+        let stream_width = if keep_stream { config.width } else { 0 };
         ActivationsMut {
-            x: fit(&mut self.x, stream),
-            x_mid: fit(&mut self.x_mid, stream),
+            x: fit(&mut self.x, rows * stream_width),
+            x_mid: fit(&mut self.x_mid, read_rows * stream_width),
             qkv: fit(&mut self.qkv, rows * 3 * config.width),
-            u: fit(&mut self.u, rows * config.hidden),
+            u: fit(&mut self.u, read_rows * config.hidden),
             statistics_1: fit(&mut self.statistics_1, rows),
-            statistics_2: fit(&mut self.statistics_2, rows),
-            log_sum_exp: fit(&mut self.log_sum_exp, rows * config.heads),
+            statistics_2: fit(&mut self.statistics_2, read_rows),
+            log_sum_exp: fit(&mut self.log_sum_exp, read_rows * config.heads),
         }
     }
 

@@ -75,9 +75,8 @@ impl VisionTransformer {
         let ln_post = norms.len() - 1;
 
         let x = layer_norm(self.embed(pixels), &norms[LN_PRE], epsilon);
-        let x = self.stack.forward(x, &norms[LN_PRE + 1..ln_post]);
-        let class_token = x.narrow(1, 0, 1);
-        layer_norm(class_token, &norms[ln_post], epsilon)
+        let class_tokens = self.stack.first_tokens(x, &norms[LN_PRE + 1..ln_post]);
+        layer_norm(class_tokens.unsqueeze_dim(1), &norms[ln_post], epsilon)
             .squeeze_dim::<2>(1)
             .matmul(self.projection.clone())
     }

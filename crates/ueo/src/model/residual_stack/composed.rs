@@ -65,20 +65,15 @@ impl ComposedStack {
         })
     }
 
-    /// Runs all blocks with full attention among the tokens.
-    ///
-    /// # Shapes
-    ///
-    /// - `x`: `[batch, tokens, width]`
-    /// - `norms`: `ln_1` and `ln_2` of each layer in turn
-    pub(super) fn forward(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+    /// As [`super::ResidualStack::first_tokens`], computing all tokens of the last block and leaving the others aside.
+    pub(super) fn first_tokens(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
         for (block, norms) in self.blocks.iter().zip(block_norms(norms)) {
             x = self.block(block, norms, x, |query, key, value| {
                 let weights = activation::softmax(query.matmul(key.swap_dims(2, 3)), 3);
                 weights.matmul(value)
             });
         }
-        x
+        x.narrow(1, 0, 1).squeeze_dim(1)
     }
 
     /// As [`super::ResidualStack::last_after_prefix`].

@@ -15,13 +15,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use ueo_kernels::{
-    Activation as KernelActivation, BlockAffine, BlockWeights, Capability, PrefixShape, Saved,
-    SavedWithPrefix, StackConfig, Workspace,
+    Activation as KernelActivation, BlockAffine, BlockWeights, Capability, PrefixShape, ReadToken,
+    Saved, SavedWithPrefix, StackConfig, Workspace,
 };
 
 use crate::checkpoint::{Activation, TransformerConfig};
 use crate::model::weights::Weights;
-use crate::model::{ModelError, NormAffine, row_indices};
+use crate::model::{ModelError, NormAffine};
 
 use super::BlockNames;
 
@@ -61,14 +61,15 @@ pub struct PrefixCall {
 /// The fused operations as Burn sees them.
 #[backend_extension(Flex, Autodiff)]
 pub trait FusedOps: Backend {
-    /// All blocks over `[batch, tokens, width]`; `affine` is `[layers * 4 * width]`.
+    /// All blocks over `[batch, tokens, width]`; `affine` is `[layers * 4 * width]`. The first token of each sequence, `[batch, width]`.
     fn residual_stack(
         x: FloatTensor<Self>,
         affine: FloatTensor<Self>,
         stack: FusedStack,
     ) -> FloatTensor<Self>;
 
-    /// All blocks over own tokens `[rows, width]` behind a shared prefix `[prefix tokens, width]`.
+    /// All blocks over own tokens `[rows, width]` behind a shared prefix `[prefix tokens, width]`. The last token of each sequence,
+    /// `[sequences, width]`.
     fn residual_stack_after_prefix(
         prefix: FloatTensor<Self>,
         own: FloatTensor<Self>,
@@ -109,6 +110,12 @@ impl FusedStack {
                 heads: config.heads,
                 hidden: mlp_width,
                 causal,
+                // With a causal mask the last token is the only one that sees all; without one, the class token stands first.
+                read: if causal {
+                    ReadToken::Last
+                } else {
+                    ReadToken::First
+                },
                 activation: match config.activation {
                     Activation::QuickGelu => KernelActivation::QuickGelu,
                     Activation::Gelu => KernelActivation::Gelu,
@@ -134,8 +141,8 @@ impl FusedStack {
         })))
     }
 
-    /// As [`super::ResidualStack::forward`].
-    pub(super) fn forward(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+    /// As [`super::ResidualStack::first_tokens`].
+    pub(super) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
         Tensor::from_dispatch(Dispatch::residual_stack(
             x.into_dispatch(),
             packed_affine(norms).into_dispatch(),
@@ -151,26 +158,20 @@ impl FusedStack {
         lengths: &[usize],
         norms: &[NormAffine],
     ) -> Tensor<2> {
-        let device = own.device().inner();
-        let ends: Vec<usize> = lengths
-            .iter()
-            .scan(0, |end, length| {
-                *end += length;
-                Some(*end)
-            })
-            .collect();
-        let last: Vec<usize> = ends.iter().map(|end| end - 1).collect();
+        let ends = lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        });
         let call = PrefixCall {
             stack: self.clone(),
             affine: Arc::new(crate::model::to_host(&packed_affine(norms)).data),
-            offsets: Arc::new([vec![0], ends].concat()),
+            offsets: Arc::new(std::iter::once(0).chain(ends).collect()),
         };
-        let x: Tensor<2> = Tensor::from_dispatch(Dispatch::residual_stack_after_prefix(
+        Tensor::from_dispatch(Dispatch::residual_stack_after_prefix(
             prefix.into_dispatch(),
             own.into_dispatch(),
             call,
-        ));
-        x.select(0, row_indices(&last, &device))
+        ))
     }
 
     fn affine_of<'a>(&self, values: &'a [f32]) -> Vec<BlockAffine<'a>> {
@@ -200,6 +201,12 @@ fn packed_affine(norms: &[NormAffine]) -> Tensor<1> {
 
 type FlexTensor = FloatTensor<Flex>;
 
+/// `values` `[rows, width]` as a tensor.
+fn matrix(values: Vec<f32>, width: usize) -> FlexTensor {
+    let rows = values.len() / width;
+    FlexTensor::from_data(TensorData::new(values, [rows, width]))
+}
+
 /// Batch and tokens of `[batch, tokens, width]`.
 fn sequences(x: &FlexTensor) -> (usize, usize) {
     let shape = x.layout().shape();
@@ -212,8 +219,8 @@ impl FusedOps for Flex {
         let (mut x, affine) = (x.to_contiguous(), affine.to_contiguous());
         let affine = stack.affine_of(affine.storage());
         let Kernels { stack, workspace } = &*stack.0;
-        stack.forward(&affine, x.storage_mut(), batch, tokens, workspace);
-        x
+        let output = stack.forward(&affine, x.storage_mut(), batch, tokens, workspace);
+        matrix(output, stack.config().width)
     }
 
     fn residual_stack_after_prefix(
@@ -225,14 +232,14 @@ impl FusedOps for Flex {
         let affine = call.stack.affine_of(&call.affine);
         let shape = prefix_shape(&prefix, &call);
         let Kernels { stack, workspace } = &*call.stack.0;
-        stack.forward_with_prefix(
+        let output = stack.forward_with_prefix(
             &affine,
             shape,
             prefix.storage(),
             own.storage_mut(),
             workspace,
         );
-        own
+        matrix(output, stack.config().width)
     }
 }
 
@@ -251,6 +258,8 @@ struct StackBackward;
 #[derive(Clone)]
 struct StackState {
     saved: Arc<Saved>,
+    /// Sequences and tokens of each.
+    shape: (usize, usize),
     affine: FlexTensor,
     stack: FusedStack,
 }
@@ -270,21 +279,25 @@ impl Backward<Flex, 2> for StackBackward {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let mut gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let StackState {
             saved,
+            shape: (batch, tokens),
             affine,
             stack,
         } = ops.state;
         let affine = stack.affine_of(affine.storage());
         let Kernels { stack, workspace } = &*stack.0;
-        let blocks = stack.backward(&affine, &saved, gradient.storage_mut(), workspace);
+        let found = stack.backward(&affine, &saved, gradient.storage(), workspace);
         let [x, affine] = ops.parents;
         if let Some(x) = x {
-            gradients.register::<Flex>(x.id, gradient);
+            let shape = [batch, tokens, stack.config().width];
+            let tensor = FlexTensor::from_data(TensorData::new(found.x, shape));
+            gradients.register::<Flex>(x.id, tensor);
         }
         if let Some(affine) = affine {
-            let values: Vec<f32> = blocks
+            let values: Vec<f32> = found
+                .affine
                 .into_iter()
                 .flat_map(|block| {
                     [
@@ -311,7 +324,6 @@ struct PrefixBackward;
 struct PrefixState {
     saved: Arc<SavedWithPrefix>,
     call: PrefixCall,
-    prefix_shape: [usize; 2],
 }
 
 impl fmt::Debug for PrefixState {
@@ -329,23 +341,18 @@ impl Backward<Flex, 2> for PrefixBackward {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let mut gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let PrefixState {
-            saved,
-            call,
-            prefix_shape,
-        } = ops.state;
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let PrefixState { saved, call } = ops.state;
         let affine = call.stack.affine_of(&call.affine);
         let Kernels { stack, workspace } = &*call.stack.0;
-        let to_prefix =
-            stack.backward_with_prefix(&affine, &saved, gradient.storage_mut(), workspace);
+        let found = stack.backward_with_prefix(&affine, &saved, gradient.storage(), workspace);
+        let width = stack.config().width;
         let [prefix, own] = ops.parents;
         if let Some(prefix) = prefix {
-            let tensor = FlexTensor::from_data(TensorData::new(to_prefix, prefix_shape));
-            gradients.register::<Flex>(prefix.id, tensor);
+            gradients.register::<Flex>(prefix.id, matrix(found.prefix, width));
         }
         if let Some(own) = own {
-            gradients.register::<Flex>(own.id, gradient);
+            gradients.register::<Flex>(own.id, matrix(found.own, width));
         }
     }
 }
@@ -362,17 +369,19 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
                 let affine = affine.into_primitive().to_contiguous();
                 let (batch, tokens) = sequences(x.primitive());
                 let mut x = x.into_primitive().to_contiguous();
-                let saved = {
+                let (output, saved) = {
                     let affine = stack.affine_of(affine.storage());
                     let Kernels { stack, workspace } = &*stack.0;
                     stack.forward_training(&affine, x.storage_mut(), batch, tokens, workspace)
                 };
+                let output = matrix(output, stack.0.stack.config().width);
                 let state = StackState {
                     saved: Arc::new(saved),
+                    shape: (batch, tokens),
                     affine,
                     stack,
                 };
-                prepared.finish(state, x)
+                prepared.finish(state, output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(Flex::residual_stack(
                 x.into_primitive(),
@@ -396,7 +405,7 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
             OpsKind::Tracked(prepared) => {
                 let prefix = prefix.into_primitive().to_contiguous();
                 let mut own = own.into_primitive().to_contiguous();
-                let saved = {
+                let (output, saved) = {
                     let affine = call.stack.affine_of(&call.affine);
                     let Kernels { stack, workspace } = &*call.stack.0;
                     stack.forward_with_prefix_training(
@@ -408,13 +417,12 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
                         workspace,
                     )
                 };
-                let shape = prefix.layout().shape();
+                let output = matrix(output, call.stack.0.stack.config().width);
                 let state = PrefixState {
                     saved: Arc::new(saved),
-                    prefix_shape: [shape[0], shape[1]],
                     call,
                 };
-                prepared.finish(state, own)
+                prepared.finish(state, output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(Flex::residual_stack_after_prefix(
                 prefix.into_primitive(),

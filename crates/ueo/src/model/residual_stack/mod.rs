@@ -86,16 +86,17 @@ impl ResidualStack {
         }
     }
 
-    /// Runs all blocks with full attention among the tokens.
+    /// Runs all blocks with full attention among the tokens, and returns the first token of each sequence.
     ///
     /// # Shapes
     ///
     /// - `x`: `[batch, tokens, width]`
     /// - `norms`: `ln_1` and `ln_2` of each layer in turn
-    pub(crate) fn forward(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+    /// - result: `[batch, width]`
+    pub(crate) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
         match self {
-            Self::Composed(stack) => stack.forward(x, norms),
-            Self::Fused(stack) => stack.forward(x, norms),
+            Self::Composed(stack) => stack.first_tokens(x, norms),
+            Self::Fused(stack) => stack.first_tokens(x, norms),
         }
     }
 

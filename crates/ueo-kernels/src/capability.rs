@@ -1,9 +1,14 @@
-//! What the CPU can do, as a value: found once by detection, or forced by a test.
+//! What the CPU can do, as a value: found once by detection, or chosen by the user or a test.
 //!
 //! This is the only place where instruction sets are chosen. Operations that the compiler vectorizes well are written once
 //! and compiled once per instruction set by `multiversion!`; only the matrix product has intrinsics of its own.
 
+use crate::InstructionSetError;
 use std::fmt;
+use std::sync::OnceLock;
+
+/// The environment variable that names the instruction set to use instead of the most capable one.
+pub(crate) const VARIABLE: &str = "UEO_INSTRUCTION_SET";
 
 /// The instruction sets that have a code path, from the plainest to the most capable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +34,17 @@ impl InstructionSet {
         Self::Avx512,
         Self::Avx512Bf16,
     ];
+
+    /// Its name in the environment variable `UEO_INSTRUCTION_SET`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
+        }
+    }
 
     fn is_present(self) -> bool {
         match self {
@@ -59,6 +75,31 @@ impl InstructionSet {
 pub struct Capability(InstructionSet);
 
 impl Capability {
+    /// The instruction set that the environment variable `UEO_INSTRUCTION_SET` names, or else the most capable one of this CPU.
+    ///
+    /// The variable is read at the first call only, so that everything in a process runs on the same instruction set.
+    ///
+    /// # Errors
+    /// [`InstructionSetError`] when the variable names no instruction set, or one that this CPU lacks.
+    pub fn chosen() -> Result<Self, InstructionSetError> {
+        static CHOSEN: OnceLock<Result<Capability, InstructionSetError>> = OnceLock::new();
+        let choose = || match std::env::var_os(VARIABLE) {
+            Some(name) => Self::named(&name.to_string_lossy()),
+            None => Ok(Self::detect()),
+        };
+        CHOSEN.get_or_init(choose).clone()
+    }
+
+    fn named(name: &str) -> Result<Self, InstructionSetError> {
+        let set = InstructionSet::ALL
+            .into_iter()
+            .find(|set| set.name() == name)
+            .ok_or_else(|| InstructionSetError::Unknown {
+                found: name.to_owned(),
+            })?;
+        Self::new(set).ok_or(InstructionSetError::Absent { found: set })
+    }
+
     /// The most capable instruction set of this CPU.
     pub fn detect() -> Self {
         [
@@ -172,5 +213,35 @@ mod tests {
         let detected = Capability::detect();
         assert!(detected >= Capability(InstructionSet::Portable));
         assert_eq!(Capability::available().max(), Some(detected));
+    }
+
+    #[test]
+    fn an_instruction_set_is_chosen_by_its_name_where_the_cpu_has_it() {
+        for set in InstructionSet::ALL {
+            let expected = Capability::new(set).ok_or(InstructionSetError::Absent { found: set });
+            assert_eq!(Capability::named(set.name()), expected);
+        }
+        for name in ["", "AVX2", "sse2"] {
+            let expected = InstructionSetError::Unknown {
+                found: name.to_owned(),
+            };
+            assert_eq!(Capability::named(name), Err(expected));
+        }
+    }
+
+    #[test]
+    fn errors_say_what_was_expected_and_found() {
+        let error = Capability::named("sse2").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "UEO_INSTRUCTION_SET: expected one of scalar, portable, avx2, avx512, avx512bf16, found \"sse2\""
+        );
+        let error = InstructionSetError::Absent {
+            found: InstructionSet::Avx512Bf16,
+        };
+        let message = error.to_string();
+        let expected = "UEO_INSTRUCTION_SET: expected one that this CPU has (scalar, portable";
+        assert!(message.starts_with(expected), "{message}");
+        assert!(message.ends_with("), found avx512bf16"), "{message}");
     }
 }

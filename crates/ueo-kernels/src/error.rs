@@ -1,4 +1,43 @@
-//! What can be wrong with weights. Wrong lengths in calls are programming errors and panic instead.
+//! What can be wrong with weights and with the choice of an instruction set. Wrong lengths in calls are programming errors and panic instead.
+
+use crate::capability::VARIABLE;
+use crate::{Capability, InstructionSet};
+
+/// An instruction set that cannot be had. See [`Capability::chosen`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstructionSetError {
+    /// The environment variable holds no name of an instruction set.
+    #[error(
+        "{VARIABLE}: expected one of {}, found {found:?}",
+        names(InstructionSet::ALL)
+    )]
+    Unknown {
+        /// What it holds.
+        found: String,
+    },
+    /// The CPU lacks the instruction set.
+    #[error(
+        "{VARIABLE}: expected one that this CPU has ({}), found {}",
+        names(Capability::available().map(Capability::instruction_set)),
+        found.name()
+    )]
+    Absent {
+        /// What the environment variable asks for.
+        found: InstructionSet,
+    },
+}
+
+fn names(sets: impl IntoIterator<Item = InstructionSet>) -> String {
+    let names: Vec<&str> = sets.into_iter().map(InstructionSet::name).collect();
+    names.join(", ")
+}
+
+impl InstructionSetError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        format!("unset {VARIABLE} to use the most capable instruction set of this CPU")
+    }
+}
 
 /// A weight or setting that does not fit the others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

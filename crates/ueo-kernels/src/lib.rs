@@ -33,7 +33,7 @@ pub use block::{
     ResidualStack, Saved, SavedWithPrefix, StackConfig, StackGradients, Workspace,
 };
 pub use capability::{Capability, InstructionSet};
-pub use error::ShapeError;
+pub use error::{InstructionSetError, ShapeError};
 pub use linear::FrozenLinear;
 pub use precision::Precision;
 pub use resnet::{

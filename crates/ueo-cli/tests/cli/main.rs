@@ -8,6 +8,7 @@ mod benchmark_report;
 mod commands;
 mod configuration;
 mod image_memory;
+mod instruction_sets;
 mod interruption;
 mod page;
 mod report;

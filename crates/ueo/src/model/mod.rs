@@ -50,6 +50,9 @@ pub enum ModelError {
         /// What was asked for.
         precision: Precision,
     },
+    /// The kernels cannot run on the instruction set that the user asks for.
+    #[error(transparent)]
+    InstructionSet(ueo_kernels::InstructionSetError),
     /// The kernels refuse the architecture.
     #[error("the kernels cannot run this architecture")]
     Kernel(#[source] ueo_kernels::ShapeError),

@@ -184,6 +184,7 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Checkpoint(error) => error.hint(),
+            Self::Model(ModelError::InstructionSet(error)) => return Some(error.hint()),
             Self::Text(error) => return error.hint().map(str::to_owned),
             Self::Data(error) => error.hint(),
             Self::Evaluate(error) => return error.hint().map(str::to_owned),

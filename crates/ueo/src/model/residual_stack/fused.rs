@@ -104,7 +104,7 @@ impl FusedStack {
             })
             .collect::<Result<Vec<_>, ModelError>>()?;
         let stack = ueo_kernels::ResidualStack::new(
-            Capability::detect(),
+            Capability::chosen().map_err(ModelError::InstructionSet)?,
             StackConfig {
                 width,
                 heads: config.heads,

@@ -112,8 +112,12 @@ impl FusedMaps {
                 stride: block.stride,
             })
             .collect();
-        let tower = ConvolutionalTower::new(Capability::detect(), stem, &blocks)
-            .map_err(ModelError::Kernel)?;
+        let tower = ConvolutionalTower::new(
+            Capability::chosen().map_err(ModelError::InstructionSet)?,
+            stem,
+            &blocks,
+        )
+        .map_err(ModelError::Kernel)?;
         Ok(Self(Arc::new(Kernels {
             tower,
             workspace: MapWorkspace::new(),

@@ -1,0 +1,79 @@
+//! The kernels on every instruction set: a CPU without AVX-512, or without any that the kernels know, adapts to the same losses.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Report, Workplace};
+
+const VARIABLE: &str = "UEO_INSTRUCTION_SET";
+/// From the plainest to the most capable; every CPU has the first two.
+const INSTRUCTION_SETS: [&str; 5] = ["scalar", "portable", "avx2", "avx512", "avx512bf16"];
+/// Two steps per epoch on six images, because plain loops are slow.
+const ADAPT: &str = "adapt --images images/cat --classes classes.txt --output run --overwrite \
+    --epochs 2 --batch-size 3 --context-learning-rate 0.05 --affine-learning-rate 0.02";
+
+fn adapt(place: &Workplace, model: &str, set: &str) -> Report {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    let arguments = format!("{ADAPT} --model {}", models.join(model).display());
+    let mut command = place.ueo(&arguments);
+    Report::of(command.env(VARIABLE, set).output().unwrap())
+}
+
+/// The losses of all steps.
+fn losses(place: &Workplace) -> Vec<f64> {
+    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    let loss = |line: &str| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64();
+    metrics.lines().map(|line| loss(line).unwrap()).collect()
+}
+
+fn compare(model: &str) {
+    let place = Workplace::new();
+    let mut expected: Option<f64> = None;
+    for set in INSTRUCTION_SETS {
+        let report = adapt(&place, model, set);
+        if report.code != Some(0) && !["scalar", "portable"].contains(&set) {
+            report.expect_code(2, set).says(&[
+                "UEO_INSTRUCTION_SET: expected one that this CPU has (scalar, portable",
+                &format!("found {set}"),
+                "hint: unset UEO_INSTRUCTION_SET",
+            ]);
+            continue;
+        }
+        report.expect_code(0, set);
+        let losses = losses(&place);
+        assert_eq!(losses.len(), 4);
+        let (first, last) = (losses[0], losses[3]);
+        assert!(
+            (last - first).abs() > 1e-2 * first.abs(),
+            "{model} has not learned: {losses:?}"
+        );
+        let expected = *expected.get_or_insert(last);
+        assert!(
+            (last - expected).abs() <= 1e-4 * expected.abs(),
+            "{model} on {set}: last loss {last}, on {} {expected}",
+            INSTRUCTION_SETS[0]
+        );
+    }
+}
+
+#[test]
+fn the_shipped_vision_transformer_learns_the_same_on_every_instruction_set() {
+    compare("iconclip-vit");
+}
+
+#[test]
+fn the_shipped_resnet_learns_the_same_on_every_instruction_set() {
+    compare("iconclip-resnet");
+}
+
+#[test]
+fn an_unknown_instruction_set_is_refused() {
+    let place = Workplace::new();
+    let report = adapt(&place, "iconclip-vit", "sse2");
+    report.expect_code(2, "sse2").says(&[
+        "UEO_INSTRUCTION_SET: expected one of scalar, portable, avx2, avx512, avx512bf16, found \"sse2\"",
+        "hint: unset UEO_INSTRUCTION_SET",
+    ]);
+}

@@ -7,6 +7,10 @@ use crate::precision::{OperandBuffer, OperandMut};
 use crate::{Capability, FrozenLinear, ShapeError};
 
 /// The packed weight of that product.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each block, and what counts are the matrices behind it"
+)]
 pub(super) enum Projection {
     /// Every token has a query.
     Whole(FrozenLinear),

@@ -221,7 +221,13 @@ fn a_page_says_what_there_is_nothing_about() {
     let mut cell = place.json(path);
     cell["results"] = serde_json::Value::Null;
     cell["failure"] = "the loss is NaN".into();
-    for list in ["labels", "predictions", "confidences", "scaled_confidences"] {
+    for list in [
+        "labels",
+        "predictions",
+        "confidences",
+        "scaled_confidences",
+        "maximum_cosines",
+    ] {
         cell["images"][list] = serde_json::json!([]);
     }
     place.write(path, cell.to_string());

@@ -158,7 +158,7 @@ impl Metric {
 
     /// Whether less is better.
     pub fn lower_is_better(self) -> bool {
-        self == Self::FprAt95Tpr
+        matches!(self, Self::FprAt95Tpr | Self::CalibrationError)
     }
 
     /// The value of this metric.

@@ -58,6 +58,7 @@ pub fn random_images(
         images.predictions.push(known[below(known.len())]);
         images.confidences.push(below(10) as f64 / 10.0);
         images.scaled_confidences.push(below(10) as f64 / 10.0);
+        images.maximum_cosines.push(below(10) as f64 / 10.0);
     }
     images
 }
@@ -77,6 +78,7 @@ pub fn images(correct: usize, lost: usize) -> CellImages {
     images.predictions.push(0);
     images.confidences.push(0.5);
     images.scaled_confidences = images.confidences.clone();
+    images.maximum_cosines = images.confidences.clone();
     images
 }
 

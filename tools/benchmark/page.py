@@ -92,6 +92,16 @@ def ceiling(rows: dict) -> str:
                 except targets.Missing:
                     ratios.append("not measured")
             lines.append(f"| {classes} classes, {precision} | {' | '.join(ratios)} |")
+    try:
+        least = work.encoding_flops(16) / 1e9 / (targets.THREADS * rates["f32"])
+        theirs = {name: targets.fastest(rows, "encode", name) / least for name in ("open_clip f32", "ONNX")}
+        lines.append("")
+        lines.append(
+            f"Image encoding in f32 could reach {theirs['open_clip f32']:.2f} against open_clip at its fastest and "
+            f"{theirs['ONNX']:.2f} against ONNX Runtime."
+        )
+    except targets.Missing:
+        pass
     return "\n".join(lines) + "\n"
 
 
@@ -135,7 +145,9 @@ def times(batch: int, contestants: dict) -> str:
         # The comparison is with ueo in the same precision, unless the contestant is the only one of its kind.
         precision = "bf16" if "bf16" in name else "f32"
         own = contestants.get(f"ueo {precision}")
-        compared = own and own["median_seconds"] and not name.startswith("ueo")
+        # Times of different sittings are no comparison; one that waited for memory or other work says nothing about speed.
+        together = own and own["sitting"] == measured["sitting"]
+        compared = together and own["median_seconds"] and not name.startswith("ueo")
         ratio = f"{median / own['median_seconds']:.2f}" if compared else ""
         peak = (measured["peak_memory_bytes"] or 0) / 2**30
         lines.append(f"| {name} | {median:.2f} | {batch / median:.2f} | {ratio} | {peak:.2f} |")

@@ -71,12 +71,13 @@ def speedup(row: str, ours: str, theirs: str) -> Callable[[Rows], float]:
     return lambda rows: fastest(rows, row, theirs) / seconds(rows, row, ours)
 
 
-def share_of_memory(rows: Rows) -> float:
-    """PyTorch's smallest peak in f32 over ours."""
-    theirs = contestant(rows, "memory", "tuned f32")
-    if theirs["peak_memory_bytes"]:
-        return gib(rows, "memory", "ueo f32") / (theirs["peak_memory_bytes"] / 2**30)
-    raise Missing("memory: tuned f32")
+def against(row: str, ours: str, theirs: str) -> Callable[[Rows], float]:
+    """Against one contestant, whether or not another is faster."""
+    return lambda rows: seconds(rows, row, theirs) / seconds(rows, row, ours)
+
+
+def share_of_memory(theirs: str) -> Callable[[Rows], float]:
+    return lambda rows: gib(rows, "memory", "ueo f32") / gib(rows, "memory", theirs)
 
 
 def growth_mib_per_class(rows: Rows) -> float:
@@ -145,11 +146,14 @@ TARGETS = (
     Target("products alone, bf16, of the best on this machine", 75, product_share("bf16"), unit="%"),
     Target("whole step, f32, of the best product rate", 85, step_share("f32"), unit="%"),
     Target("whole step, bf16, of the best product rate", 75, step_share("bf16"), unit="%"),
-    Target("peak memory, batch 64, 345 classes, of PyTorch's", 1 / 3, share_of_memory, at_least=False),
+    Target("peak memory, batch 64, 345 classes, of the released way's", 1 / 3, share_of_memory("released way f32"), at_least=False),
+    Target("peak memory, batch 64, 345 classes, of tuned PyTorch's", 1 / 3, share_of_memory("tuned f32"), at_least=False),
     Target("memory per class, f32", 2, growth_mib_per_class, at_least=False, unit="MiB"),
     Target("memory, batch 64, 1,000 classes, f32", 8, lambda r: gib(r, "memory-1000", "ueo f32"), at_least=False, unit="GiB"),
-    Target("step, RN50, f32 against PyTorch f32", 2, speedup("rn50", "ueo f32", "tuned f32")),
-    Target("image encoding, f32 against open_clip f32", 2, speedup("encode", "ueo f32", "open_clip")),
+    Target("step, RN50, f32 against PyTorch f32", 2, against("rn50", "ueo f32", "tuned f32")),
+    Target("step, RN50, f32 against PyTorch f32, channels-last", 2, against("rn50", "ueo f32", "tuned f32, channels-last")),
+    Target("image encoding, f32 against open_clip f32", 2, against("encode", "ueo f32", "open_clip f32")),
+    Target("image encoding, f32 against open_clip f32, compiled", 2, against("encode", "ueo f32", "open_clip f32, compiled")),
     Target("image encoding, f32 against ONNX Runtime f32", 1, speedup("encode", "ueo f32", "ONNX")),
     Target("efficiency of two threads, f32", 90, efficiency("f32"), unit="%"),
     Target("efficiency of two threads, bf16", 90, efficiency("bf16"), unit="%"),

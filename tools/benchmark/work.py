@@ -37,11 +37,23 @@ def vision_forward(images: int) -> tuple[float, float, float]:
 
 
 def text_forward(classes: int) -> tuple[float, float]:
-    """Linear layers and attention of the text tower, the shared prefix once."""
+    """Linear layers and attention of the text tower, the shared prefix once.
+
+    Only [EOS] of each class leaves the last block.
+    """
     tokens = PREFIX + classes * OWN_TOKENS
-    linear = TEXT_LAYERS * tokens * 24 * TEXT_WIDTH * TEXT_WIDTH
-    attention = TEXT_LAYERS * tokens * 4 * (PREFIX + OWN_TOKENS) * TEXT_WIDTH
-    return linear, attention
+    linear = 24 * TEXT_WIDTH * TEXT_WIDTH
+    last = tokens * 4 * TEXT_WIDTH * TEXT_WIDTH + classes * 20 * TEXT_WIDTH * TEXT_WIDTH
+    attention = 4 * (PREFIX + OWN_TOKENS) * TEXT_WIDTH
+    return (
+        (TEXT_LAYERS - 1) * tokens * linear + last,
+        ((TEXT_LAYERS - 1) * tokens + classes) * attention,
+    )
+
+
+def encoding_flops(images: int) -> float:
+    """The image tower, forward only."""
+    return sum(vision_forward(images))
 
 
 def step_flops(images: int, classes: int) -> float:

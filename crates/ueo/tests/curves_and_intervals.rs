@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ueo::evaluate::{
     BootstrapSettings, CALIBRATION_BINS, ClassDraw, ClassMeasure, ClassStatistics, EvaluateError,
-    KnownClass, Predictions, ScoredClasses, auroc, class_bootstrap, expected_calibration_error,
-    paired_class_bootstrap, reliability_bins, risk_coverage, roc_points,
+    KnownClass, Predictions, Replicated, ScoredClasses, auroc, expected_calibration_error,
+    reliability_bins, risk_coverage, roc_points,
 };
 
 const MEASURES: [ClassMeasure; 3] = [
@@ -203,7 +203,6 @@ fn measures_of_a_draw_equal_those_of_the_images_drawn() {
 fn intervals_equal_scipy_up_to_chance() {
     let case = read::<BootstrapCase>("bootstraps.json").swap_remove(0);
     let methods = statistics(&case);
-    let (first, second) = (&methods[..1], &methods[1..]);
     let settings = BootstrapSettings {
         draws: 20_000,
         ..BootstrapSettings::default()
@@ -211,7 +210,9 @@ fn intervals_equal_scipy_up_to_chance() {
     // 20,000 draws place a 2.5 % quantile within 0.02 standard deviations, half a percent of the interval's width.
     let chance = |[low, high]: [f64; 2]| 0.02 * (high - low);
     for (index, measure) in MEASURES.into_iter().enumerate() {
-        let found = class_bootstrap(second, measure, settings).unwrap().unwrap();
+        let replicated = |method| Replicated::new(&methods[method], measure, settings).unwrap();
+        let (first, second) = (replicated(0), replicated(1));
+        let found = second.interval().unwrap();
         let expected = case.intervals_of_second[index];
         assert!(
             (found.lower - expected[0]).abs() < chance(expected),
@@ -222,9 +223,7 @@ fn intervals_equal_scipy_up_to_chance() {
             "{found:?} {expected:?}"
         );
 
-        let paired = paired_class_bootstrap(first, second, measure, settings)
-            .unwrap()
-            .unwrap();
+        let paired = second.minus(&first).interval().unwrap();
         let expected = case.intervals_of_difference[index];
         assert!(
             (paired.lower - expected[0]).abs() < chance(expected),
@@ -236,32 +235,27 @@ fn intervals_equal_scipy_up_to_chance() {
         );
         assert!(paired.lower <= paired.estimate && paired.estimate <= paired.upper);
         assert_eq!(
-            paired_class_bootstrap(first, second, measure, settings).unwrap(),
+            replicated(1).minus(&replicated(0)).interval(),
             Some(paired),
             "the same seed gives the same interval"
         );
         // The mean over two equal sets is that of one; the order of the methods is the sign.
-        let twice = |sets: &[ClassStatistics]| [sets, sets].concat();
-        let same = paired_class_bootstrap(&twice(first), &twice(second), measure, settings);
-        assert!((same.unwrap().unwrap().upper - paired.upper).abs() < 1e-12);
-        let swapped = paired_class_bootstrap(second, first, measure, settings).unwrap();
-        assert!((swapped.unwrap().estimate + paired.estimate).abs() < 1e-12);
+        let twice = |set| Replicated::mean(&[set, set]).unwrap();
+        let same = twice(&second).minus(&twice(&first)).interval().unwrap();
+        assert!((same.upper - paired.upper).abs() < 1e-12);
+        let swapped = first.minus(&second).interval().unwrap();
+        assert!((swapped.estimate + paired.estimate).abs() < 1e-12);
     }
 }
 
 #[test]
 fn a_method_does_not_differ_from_itself() {
     let case = read::<BootstrapCase>("bootstraps.json").swap_remove(0);
-    let method = &statistics(&case)[..1];
-    let found = paired_class_bootstrap(
-        method,
-        method,
-        ClassMeasure::Auroc,
-        BootstrapSettings::default(),
-    );
-    let found = found.unwrap().unwrap();
+    let settings = BootstrapSettings::default();
+    let method = Replicated::new(&statistics(&case)[0], ClassMeasure::Auroc, settings).unwrap();
+    let found = method.minus(&method).interval().unwrap();
     assert_eq!((found.lower, found.upper), (0.0, 0.0));
-    assert!(!found.excludes_zero());
+    assert!(!found.rises() && !found.falls());
 }
 
 #[test]
@@ -297,9 +291,9 @@ fn what_no_interval_is_defined_for() {
         }],
         unknown: Vec::new(),
     };
-    let set = [ClassStatistics::of_seeds(&[known]).unwrap()];
+    let set = ClassStatistics::of_seeds(&[known]).unwrap();
     let settings = BootstrapSettings::default();
-    let measured = |measure| class_bootstrap(&set, measure, settings).unwrap();
+    let measured = |measure| Replicated::new(&set, measure, settings).unwrap().interval();
     assert_eq!(measured(ClassMeasure::Auroc), None);
     assert_eq!(
         measured(ClassMeasure::PerClassAccuracy).map(|interval| interval.estimate),
@@ -316,8 +310,8 @@ fn what_no_interval_is_defined_for() {
         with(10, 1.0),
         with(10, f64::NAN),
     ] {
-        assert!(class_bootstrap(&set, ClassMeasure::Auroc, wrong).is_err());
+        assert!(Replicated::new(&set, ClassMeasure::Auroc, wrong).is_err());
     }
-    assert!(class_bootstrap(&[], ClassMeasure::Auroc, settings).is_err());
+    assert_eq!(Replicated::mean(&[]), None);
     assert!(ClassStatistics::of_seeds(&[]).is_err());
 }

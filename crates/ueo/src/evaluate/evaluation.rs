@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, oscr};
 use super::{
     BootstrapSettings, CALIBRATION_BINS, ClassMeasure, ClassStatistics, EvaluateError, Interval,
-    Predictions, ScoredClasses, class_bootstrap, expected_calibration_error, reliability_bins,
+    Predictions, Replicated, ScoredClasses, expected_calibration_error, reliability_bins,
 };
 
 /// Pairs of confused classes that an evaluation lists.
@@ -104,8 +104,10 @@ impl ClassIntervals {
     ) -> Result<Self, EvaluateError> {
         let settings = BootstrapSettings::default();
         let grouped = ScoredClasses::group(predictions, labels, unknown_classes, classes)?;
-        let sets = [ClassStatistics::of_seeds(&[grouped])?];
-        let interval = |measure| class_bootstrap(&sets, measure, settings);
+        let statistics = ClassStatistics::of_seeds(&[grouped])?;
+        let interval = |measure| {
+            Replicated::new(&statistics, measure, settings).map(|replicated| replicated.interval())
+        };
         Ok(Self {
             per_class_accuracy: interval(ClassMeasure::PerClassAccuracy)?,
             auroc: interval(ClassMeasure::Auroc)?,

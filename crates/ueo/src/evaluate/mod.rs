@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod calibration;
+mod class_statistics;
 mod curves;
 mod error;
 mod evaluation;
@@ -15,13 +16,11 @@ mod rates;
 mod score;
 mod threshold;
 
-pub use bootstrap::{
-    BootstrapSettings, ClassDraw, ClassMeasure, ClassStatistics, Interval, KnownClass,
-    ScoredClasses, class_bootstrap, paired_class_bootstrap,
-};
+pub use bootstrap::{BootstrapSettings, Interval, Replicated};
 pub use calibration::{
     CALIBRATION_BINS, ReliabilityBin, expected_calibration_error, reliability_bins,
 };
+pub use class_statistics::{ClassDraw, ClassMeasure, ClassStatistics, KnownClass, ScoredClasses};
 pub use curves::{RiskPoint, RocPoint, risk_coverage, roc_points};
 pub use error::EvaluateError;
 pub use evaluation::{ClassIntervals, Confusion, Evaluation, FprConvention, evaluate};

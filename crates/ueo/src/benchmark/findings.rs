@@ -1,11 +1,11 @@
 //! What follows from the numbers by rule: what rises and what does not, and what it costs.
 
-use super::bootstrap::Interval;
 use super::measurements::Metric;
 use super::results::{Comparison, Results, Series};
 use super::shift::Shift;
 use super::table::{Table, interval, value};
 use super::tables::series;
+use crate::evaluate::Interval;
 use crate::method::Method;
 
 /// All metrics of the zero-shot model on each domain.

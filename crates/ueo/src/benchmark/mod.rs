@@ -12,7 +12,6 @@
 
 mod bootstrap;
 mod cell;
-mod class_statistics;
 mod error;
 mod findings;
 mod layout;
@@ -35,9 +34,7 @@ pub(crate) use settings::{PROTOCOL, chosen_settings, domain_images, variants};
 pub(crate) use table::{interval, points, range, value};
 pub(crate) use tables::{best, by_domain, by_shift, differences, means, series};
 
-pub use bootstrap::{ClassResampling, Interval, REPLICATES, Replicated, ReplicatedMeasurements};
 pub use cell::{CELL_FORMAT_VERSION, Cell, CellImages, CellRequest, ImagesId, Timing};
-pub use class_statistics::{ClassStatistics, Resampled};
 pub use error::BenchmarkError;
 pub use layout::{CountDifference, DomainFiles, LabelledImages, SuiteData, locate};
 pub use measurements::{Measurements, Metric};

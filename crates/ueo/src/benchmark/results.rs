@@ -6,13 +6,13 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::BenchmarkError;
-use super::bootstrap::{ClassResampling, Interval, REPLICATES, Replicated, ReplicatedMeasurements};
+use super::bootstrap::ReplicatedMeasurements;
 use super::cell::Cell;
-use super::class_statistics::ClassStatistics;
 use super::measurements::{Measurements, Metric};
 use super::shift::Shift;
 use super::suite::Suite;
 use crate::adapt::AdaptSettings;
+use crate::evaluate::{Interval, Replicated};
 use crate::method::Method;
 use crate::model::Precision;
 
@@ -82,7 +82,7 @@ struct Entry {
     trained_on: usize,
     seeds: BTreeMap<Option<u64>, Measurements>,
     failed: usize,
-    /// Of the mean over the seeds.
+    /// Of the mean over the seeds; `None` where there is none, or they are not of the same images.
     replicated: Option<ReplicatedMeasurements>,
     secs: f64,
 }
@@ -411,8 +411,8 @@ impl Results {
         let interval = |metric: fn(&ReplicatedMeasurements) -> &Replicated| {
             let of_series: Vec<&Replicated> = both.iter().map(|(a, _)| metric(a)).collect();
             let of_reference: Vec<&Replicated> = both.iter().map(|(_, b)| metric(b)).collect();
-            Replicated::mean(&of_series)
-                .minus(&Replicated::mean(&of_reference))
+            Replicated::mean(&of_series)?
+                .minus(&Replicated::mean(&of_reference)?)
                 .interval()
         };
         Some(Comparison {
@@ -477,28 +477,17 @@ fn entries(cells: &[Cell], domains: &[DomainSummary]) -> BTreeMap<(Series, usize
         let key = (series, domain.unwrap_or(domains.len()), request.shift);
         grouped.entry(key).or_default().push(cell);
     }
-    let mut resamplings: BTreeMap<&[usize], ClassResampling> = BTreeMap::new();
-    for cell in cells {
-        let (known, classes) = (&cell.request.known, cell.request.classes.len());
-        resamplings
-            .entry(known)
-            .or_insert_with(|| ClassResampling::new(known, classes, REPLICATES));
-    }
     let grouped: Vec<_> = grouped.into_iter().collect();
-    let entries = grouped.into_par_iter().map(|(key, cells)| {
-        let entry = Entry::new(&cells, &resamplings[cells[0].request.known.as_slice()]);
-        (key, entry)
-    });
+    let entries = grouped
+        .into_par_iter()
+        .map(|(key, cells)| (key, Entry::new(&cells)));
     entries.collect::<Vec<_>>().into_iter().collect()
 }
 
 impl Entry {
-    fn new(cells: &[&Cell], resampling: &ClassResampling) -> Self {
-        let measured: Vec<&&Cell> = cells.iter().filter(|cell| cell.results.is_some()).collect();
-        let statistics: Vec<ClassStatistics> = measured
-            .iter()
-            .map(|cell| ClassStatistics::of(&cell.request, &cell.images))
-            .collect();
+    fn new(cells: &[&Cell]) -> Self {
+        let measured = cells.iter().copied();
+        let measured: Vec<&Cell> = measured.filter(|cell| cell.results.is_some()).collect();
         let secs = |cell: &&Cell| cell.timing.adaptation_secs + cell.timing.evaluation_secs;
         Self {
             settings: cells[0].request.settings.clone(),
@@ -508,7 +497,7 @@ impl Entry {
                 .filter_map(|cell| Some((cell.request.seed, cell.results?)))
                 .collect(),
             failed: cells.len() - measured.len(),
-            replicated: ClassStatistics::mean(&statistics).map(|mean| resampling.replicate(&mean)),
+            replicated: ReplicatedMeasurements::of_seeds(&measured).ok(),
             secs: mean(cells.iter().map(secs)).unwrap_or(0.0),
         }
     }
@@ -584,10 +573,10 @@ mod tests {
         // 0.75 - (1/4 + 4/4) / 2 and 0.8125 - (3/4 + 2/4) / 2; one class of each kind has images, so nothing varies.
         let accuracy = comparison.accuracy.unwrap();
         assert_eq!(
-            (accuracy.difference, accuracy.low, accuracy.high),
+            (accuracy.estimate, accuracy.lower, accuracy.upper),
             (0.125, 0.125, 0.125)
         );
-        assert_eq!(comparison.auroc.unwrap().difference, 0.1875);
+        assert_eq!(comparison.auroc.unwrap().estimate, 0.1875);
     }
 
     #[test]
@@ -602,7 +591,7 @@ mod tests {
         let compared = results
             .compare(&series("sharp", Method::Ueo), &zero_shot, &pairs)
             .unwrap();
-        assert_eq!(compared.accuracy.unwrap().difference, 0.75);
+        assert_eq!(compared.accuracy.unwrap().estimate, 0.75);
         assert!(
             results
                 .summary(&series("suite", Method::Ueo), &pairs)

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::bootstrap::Interval;
 use super::results::Value;
+use crate::evaluate::Interval;
 
 /// A table of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,14 +160,14 @@ pub fn points(value: f64) -> String {
 /// A difference with its interval, in percentage points.
 pub fn interval(interval: Option<Interval>) -> String {
     match interval {
-        Some(interval) => format!("{} {}", points(interval.difference), range(interval)),
+        Some(interval) => format!("{} {}", points(interval.estimate), range(interval)),
         None => NOTHING.to_owned(),
     }
 }
 
 /// The ends of an interval, in percentage points.
 pub fn range(interval: Interval) -> String {
-    format!("[{}, {}]", points(interval.low), points(interval.high))
+    format!("[{}, {}]", points(interval.lower), points(interval.upper))
 }
 
 #[cfg(test)]
@@ -187,9 +187,9 @@ mod tests {
         assert_eq!(value(Some(&with(None))), "79.7");
         assert_eq!(value(None), NOTHING);
         let difference = Interval {
-            difference: 0.0134,
-            low: -0.021,
-            high: 0.0002,
+            estimate: 0.0134,
+            lower: -0.021,
+            upper: 0.0002,
         };
         assert_eq!(interval(Some(difference)), "+1.3 [−2.1, 0.0]");
     }

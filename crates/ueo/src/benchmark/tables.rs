@@ -386,9 +386,9 @@ fn csv_records(
         record.extend([number(Some(value.mean)), number(value.deviation)]);
         for comparison in &comparisons {
             let interval = comparison.and_then(|comparison| comparison.of(*metric));
-            record.push(number(interval.map(|i| i.difference)));
-            record.push(number(interval.map(|i| i.low)));
-            record.push(number(interval.map(|i| i.high)));
+            record.push(number(interval.map(|i| i.estimate)));
+            record.push(number(interval.map(|i| i.lower)));
+            record.push(number(interval.map(|i| i.upper)));
         }
         records.push(record);
     }

@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use super::group::{Group, HEADLINES};
 use super::strip::{Dots, StripRow, strip_table};
 use super::tables::{html_table, html_tables, of_groups};
-use crate::benchmark::{self, Interval, Results};
+use crate::benchmark::{self, Results};
+use crate::evaluate::Interval;
 use crate::report::page::{Section, folded};
 
 /// The section, unless there is nothing to compare.
@@ -49,8 +50,8 @@ fn strips(group: &Group) -> Option<Markup> {
         .filter_map(|method| {
             let comparison = method.over_zero_shot?;
             let dots = |interval: Interval| Dots {
-                values: vec![points(interval.difference)],
-                interval: Some((points(interval.low), points(interval.high))),
+                values: vec![points(interval.estimate)],
+                interval: Some((points(interval.lower), points(interval.upper))),
                 text: benchmark::interval(Some(interval)),
             };
             Some(StripRow {

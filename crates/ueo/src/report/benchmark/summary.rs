@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use super::group::{Averages, Group, HEADLINES};
 use super::tables::{html_tables, of_groups};
-use crate::benchmark::{self, Comparison, Interval, Metric, Results};
+use crate::benchmark::{self, Comparison, Metric, Results};
+use crate::evaluate::Interval;
 use crate::method::Method;
 use crate::report::numbers::{counted, percent};
 use crate::report::page::{Section, folded};
@@ -142,7 +143,7 @@ fn cards(results: &Results, group: &Group) -> Markup {
                 @if let Some(interval) = ueo.and_then(|ueo| ueo.of(metric)) {
                     div.card {
                         p.name { "UEO over zero-shot, " (metric.title()) }
-                        p.value { (benchmark::points(interval.difference)) }
+                        p.value { (benchmark::points(interval.estimate)) }
                         p.from { "points " (benchmark::range(interval)) }
                     }
                 }
@@ -158,9 +159,9 @@ mod tests {
     #[test]
     fn a_verdict_needs_a_whole_interval_on_one_side() {
         let around = |low, high| Interval {
-            difference: (low + high) / 2.0,
-            low,
-            high,
+            estimate: (low + high) / 2.0,
+            lower: low,
+            upper: high,
         };
         let (up, down, unclear) = (around(0.1, 0.2), around(-0.2, -0.1), around(-0.1, 0.2));
         let of = |accuracy, auroc| answer(&[(Metric::Accuracy, accuracy), (Metric::Auroc, auroc)]);

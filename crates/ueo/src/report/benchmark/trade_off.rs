@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::group::{Averages, Group};
-use crate::benchmark::{self, Interval, Metric, Value};
+use crate::benchmark::{self, Metric, Value};
+use crate::evaluate::Interval;
 use crate::method::Method;
 use crate::report::ReportError;
 use crate::report::page::{Section, figure, table, text};
@@ -108,8 +109,8 @@ fn scatter(group: &Group) -> Result<Option<Markup>, ReportError> {
 
 /// The interval of a difference around the value that the difference leads to.
 fn placed(interval: Interval, value: f64) -> (f64, f64) {
-    let reference = value - interval.difference;
-    (reference + interval.low, reference + interval.high)
+    let reference = value - interval.estimate;
+    (reference + interval.lower, reference + interval.upper)
 }
 
 /// A value and the ends of the interval around it.
@@ -126,9 +127,9 @@ mod tests {
     fn an_interval_of_differences_is_placed_where_the_reference_is() {
         // Zero-shot at 0.5, the method at 0.6.
         let interval = Interval {
-            difference: 0.1,
-            low: -0.05,
-            high: 0.2,
+            estimate: 0.1,
+            lower: -0.05,
+            upper: 0.2,
         };
         let (low, high) = placed(interval, 0.6);
         assert!((low - 0.45).abs() < 1e-12 && (high - 0.7).abs() < 1e-12);

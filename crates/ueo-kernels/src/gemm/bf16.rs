@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn products_of_rounded_values_are_summed_in_f32() {
         let mut random = Random::new(21);
-        for (rows, depth, columns) in [
+        let shapes = [
             (1, 1, 1),
             (5, 3, 17),
             (1, 2, 16),
@@ -226,7 +226,10 @@ mod tests {
             (50, 96, 288),
             (3, 1540, 50),
             (8, 3072, 96),
-        ] {
+        ];
+        // Every height of a tile, with whole panels of three, two and one vectors and without.
+        let heights = (1..=9).flat_map(|rows| [48, 80, 16, 90].map(|columns| (rows, 8, columns)));
+        for (rows, depth, columns) in shapes.into_iter().chain(heights) {
             let a = random.values(rows * depth, 1.0);
             let b = random.values(depth * columns, 1.0);
             let bias = random.values(columns, 1.0);

@@ -27,7 +27,7 @@ fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
 fn every_layout_and_direction_agrees_with_f64() {
     let mut random = Random::new(1);
     // One row and many, tails of the tile, of the vector, of the panel and of the depth block.
-    for (rows, depth, columns) in [
+    let shapes = [
         (1, 1, 1),
         (5, 3, 17),
         (9, 64, 197),
@@ -35,7 +35,10 @@ fn every_layout_and_direction_agrees_with_f64() {
         (50, 96, 288),
         (3, 770, 50),
         (8, 1600, 96),
-    ] {
+    ];
+    // Every height of a tile, with whole panels of three, two and one vectors and without.
+    let heights = (1..=9).flat_map(|rows| [48, 80, 16, 90].map(|columns| (rows, 7, columns)));
+    for (rows, depth, columns) in shapes.into_iter().chain(heights) {
         let a = random.values(rows * depth, 1.0);
         let b = random.values(depth * columns, 1.0);
         let bias = random.values(columns, 1.0);

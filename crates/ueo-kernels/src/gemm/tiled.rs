@@ -1,7 +1,7 @@
 //! Register-tiled products for x86-64: one driver and one tile, instantiated for AVX2, AVX-512 and AVX-512 with bf16 pairs.
 //!
 //! A tile of `ROWS x 3 LANES` sums stays in registers (12 of 16 with AVX2, 24 of 32 with AVX-512) while one panel of `B` streams
-//! past it. A panel (`DEPTH_BLOCK x 3 LANES`) is used by all rows of `A` before the next one, so it comes from main memory once
+//! past it; what rows are left over have a tile of their own height. A panel (`DEPTH_BLOCK x 3 LANES`) is used by all rows of `A` before the next one, so it comes from main memory once
 //! per call and from the second-level cache for each tile.
 
 use super::{Left, Output, Panels, panels};
@@ -14,9 +14,9 @@ use crate::precision::Bf16;
 /// Tiles of 14 x 32, blocks of 256 or 384 and a repacked left operand were all slower by 2 to 15 %.
 pub(super) const DEPTH_BLOCK: usize = 768;
 
-/// Adds or stores one finished tile.
+/// Adds or stores the columns of a finished tile that the result has, where its last panel is padded.
 #[inline(always)]
-fn store_tile<const PITCH: usize>(
+fn store_part<const PITCH: usize>(
     tile: &[[f32; PITCH]],
     columns: usize,
     bias: Option<&[f32]>,
@@ -43,12 +43,27 @@ fn store_tile<const PITCH: usize>(
     }
 }
 
+/// What a tile is computed from and where it goes. Left operand and output begin with the tile's first element.
+struct Tile<'a, L, S> {
+    left: &'a [L],
+    row_stride: usize,
+    depth_stride: usize,
+    depth: usize,
+    panel: &'a [S],
+    /// Columns of the panel that the result has.
+    columns: usize,
+    bias: Option<&'a [f32]>,
+    output: &'a mut [f32],
+    output_stride: usize,
+    accumulate: bool,
+}
+
 macro_rules! tiled {
-    ($module:ident, $features:literal, $left:ty, $step:ty, $vector:ident, $lanes:literal, $rows:literal,
-     $zero:ident, $load:path, $broadcast:path, $fused:path, $store:ident) => {
+    ($module:ident, $features:literal, $left:ty, $step:ty, $vector:ident, $lanes:literal, $rows:literal, [$($rest:literal),*],
+     $zero:ident, $load:path, $broadcast:path, $fused:path, $add:ident, $load_values:ident, $store:ident) => {
         pub(super) mod $module {
             use super::*;
-            use std::arch::x86_64::{$store, $vector, $zero};
+            use std::arch::x86_64::{$add, $load_values, $store, $vector, $zero};
 
             /// Values of the left operand that one step along the depth takes.
             const VALUES_PER_STEP: usize = size_of::<$step>() / size_of::<$left>();
@@ -59,28 +74,38 @@ macro_rules! tiled {
             /// Columns of a full tile.
             const PITCH: usize = 3 * LANES;
 
-            /// `tile = A B` for `ROWS` rows and one panel of `VECTORS` vectors; `depth` counts steps.
+            /// `C = A B (+ bias) (+ C)` for `HEIGHT` rows and one panel of `VECTORS` vectors; the depth counts steps.
             ///
             /// # Safety
-            /// The CPU has the instruction set; `left[i][p * depth_stride]` for `p < depth` and `depth * VECTORS * LANES` values
-            /// from `panel` are readable; `left` need not be aligned.
+            /// The CPU has the instruction set, and `tile.left[i * tile.row_stride + p * tile.depth_stride]` is readable, as a step
+            /// that need not be aligned, for `i < HEIGHT` and `p < tile.depth`.
             #[target_feature(enable = $features)]
             #[inline]
-            unsafe fn tile<const VECTORS: usize>(
-                depth: usize,
-                left: &[*const $step; ROWS],
-                depth_stride: usize,
-                panel: *const $step,
-                tile: &mut [[f32; PITCH]; ROWS],
+            unsafe fn tile<const HEIGHT: usize, const VECTORS: usize>(
+                tile: Tile<'_, $left, $step>,
             ) {
-                let mut sums: [[$vector; VECTORS]; ROWS] = [[$zero(); VECTORS]; ROWS];
-                let left = *left;
-                let mut panel = panel;
+                let Tile {
+                    left,
+                    row_stride,
+                    depth_stride,
+                    depth,
+                    panel,
+                    columns,
+                    bias,
+                    output,
+                    output_stride,
+                    accumulate,
+                } = tile;
+                assert_eq!(panel.len(), depth * VECTORS * LANES, "one panel");
+                let left: [*const $step; HEIGHT] =
+                    std::array::from_fn(|i| left[i * row_stride..].as_ptr().cast());
+                let mut sums: [[$vector; VECTORS]; HEIGHT] = [[$zero(); VECTORS]; HEIGHT];
+                let mut panel = panel.as_ptr();
                 let mut offset = 0;
                 for _ in 0..depth {
                     let mut right = [$zero(); VECTORS];
                     for (j, vector) in right.iter_mut().enumerate() {
-                        // SAFETY: inside the panel by the caller's promise.
+                        // SAFETY: the panel has `depth` rows of `VECTORS` vectors.
                         *vector = unsafe { $load(panel.add(j * LANES)) };
                     }
                     for (sums, left) in sums.iter_mut().zip(&left) {
@@ -94,10 +119,57 @@ macro_rules! tiled {
                     // SAFETY: at most one past the panel's end.
                     panel = unsafe { panel.add(VECTORS * LANES) };
                 }
-                for (row, sums) in tile.iter_mut().zip(&sums) {
-                    for (target, sum) in row.chunks_exact_mut(LANES).zip(sums) {
+                if columns < VECTORS * LANES {
+                    let mut buffer = [[0.0; PITCH]; HEIGHT];
+                    for (row, sums) in buffer.iter_mut().zip(&sums) {
+                        for (target, sum) in row.chunks_exact_mut(LANES).zip(sums) {
+                            // SAFETY: the chunk has LANES values.
+                            unsafe { $store(target.as_mut_ptr(), *sum) };
+                        }
+                    }
+                    store_part(&buffer, columns, bias, output, output_stride, accumulate);
+                    return;
+                }
+                // Whole vectors go where they belong without a stop in between, which a product of few steps would feel.
+                if let Some(bias) = bias {
+                    let mut vectors = [$zero(); VECTORS];
+                    for (vector, values) in vectors.iter_mut().zip(bias.chunks_exact(LANES)) {
                         // SAFETY: the chunk has LANES values.
-                        unsafe { $store(target.as_mut_ptr(), *sum) };
+                        *vector = unsafe { $load_values(values.as_ptr()) };
+                    }
+                    for sums in &mut sums {
+                        for (sum, vector) in sums.iter_mut().zip(&vectors) {
+                            *sum = $add(*sum, *vector);
+                        }
+                    }
+                }
+                for (i, sums) in sums.iter().enumerate() {
+                    let row = &mut output[i * output_stride..][..VECTORS * LANES];
+                    for (target, sum) in row.chunks_exact_mut(LANES).zip(sums) {
+                        let mut value = *sum;
+                        if accumulate {
+                            // SAFETY: the chunk has LANES values.
+                            value = $add(unsafe { $load_values(target.as_ptr()) }, value);
+                        }
+                        // SAFETY: the chunk has LANES values.
+                        unsafe { $store(target.as_mut_ptr(), value) };
+                    }
+                }
+            }
+
+            /// A tile of a panel that is up to three vectors wide.
+            ///
+            /// # Safety
+            /// As [`tile`].
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn tile_of<const HEIGHT: usize>(width: usize, operands: Tile<'_, $left, $step>) {
+                // SAFETY: by the caller's promise.
+                unsafe {
+                    match width / LANES {
+                        3 => tile::<HEIGHT, 3>(operands),
+                        2 => tile::<HEIGHT, 2>(operands),
+                        _ => tile::<HEIGHT, 1>(operands),
                     }
                 }
             }
@@ -119,73 +191,36 @@ macro_rules! tiled {
                     steps: depth,
                     columns,
                 } = right;
-                let mut buffer = [[0.0; PITCH]; ROWS];
                 for first_depth in (0..depth).step_by(DEPTH_BLOCK) {
                     let depth_here = DEPTH_BLOCK.min(depth - first_depth);
                     let accumulate = output.accumulate || first_depth > 0;
                     let bias = bias.filter(|_| first_depth + depth_here == depth);
+                    let first_value = first_depth * VALUES_PER_STEP * left.depth_stride;
                     for (first, width) in panels(columns, LANES) {
                         let (panel, rest) = packed.split_at(depth_here * width);
                         packed = rest;
                         let used = width.min(columns - first);
                         let bias = bias.map(|bias| &bias[first..first + used]);
                         for first_row in (0..left.rows).step_by(ROWS) {
-                            let rows = ROWS.min(left.rows - first_row);
-                            // Rows past the end repeat the last one: computed, never stored.
-                            let pointers = std::array::from_fn(|i| {
-                                let row = first_row + i.min(rows - 1);
-                                let value = first_depth * VALUES_PER_STEP * left.depth_stride;
-                                left.data[row * left.row_stride + value..]
-                                    .as_ptr()
-                                    .cast::<$step>()
-                            });
-                            let panel = panel.as_ptr();
-                            // SAFETY: the caller has checked the last element of `left`, which is the farthest any pointer reaches;
-                            // `split_at` has checked the panel.
+                            let operands = Tile {
+                                left: &left.data[first_row * left.row_stride + first_value..],
+                                row_stride: left.row_stride,
+                                depth_stride: left.depth_stride,
+                                depth: depth_here,
+                                panel,
+                                columns: used,
+                                bias,
+                                output: &mut output.data[first_row * output.row_stride + first..],
+                                output_stride: output.row_stride,
+                                accumulate,
+                            };
+                            // SAFETY: the caller has checked the last element of `left`, which is the farthest that the last row of
+                            // a tile reaches.
                             unsafe {
-                                match width / LANES {
-                                    3 => tile::<3>(
-                                        depth_here,
-                                        &pointers,
-                                        left.depth_stride,
-                                        panel,
-                                        &mut buffer,
-                                    ),
-                                    2 => tile::<2>(
-                                        depth_here,
-                                        &pointers,
-                                        left.depth_stride,
-                                        panel,
-                                        &mut buffer,
-                                    ),
-                                    _ => tile::<1>(
-                                        depth_here,
-                                        &pointers,
-                                        left.depth_stride,
-                                        panel,
-                                        &mut buffer,
-                                    ),
+                                match left.rows - first_row {
+                                    $($rest => tile_of::<$rest>(width, operands),)*
+                                    _ => tile_of::<ROWS>(width, operands),
                                 }
-                            }
-                            let target = &mut output.data[first_row * output.row_stride + first..];
-                            if used == PITCH {
-                                store_tile(
-                                    &buffer[..rows],
-                                    PITCH,
-                                    bias,
-                                    target,
-                                    output.row_stride,
-                                    accumulate,
-                                );
-                            } else {
-                                store_tile(
-                                    &buffer[..rows],
-                                    used,
-                                    bias,
-                                    target,
-                                    output.row_stride,
-                                    accumulate,
-                                );
                             }
                         }
                     }
@@ -203,10 +238,13 @@ tiled!(
     __m256,
     8,
     4,
+    [1, 2, 3],
     _mm256_setzero_ps,
-    std::arch::x86_64::_mm256_loadu_ps,
+    _mm256_loadu_ps,
     std::arch::x86_64::_mm256_set1_ps,
     std::arch::x86_64::_mm256_fmadd_ps,
+    _mm256_add_ps,
+    _mm256_loadu_ps,
     _mm256_storeu_ps
 );
 tiled!(
@@ -217,10 +255,13 @@ tiled!(
     __m512,
     16,
     8,
+    [1, 2, 3, 4, 5, 6, 7],
     _mm512_setzero_ps,
-    std::arch::x86_64::_mm512_loadu_ps,
+    _mm512_loadu_ps,
     std::arch::x86_64::_mm512_set1_ps,
     std::arch::x86_64::_mm512_fmadd_ps,
+    _mm512_add_ps,
+    _mm512_loadu_ps,
     _mm512_storeu_ps
 );
 tiled!(
@@ -231,10 +272,13 @@ tiled!(
     __m512,
     16,
     8,
+    [1, 2, 3, 4, 5, 6, 7],
     _mm512_setzero_ps,
     pairs::load,
     pairs::broadcast,
     pairs::multiply_add,
+    _mm512_add_ps,
+    _mm512_loadu_ps,
     _mm512_storeu_ps
 );
 

@@ -11,7 +11,8 @@ shared prefix, the padding of shorter names, the last block behind the token tha
 
 - Image encoding runs at 96 % of the best product rate; nothing but less work could make it faster in f32. `--precision bf16` encodes 2.8
   times as many images per second as open_clip in f32.
-- RN50: four fifths of the convolutional part are products, most of them those of 1 x 1 convolutions; 3 x 3 convolutions are filtered (docs/backward.md).
+- RN50: four fifths of a step are products, most of them those of 1 x 1 convolutions; 3 x 3 convolutions are filtered (docs/backward.md).
+  BatchNorm's backward pass is the largest other part, 6 %.
 - Peak memory: with trimmed prompts PyTorch needs 1.9 times ueo's, because both keep the activations of all 64 images for the backward
   pass. `--micro-batch 16` bounds ueo's by those of 16 images (2.4 GiB) and leaves the gradient as it is, at the price of a second
   forward pass.

@@ -8,13 +8,6 @@ default:
 check:
     .ci/run
 
-# Times ueo alone: a step in both precisions, matrix products, the loader.
-bench:
-    cargo bench-step --classes 50 --precision f32
-    cargo bench-step --classes 50 --precision bf16
-    cargo bench-products
-    cargo bench-loader
-
-# Times ueo beside PyTorch and ONNX Runtime and rewrites BENCHMARKS.md. PYTHON has tools/benchmark/requirements.txt installed.
-compare python="python3" *options:
-    {{python}} tools/benchmark/compare.py {{options}}
+# Times ueo and rewrites BENCHMARKS.md; beside PyTorch and ONNX Runtime where PYTHON has tools/benchmark/requirements.txt installed.
+bench python="" *options:
+    {{ if python == "" { "python3 tools/benchmark/compare.py --programs 'ueo*'" } else { python + " tools/benchmark/compare.py" } }} {{ options }}

@@ -30,8 +30,9 @@ def render(results: dict) -> str:
 
 FOOT = """## Measuring again
 
-`just bench` measures ueo alone (without just: `cargo bench-step`, `cargo bench-products`, `cargo bench-loader`). `just compare PYTHON` runs everything side by side with the packages of
-`tools/benchmark/requirements.txt` and rewrites this page; `just compare PYTHON --only step-50` measures one row again and keeps the others.
+`just bench` measures ueo alone and rewrites this page; `just bench PYTHON` runs everything side by side, with a Python that has the packages of
+`tools/benchmark/requirements.txt`; `just bench PYTHON --only step-50` measures one row again and keeps the others. Without just:
+`python tools/benchmark/compare.py`, and for single figures `cargo bench-step`, `cargo bench-products`, `cargo bench-loader`.
 """
 
 

@@ -98,6 +98,12 @@ fn labelled_images_set_the_threshold_that_is_asked_for() {
     assert!(known < 3 * PER_CLASS, "{known}");
     let page = fs::read_to_string(place.path("run/report.html")).unwrap();
     assert!(page.contains("was measured on the labelled images in"));
+
+    // The same images say nothing about a threshold that does without.
+    let place = Workplace::new();
+    place.adapt("--threshold otsu --threshold-images images");
+    let page = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert!(page.contains("was chosen without labels by otsu"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::evaluate::{Score, ScoreRule};
+use crate::evaluate::{Score, ScoreRule, ThresholdMethod};
 use crate::report::ReportError;
 use crate::report::numbers::{percent, significant};
 use crate::report::page::{Section, figure, text};
@@ -38,7 +38,9 @@ pub fn section(run: &RunData) -> Result<Section, ReportError> {
         @if let Some(threshold) = &record.threshold {
             p.quiet {
                 "The threshold of " (significant(threshold.value))
-                @if let Some(images) = &record.request.threshold_images {
+                @if let (ThresholdMethod::TargetKnownAcceptance(_), Some(images)) =
+                    (threshold.method, &record.request.threshold_images)
+                {
                     " was measured on the labelled images in " (images.display()) " by " (threshold.method)
                 } @else {
                     " was chosen without labels by " (threshold.method)

@@ -12,8 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ueo::adapt::{GradientChoices, TrainedParameters, batch_gradient};
 use ueo::checkpoint::{
-    Activation, ClipConfig, HostTensor, ResNetConfig, TensorMap, TextConfig, TransformerConfig,
-    VisionConfig, VitConfig,
+    Activation, ClipConfig, ResNetConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
 use ueo::data::{Dataset, DatasetOptions};
 use ueo::image::{
@@ -23,6 +22,7 @@ use ueo::image::{
 use ueo::method::TrainedPart;
 use ueo::model::{Clip, Precision, Prompts};
 use ueo::objective::mutual_information;
+use ueo::tensor::{HostTensor, TensorMap};
 
 fn main() {
     let options = Options::parse();

@@ -22,6 +22,7 @@ pub mod model;
 pub mod objective;
 pub mod report;
 pub mod run;
+pub mod tensor;
 pub mod text;
 
 pub use atomic::write_atomically;

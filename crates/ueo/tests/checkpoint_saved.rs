@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ueo::checkpoint::{
-    Adapted, Checkpoint, CheckpointError, CheckpointKind, HostTensor, load, save,
-};
+use ueo::checkpoint::{Adapted, Checkpoint, CheckpointError, CheckpointKind, load, save};
+use ueo::tensor::HostTensor;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

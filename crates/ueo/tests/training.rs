@@ -9,13 +9,13 @@ use serde_json::Value;
 use ueo::adapt::{
     BatchGradient, GradientChoices, TrainedParameters, batch_gradient, cosine_annealing,
 };
-use ueo::checkpoint::TensorMap;
 use ueo::method::TrainedPart;
 use ueo::model::{Clip, Engine, Prompts};
 use ueo::objective::{
     ConfidenceWeights, UnconfidentWeights, confidence_weights, universal_entropy,
 };
 use ueo::run::Classifier;
+use ueo::tensor::TensorMap;
 
 use fixtures::{Fixture, assert_close};
 
@@ -192,7 +192,7 @@ impl Trajectory {
         let context = parameters.context.clone();
         found.insert(
             "context".to_owned(),
-            ueo::checkpoint::HostTensor {
+            ueo::tensor::HostTensor {
                 shape: context.dims().to_vec(),
                 data: context.try_into_vec_as::<f32>().unwrap(),
             },

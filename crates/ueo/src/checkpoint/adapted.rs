@@ -7,7 +7,9 @@ use std::path::Path;
 use super::error::WrongShape;
 use super::store::TensorStore;
 use super::write::{self, Entry};
-use super::{CheckpointError, HostTensor, TensorMap, TensorMismatch, safetensors_file};
+use crate::tensor::{HostTensor, TensorMap};
+
+use super::{CheckpointError, TensorMismatch, safetensors_file};
 
 /// Name of the learned context in the file.
 const CONTEXT: &str = "context";

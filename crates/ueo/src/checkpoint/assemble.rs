@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::error::WrongShape;
 use super::store::{OpenStore, TensorStore};
-use super::{CheckpointError, HostTensor, TensorMap, TensorMismatch};
+use crate::tensor::{HostTensor, TensorMap};
+
+use super::{CheckpointError, TensorMismatch};
 
 /// How a parameter is made of the tensors of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,12 +26,12 @@ mod validate;
 mod weights_file;
 mod write;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::Preprocessing;
+use crate::tensor::TensorMap;
 use crate::text::TokenizerSource;
 
 pub use adapted::Adapted;
@@ -42,18 +42,6 @@ pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};
 pub use load::load;
 pub use save::{Saved, save};
-
-/// A tensor in host memory, row-major, in f32 whatever the file's precision was.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostTensor {
-    /// Lengths of the axes.
-    pub shape: Vec<usize>,
-    /// Elements in row-major order.
-    pub data: Vec<f32>,
-}
-
-/// Named tensors in OpenAI's naming.
-pub type TensorMap = BTreeMap<String, HostTensor>;
 
 /// Where a checkpoint came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

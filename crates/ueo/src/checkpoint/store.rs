@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
-use super::{CheckpointError, HostTensor};
+use crate::tensor::HostTensor;
+
+use super::CheckpointError;
 
 /// Element type of a stored tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::checkpoint::{HostTensor, TensorMap};
+use crate::tensor::{HostTensor, TensorMap};
 
 use super::MethodError;
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
-use crate::checkpoint::{HostTensor, TensorMap};
+use crate::tensor::{HostTensor, TensorMap};
 
 use super::ModelError;
 

@@ -13,7 +13,8 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData, module};
 use thiserror::Error;
 
-use crate::checkpoint::{Checkpoint, ClipConfig, TensorMap, VisionConfig};
+use crate::checkpoint::{Checkpoint, ClipConfig, VisionConfig};
+use crate::tensor::TensorMap;
 
 use resnet::ModifiedResNet;
 use vision_transformer::VisionTransformer;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::checkpoint::{HostTensor, TensorMap};
+use crate::tensor::{HostTensor, TensorMap};
 
 use super::{Engine, ModelError, Precision};
 

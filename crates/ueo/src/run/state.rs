@@ -6,10 +6,11 @@ use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::adapt::{AdaptState, BestEpoch, TrainedParameters, WatchState};
-use crate::checkpoint::{Adapted, HostTensor, TensorMap};
+use crate::checkpoint::Adapted;
 use crate::guard::Tally;
 use crate::method::Memory;
 use crate::model::{Clip, to_host};
+use crate::tensor::{HostTensor, TensorMap};
 
 use super::RunError;
 

@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
-use ueo::benchmark::BenchmarkError;
 use ueo::data::DataError;
-use ueo::report::ReportError;
-use ueo::run::RunError;
+use ueo::session::SessionError;
+use ueo_benchmark::BenchmarkError;
+use ueo_report::ReportError;
+use ueo_run::RunError;
 
 use crate::config_file::ConfigFileError;
 use crate::interrupt::InterruptError;
@@ -19,6 +20,9 @@ pub enum CliError {
     /// The job itself failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// What is done in memory failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// The benchmark cannot run.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
@@ -79,10 +83,20 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Whether the user asked to stop, which is no failure.
+    pub fn is_interruption(&self) -> bool {
+        let of_session = |error: &SessionError| matches!(error, SessionError::Interrupted { .. });
+        match self {
+            Self::Session(error) | Self::Run(RunError::Session(error)) => of_session(error),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Session(error) => error.hint(),
             Self::Benchmark(error) => error.hint(),
             Self::Report(error) => error.hint(),
             Self::Data(error) => Some(error.hint().to_owned()),

@@ -31,9 +31,7 @@ impl Interrupt {
             if requested.0.swap(true, Ordering::Relaxed) {
                 std::process::exit(INTERRUPTED.into());
             }
-            printer.message(
-                "stopping at the end of a training step; press Ctrl-C again to end at once",
-            );
+            printer.message("stopping after this batch; press Ctrl-C again to end at once");
         })?;
         Ok(interrupt)
     }

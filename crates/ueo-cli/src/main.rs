@@ -32,6 +32,10 @@ fn main() -> ExitCode {
     let printer = Printer::new(cli.global.verbosity());
     match run(&cli, &printer) {
         Ok(ending) => ending.into(),
+        Err(error) if error.is_interruption() => {
+            printer.message(&error);
+            Ending::Interrupted.into()
+        }
         Err(error) => fail(&printer, &error),
     }
 }

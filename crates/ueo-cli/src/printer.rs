@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use ueo::run::BaseRecord;
+use ueo::session::BaseRecord;
 
 use crate::progress::{Progress, Unit};
 

@@ -1,7 +1,7 @@
 //! Shows what a job reports.
 
 use ueo::image::CacheUse;
-use ueo::run::{Event, Reporter, Stage};
+use ueo::session::{Event, Reporter, Stage};
 
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;

@@ -13,19 +13,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use ueo::adapt::{AdaptSettings, AdaptState, CallerError, Observer, StepRecord, TrainedParameters};
+use ueo::Device;
+use ueo::adapt::{AdaptState, CallerError, Observer, Settings, StepRecord, TrainedParameters};
 use ueo::evaluate::{ScoreRule, Scores, evaluate, predictions};
 use ueo::guard::{
     Criterion, EpochRecord, Probabilities, Rule, Scoring, Signs, WatchedView, signs_of, warnings,
 };
 use ueo::method::{Method, ZeroShotPass};
 use ueo::model::Prompts;
-use ueo::run::{
-    Classifier, Event, ImageSet, LoadedModel, Reporter, Stage, Subset, adapt_in_memory,
-    encode_images,
-};
+use ueo::session::{Classifier, Images, Model, Stage, Subset, adapt_in_memory, encode_images};
 
 /// Passes over the images, as in the suite's settings for small models.
 const EPOCHS: usize = 15;
@@ -50,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             seeds,
         ] => {
             let suite = Suite::open(Path::new(suite))?;
-            let model = LoadedModel::open(Path::new(model), None, &Device::flex())?;
+            let model = Model::open(Path::new(model), &Device::cpu())?;
             let mut trace = Trace::open(Path::new(output))?;
             for domain in domains.split(',') {
                 let domain = Domain::open(&suite, &model, domain)?;
@@ -138,23 +135,19 @@ impl<'a> Suite<'a> {
 struct Domain<'a> {
     name: String,
     suite: &'a SuiteFacts,
-    model: &'a LoadedModel,
+    model: &'a Model,
     known_classes: Vec<String>,
     prompts: Prompts,
-    images: ImageSet,
+    images: Images,
     /// Class of each image, among all classes of the suite.
     labels: Vec<usize>,
     pass: ZeroShotPass,
 }
 
 impl<'a> Domain<'a> {
-    fn open(
-        suite: &'a Suite<'_>,
-        model: &'a LoadedModel,
-        name: &str,
-    ) -> Result<Self, Box<dyn Error>> {
+    fn open(suite: &'a Suite<'_>, model: &'a Model, name: &str) -> Result<Self, Box<dyn Error>> {
         let list = suite.directory.join(format!("{name}.txt"));
-        let images = ImageSet::open(&list, None, &model.preprocessing, 1 << 30)?;
+        let images = Images::open(&list, None, &model.preprocessing, 1 << 30)?;
         let known_classes = suite.facts.classes[..suite.facts.known].to_vec();
         let prompts = model.prompts(&known_classes)?;
         let encoded = encode_images(
@@ -162,8 +155,8 @@ impl<'a> Domain<'a> {
             &model.parameters.affine,
             &images,
             Stage::ZeroShot,
-            &mut Silent,
-        );
+            &mut (),
+        )?;
         let classifier = Classifier::new(&model.clip, &prompts, &model.parameters);
         let labels = images
             .labels(&suite.facts.classes)
@@ -198,12 +191,12 @@ impl<'a> Domain<'a> {
                 .collect(),
         );
         let rate: f64 = cell.learning_rate.parse()?;
-        let settings = AdaptSettings {
+        let settings = Settings {
             epochs: EPOCHS,
             context_learning_rate: rate,
             affine_learning_rate: rate,
             seed: cell.seed,
-            ..AdaptSettings::default().with_method(cell.method)
+            ..Settings::default().with_method(cell.method)
         };
         let mut watcher = Watcher {
             domain: self,
@@ -269,8 +262,8 @@ impl Watcher<'_> {
             &parameters.affine,
             images,
             Stage::Inference,
-            &mut Silent,
-        );
+            &mut (),
+        )?;
         let classifier = Classifier::new(&model.clip, prompts, parameters);
         let cosines = encoded.class_scores(&model.clip, &classifier);
         let scores = Scores {
@@ -322,12 +315,6 @@ impl Observer for Watcher<'_> {
     fn on_epoch(&mut self, record: &EpochRecord, state: &AdaptState) -> Result<(), CallerError> {
         self.look(record.epoch, Some(record.signs), &state.parameters)
     }
-}
-
-struct Silent;
-
-impl Reporter for Silent {
-    fn report(&mut self, _: Event<'_>) {}
 }
 
 /// The file of lines, which grows by whole adaptations.

@@ -4,25 +4,25 @@
 //! Data flows from left to right, and so do the imports:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> method -> guard -> adapt -> run (adapt, predict, embed) -> evaluate -> benchmark -> report
-//!                 ^                                        ^
-//!          text (prompts)                          image, data (pixels)
+//! checkpoint -> model -> objective -> method -> guard -> adapt -> session (adapt, predict, embed)
+//!                 ^                                        ^          ^
+//!          text (prompts)                       image, data (pixels)  evaluate (numbers)
 //! ```
 
 pub mod adapt;
 mod atomic;
-pub mod benchmark;
 pub mod checkpoint;
 pub mod data;
+mod device;
 pub mod evaluate;
 pub mod guard;
 pub mod image;
 pub mod method;
 pub mod model;
 pub mod objective;
-pub mod report;
-pub mod run;
+pub mod session;
 pub mod tensor;
 pub mod text;
 
 pub use atomic::write_atomically;
+pub use device::{Device, ParseDeviceError};

@@ -6,13 +6,13 @@ mod fixtures;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use burn::tensor::Device;
+use ueo::Device;
 use ueo::adapt::{
-    AdaptSettings, AdaptState, CallerError, Observer, Outcome, PixelBatch, PixelSource, StepRecord,
+    AdaptState, CallerError, Observer, Outcome, PixelBatch, PixelSource, Settings, StepRecord,
 };
 use ueo::image::ViewKind;
 use ueo::method::ZeroShotPass;
-use ueo::run::{LoadedModel, adapt_in_memory};
+use ueo::session::{Model, adapt_in_memory};
 
 const IMAGES: usize = 4;
 const BATCH: usize = 2;
@@ -67,9 +67,9 @@ impl Observer for Steps<'_> {
 
 #[test]
 fn an_epoch_is_asked_for_before_the_one_before_it_ends() {
-    let device = Device::flex();
+    let device = Device::cpu();
     let path = fixtures::path("checkpoints").join("hf-vit/model");
-    let model = LoadedModel::open(&path, None, &device).unwrap();
+    let model = Model::open(&path, &device).unwrap();
     let prompts = model
         .prompts(&["cat".to_owned(), "dog".to_owned()])
         .unwrap();
@@ -83,10 +83,10 @@ fn an_epoch_is_asked_for_before_the_one_before_it_ends() {
         logit_scale: 100.0,
         known: None,
     };
-    let settings = AdaptSettings {
+    let settings = Settings {
         epochs: 3,
         batch_size: BATCH,
-        ..AdaptSettings::default()
+        ..Settings::default()
     };
     let log = RefCell::new(Vec::new());
     let source = Source {

@@ -6,20 +6,14 @@ mod fixtures;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-use ueo::run::{Event, ImageSet, LoadedModel, Reporter, embed_images, embed_texts};
+use ueo::Device;
+use ueo::session::{Images, Model, embed_images, embed_texts};
 use ueo::text::Overlong;
 
 use fixtures::{Fixture, assert_close};
 
 /// Largest difference between unit vectors, relative to their largest entry.
 const TOLERANCE: f64 = 1e-4;
-
-struct Silent;
-
-impl Reporter for Silent {
-    fn report(&mut self, _: Event<'_>) {}
-}
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models")
@@ -32,11 +26,11 @@ fn strings(value: &serde_json::Value) -> Vec<String> {
 fn compare(name: &str) {
     let inputs = fixtures::json("shipped_models/inputs.json");
     let expected = Fixture::open(&format!("shipped_models/{name}.safetensors"));
-    let model = LoadedModel::open(&models().join(name), None, &Device::flex()).unwrap();
+    let model = Model::open(&models().join(name), &Device::cpu()).unwrap();
 
     let images = models().join("demo/images.tar");
-    let images = ImageSet::open(&images, None, &model.preprocessing, 0).unwrap();
-    let found = embed_images(&model, &images, true, &mut Silent).unwrap();
+    let images = Images::open(&images, None, &model.preprocessing, 0).unwrap();
+    let found = embed_images(&model, &images, true, &mut ()).unwrap();
     let rows = strings(&inputs["images"])
         .into_iter()
         .flat_map(|image| {

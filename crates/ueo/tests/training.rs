@@ -14,7 +14,7 @@ use ueo::model::{Clip, Engine, Prompts};
 use ueo::objective::{
     ConfidenceWeights, UnconfidentWeights, confidence_weights, universal_entropy,
 };
-use ueo::run::Classifier;
+use ueo::session::Classifier;
 use ueo::tensor::TensorMap;
 
 use fixtures::{Fixture, assert_close};

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use ueo::adapt::{AdaptSettings, Augmentation};
+use ueo::adapt::{Augmentation, Settings};
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
 use ueo::guard::Keep;
 use ueo::method::{Method, TrainedPart};
 use ueo::objective::{ConfidenceWeights, UnconfidentWeights};
-use ueo::run::{AdaptReport, AdaptRequest, RunStatus, Start};
+use ueo_run::{AdaptReport, AdaptRequest, RunStatus, Start};
 
 use super::{Context, absolute, quoted, read_classes, report};
 use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number, score_parser};
@@ -171,11 +171,11 @@ pub struct TrainingArgs {
     pub train: Option<TrainPart>,
 
     /// Passes over the images; 5 are enough for tens of thousands of images
-    #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().epochs, value_parser = positive_integer)]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().epochs, value_parser = positive_integer)]
     pub epochs: usize,
 
     /// Images per training step
-    #[arg(long, value_name = "N", default_value_t = AdaptSettings::default().batch_size, value_parser = positive_integer)]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().batch_size, value_parser = positive_integer)]
     pub batch_size: usize,
 
     /// Images in memory at once; the gradient stays that of the whole batch [default: the whole batch]
@@ -185,21 +185,21 @@ pub struct TrainingArgs {
     /// Initial learning rate of the context vectors (annealed to 0 along a cosine)
     #[arg(
         long, value_name = "RATE",
-        default_value_t = AdaptSettings::default().context_learning_rate, value_parser = non_negative_number
+        default_value_t = Settings::default().context_learning_rate, value_parser = non_negative_number
     )]
     pub context_learning_rate: f64,
 
     /// Initial learning rate of the normalization layers' scale and shift
     #[arg(
         long, value_name = "RATE",
-        default_value_t = AdaptSettings::default().affine_learning_rate, value_parser = non_negative_number
+        default_value_t = Settings::default().affine_learning_rate, value_parser = non_negative_number
     )]
     pub affine_learning_rate: f64,
 
     /// Weight of the diversity term (marginal entropy) in the loss
     #[arg(
         long, value_name = "FACTOR",
-        default_value_t = AdaptSettings::default().trade_off, value_parser = non_negative_number
+        default_value_t = Settings::default().trade_off, value_parser = non_negative_number
     )]
     pub trade_off: f64,
 
@@ -210,7 +210,7 @@ pub struct TrainingArgs {
     /// t in the softmax(cosines / t) that gives the zero-shot weights; 0.01 makes them sharp
     #[arg(
         long, value_name = "T",
-        default_value_t = AdaptSettings::default().weight_temperature, value_parser = positive_number
+        default_value_t = Settings::default().weight_temperature, value_parser = positive_number
     )]
     pub weight_temperature: f64,
 
@@ -251,7 +251,7 @@ pub struct TrainingArgs {
     pub no_shuffle: bool,
 
     /// Seed of everything random
-    #[arg(long, value_name = "SEED", default_value_t = AdaptSettings::default().seed)]
+    #[arg(long, value_name = "SEED", default_value_t = Settings::default().seed)]
     pub seed: u64,
 
     /// Which epoch's parameters are the result
@@ -361,8 +361,8 @@ fn keep_parser() -> impl TypedValueParser<Value = Keep> {
 
 impl TrainingArgs {
     /// The choices as the library takes them.
-    pub fn settings(&self) -> AdaptSettings {
-        AdaptSettings {
+    pub fn settings(&self) -> Settings {
+        Settings {
             method: self.method,
             train: self.train.map(|part| match part {
                 TrainPart::Context => TrainedPart::Context,
@@ -433,7 +433,7 @@ pub fn adapt(
 ) -> Result<Ending, CliError> {
     let interrupt = Interrupt::listen(context.printer)?;
     let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
-    let adapted = ueo::run::adapt(start, output, &context.device, &mut reporter);
+    let adapted = ueo_run::adapt(start, output, &context.device, &mut reporter);
     reporter.finish();
     let report = adapted?;
     let ending = context.list_skipped(&report.record.images.skipped);
@@ -527,7 +527,7 @@ impl AdaptArgs {
             image_cache_bytes: self.outputs.image_cache.0,
             strict: context.strict,
             threads: context.threads,
-            device: context.device_name.to_owned(),
+            device: context.device.name().to_owned(),
             precision: context.precision.unwrap_or_default(),
         }))
     }

@@ -5,13 +5,14 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueEnum};
-use ueo::benchmark::{
-    self, BenchmarkError, BenchmarkReporter, Cell, CellState, Overrides, Plan, ProfileName,
-    Results, RunOptions, Selection, Shift, Suite,
-};
 use ueo::method::{Method, ParseMethodError};
-use ueo::report::write_benchmark_report;
-use ueo::run::LoadedModel;
+use ueo::session::Model;
+use ueo_benchmark::{
+    BenchmarkError, BenchmarkReporter, Cell, CellState, Overrides, Plan, ProfileName, Results,
+    RunOptions, Selection, Shift, Suite,
+};
+use ueo_report::write_benchmark_report;
+use ueo_run::{OpenedModel, RunError};
 
 use super::Context;
 use crate::args::{ByteSize, positive_integer};
@@ -242,7 +243,7 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         .as_deref()
         .or(suite.default_data.as_deref())
         .unwrap_or(Path::new("."));
-    let data = benchmark::locate(&suite, data, &domains)?;
+    let data = ueo_benchmark::locate(&suite, data, &domains)?;
     for difference in &data.differences {
         let (path, hint) = (difference.path.display(), difference.hint.as_deref());
         printer.warning(format_args!(
@@ -255,7 +256,13 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         ));
     }
     let precision = context.precision.unwrap_or_default();
-    let model = LoadedModel::open_with(model, None, &context.device, Some(precision))?;
+    let opened = OpenedModel::open(model, None, &context.device, Some(precision))?;
+    // The benchmark adapts a checkpoint itself.
+    if opened.run.is_some() {
+        let path = model.clone();
+        return Err(RunError::AlreadyAdapted { path }.into());
+    }
+    let model = opened.model;
     printer.model(&model.base);
     let plan = Plan::new(
         &suite,
@@ -287,16 +294,16 @@ fn report(args: &BenchmarkArgs, suite: Option<&Suite>, printer: &Printer) -> Res
             results.suite
         ));
     }
-    benchmark::write_tables(&results, &args.output)?;
+    ueo_benchmark::write_tables(&results, &args.output)?;
     if let Some(page) = &args.page {
-        benchmark::write_page(&results, page)?;
+        ueo_benchmark::write_page(&results, page)?;
     }
     if args.report {
         let path = write_benchmark_report(&results, &args.output)?;
         printer.message(format_args!("report: {}", path.display()));
     }
     for variant in &results.variants {
-        for table in benchmark::tables(&results, variant) {
+        for table in ueo_benchmark::tables(&results, variant) {
             if table.title.ends_with(": means") {
                 printer.message(format_args!("{}, settings `{variant}`", table.title));
                 printer
@@ -341,7 +348,7 @@ fn list(plan: &Plan, printer: &Printer) -> Result<Ending, CliError> {
 
 fn execute(
     plan: &Plan,
-    model: &LoadedModel,
+    model: &Model,
     args: &BenchmarkArgs,
     context: &Context,
 ) -> Result<Ending, CliError> {
@@ -378,7 +385,7 @@ fn execute(
         ))),
         failures: Mutex::default(),
     };
-    let summary = benchmark::run(plan, model, options, &reporter);
+    let summary = ueo_benchmark::run(plan, model, options, &reporter);
     if let Some(progress) = lock(&reporter.progress).take() {
         progress.finish();
     }

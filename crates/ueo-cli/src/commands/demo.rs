@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ueo::adapt::AdaptSettings;
+use ueo::adapt::Settings;
 use ueo::evaluate::{ScoreRule, ThresholdMethod};
-use ueo::run::{AdaptRequest, Start};
+use ueo_run::{AdaptRequest, Start};
 
 use super::{Context, absolute, adapt, quoted, read_classes};
 use crate::error::CliError;
@@ -125,11 +125,11 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         image_root: None,
         classes: read_classes(&inputs.join(CLASSES))?,
         oracle_labels: None,
-        settings: AdaptSettings {
+        settings: Settings {
             epochs: EPOCHS,
             context_learning_rate: LEARNING_RATE,
             affine_learning_rate: LEARNING_RATE,
-            ..AdaptSettings::default()
+            ..Settings::default()
         },
         score: ScoreRule::default().score,
         score_temperature: ScoreRule::default().temperature,
@@ -141,7 +141,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         image_cache_bytes: 64 << 20,
         strict: context.strict,
         threads: context.threads,
-        device: context.device_name.to_owned(),
+        device: context.device.name().to_owned(),
         precision: context.precision.unwrap_or_default(),
     };
     let start = Start::New {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use safetensors::tensor::{Dtype, TensorView};
 use ueo::data::read_utf8;
-use ueo::run::{Embedding, ImageSet, embed_images, embed_texts};
+use ueo::session::{Embedding, Images, embed_images, embed_texts};
 use ueo::text::Overlong;
 
 use super::Context;
@@ -78,7 +78,7 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         ".safetensors",
     )?;
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
-    let model = context.open_model(&args.model)?;
+    let model = context.open_model(&args.model)?.model;
 
     let mut features = Vec::new();
     let mut ending = Ending::Complete;
@@ -92,7 +92,7 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         features.push(("text_features", "texts", embedding));
     }
     if let Some(path) = &args.images {
-        let images = ImageSet::open(path, args.image_root.as_deref(), &model.preprocessing, 0)?;
+        let images = Images::open(path, args.image_root.as_deref(), &model.preprocessing, 0)?;
         let mut reporter = ProgressReporter::new(context.printer);
         let embedding = embed_images(&model, &images, context.strict, &mut reporter);
         reporter.finish();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ueo::run::RunError;
+use ueo::session::SessionError;
 
 use super::Context;
 use crate::args::{ImageArgs, ModelArgs, ScoreArgs};
@@ -86,7 +86,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     }
     let model = context.open_model(&args.model)?;
     let predicted = context.predict(&model, &args.images, &args.score, 1)?;
-    let evaluation = predicted.evaluation.ok_or_else(|| RunError::NoLabels {
+    let evaluation = predicted.evaluation.ok_or_else(|| SessionError::NoLabels {
         path: args.images.images.clone(),
         needed_for: "`ueo evaluate`",
     })?;

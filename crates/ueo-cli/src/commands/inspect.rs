@@ -4,7 +4,8 @@ use clap::Args;
 use serde::Serialize;
 use ueo::checkpoint::{Activation, CheckpointKind, TextConfig, TransformerConfig, VisionConfig};
 use ueo::image::Interpolation;
-use ueo::run::{BaseRecord, LoadedModel, RunDirectory, RunRecord, RunStatus};
+use ueo::session::{BaseRecord, Model};
+use ueo_run::{OpenedModel, RunDirectory, RunRecord, RunStatus, open_base};
 
 use super::Context;
 use crate::args::ModelArgs;
@@ -51,17 +52,16 @@ pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
     };
     let model = match &run {
         // A run that is not finished has no adapted parameters yet, but can be looked at.
-        Some(run) if run.status == RunStatus::Incomplete => LoadedModel::open_base(
+        Some(run) if run.status == RunStatus::Incomplete => open_base(
             &run.base,
             args.model.base.as_deref(),
             &context.device,
             run.request.precision,
         )?,
-        _ => LoadedModel::open(
-            &args.model.model,
-            args.model.base.as_deref(),
-            &context.device,
-        )?,
+        _ => {
+            let (model, base) = (&args.model.model, args.model.base.as_deref());
+            OpenedModel::open(model, base, &context.device, None)?.model
+        }
     };
     let description = Description::new(&model, run.as_ref());
     if args.json {
@@ -86,7 +86,7 @@ struct Description<'a> {
 }
 
 impl<'a> Description<'a> {
-    fn new(model: &'a LoadedModel, run: Option<&'a RunRecord>) -> Self {
+    fn new(model: &'a Model, run: Option<&'a RunRecord>) -> Self {
         let context: usize = model.parameters.context.dims().iter().product();
         Self {
             base: &model.base,

@@ -11,12 +11,13 @@ pub mod report;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use ueo::Device;
 use ueo::data::ClassList;
 use ueo::model::Precision;
-use ueo::run::{LoadedModel, PredictRequest, PredictionSet, SkippedImage, predict as run_predict};
+use ueo::session::{PredictionSet, SkippedImage};
+use ueo_run::{OpenedModel, PredictRequest, predict as run_predict};
 
-use crate::args::{self, GlobalArgs, ImageArgs, ModelArgs, ScoreArgs};
+use crate::args::{GlobalArgs, ImageArgs, ModelArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::printer::Printer;
@@ -31,8 +32,6 @@ pub struct Context<'a> {
     pub printer: &'a Printer,
     /// Where to compute.
     pub device: Device,
-    /// Name of the device, for `run.json`.
-    pub device_name: &'static str,
     /// Number format of the frozen matrices, if the user chose one.
     pub precision: Option<Precision>,
     /// Threads of computing and reading.
@@ -54,13 +53,9 @@ impl<'a> Context<'a> {
             .num_threads(threads)
             .build_global()
             .map_err(|source| CliError::Threads { threads, source })?;
-        let (device, device_name) = match global.device {
-            args::Device::Cpu => (Device::flex(), "cpu"),
-        };
         Ok(Self {
             printer,
-            device,
-            device_name,
+            device: global.device.clone(),
             precision: global.precision.map(Precision::from),
             threads: rayon::current_num_threads(),
             strict: global.strict,
@@ -72,14 +67,14 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`CliError::Run`].
-    pub fn open_model(&self, model: &ModelArgs) -> Result<LoadedModel, CliError> {
-        let opened = LoadedModel::open_with(
+    pub fn open_model(&self, model: &ModelArgs) -> Result<OpenedModel, CliError> {
+        let opened = OpenedModel::open(
             &model.model,
             model.base.as_deref(),
             &self.device,
             self.precision,
         )?;
-        self.printer.model(&opened.base);
+        self.printer.model(&opened.model.base);
         Ok(opened)
     }
 
@@ -90,7 +85,7 @@ impl<'a> Context<'a> {
     /// [`CliError::Run`] and [`CliError::Data`].
     pub fn predict(
         &self,
-        model: &LoadedModel,
+        model: &OpenedModel,
         images: &ImageArgs,
         score: &ScoreArgs,
         top_k: usize,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Map, Value};
-use ueo::run::{ImagePrediction, PredictionSet};
+use ueo::session::{ImagePrediction, PredictionSet};
 
 use super::Context;
 use crate::args::{ImageArgs, ModelArgs, ScoreArgs, positive_integer};

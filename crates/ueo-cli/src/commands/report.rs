@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ueo::report::{write_comparison, write_report};
+use ueo_report::{write_comparison, write_report};
 
 use super::Context;
 use crate::error::CliError;

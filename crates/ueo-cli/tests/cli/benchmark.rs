@@ -336,7 +336,7 @@ fn tables_are_of_the_suite_of_the_results() {
             report.stderr,
         )
     };
-    let default = ueo::benchmark::Suite::open("iconnet").unwrap().about;
+    let default = ueo_benchmark::Suite::open("iconnet").unwrap().about;
 
     let (text, warnings) = page("");
     assert!(
@@ -367,7 +367,7 @@ fn tables_are_of_the_suite_of_the_results() {
         let renamed = renamed.replace("\"suite\":\"tiny\"", "\"suite\":\"office-31\"");
         fs::write(path, renamed).unwrap();
     }
-    let about = ueo::benchmark::Suite::open("office-31").unwrap().about;
+    let about = ueo_benchmark::Suite::open("office-31").unwrap().about;
     let (text, warnings) = page("");
     assert!(
         text.contains(&format!("{about}. 3 of 4 classes")) && !text.contains(&default),

@@ -32,7 +32,7 @@ mod signals {
     use std::thread::sleep;
     use std::time::{Duration, Instant, SystemTime};
 
-    use ueo::run::{EVENT_FILE, read_events};
+    use ueo_run::{EVENT_FILE, read_events};
 
     use super::long_adapt;
     use crate::support::{Report, Workplace};
@@ -148,7 +148,7 @@ mod signals {
         Report::of(output)
             .expect_code(130, "adapt, interrupted")
             .says(&[
-                "stopping at the end of a training step",
+                "stopping after this batch",
                 "stopped after step",
                 "of 180",
                 "ueo adapt --resume --output run",

@@ -23,7 +23,7 @@ use crate::image::ViewKind;
 use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
 use crate::model::{Clip, Prompts, normalize_rows, square_sum, to_host};
 
-pub use settings::{AdaptSettings, Augmentation, InvalidSetting, cosine_annealing};
+pub use settings::{Augmentation, InvalidSetting, Settings, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
 pub use watch::{BestEpoch, WatchState};
 
@@ -145,6 +145,12 @@ pub trait Observer {
     fn on_epoch(&mut self, _record: &EpochRecord, _state: &AdaptState) -> Result<(), CallerError> {
         Ok(())
     }
+
+    /// Asked after every batch of a pass between epochs: whether to stop. The pass is made again when the adaptation goes
+    /// on.
+    fn interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// The record of one step, a line of `metrics.jsonl`.
@@ -231,7 +237,7 @@ pub struct Adaptation<'a> {
     /// What is minimized.
     pub objective: &'a dyn Objective,
     /// All choices.
-    pub settings: &'a AdaptSettings,
+    pub settings: &'a Settings,
     /// How predictions are scored while they are watched.
     pub scoring: Scoring,
 }
@@ -316,12 +322,17 @@ impl Adaptation<'_> {
         };
         // A run that was interrupted between the last step of an epoch and its record.
         if state.watch.tally.images() == training_images.len() {
-            state = self.end_epoch(state, images, observer)?;
+            state = match self.end_epoch(state, images, observer)? {
+                ControlFlow::Continue(state) => state,
+                ControlFlow::Break(state) => return Ok(Outcome::Interrupted(state)),
+            };
         }
         let mut upcoming = None;
         for epoch in state.step / per_epoch..self.settings.epochs {
             if epoch > 0 && state.step == epoch * per_epoch && self.objective.refreshes() {
-                let pass = self.pass(&state, images)?;
+                let Some(pass) = self.pass(&state, images, observer)? else {
+                    return Ok(Outcome::Interrupted(state));
+                };
                 state.memory = self.objective.refresh(&state.memory, &pass)?;
             }
             let batches = upcoming
@@ -346,18 +357,22 @@ impl Adaptation<'_> {
                     return Ok(Outcome::Interrupted(state));
                 }
             }
-            state = self.end_epoch(state, images, observer)?;
+            state = match self.end_epoch(state, images, observer)? {
+                ControlFlow::Continue(state) => state,
+                ControlFlow::Break(state) => return Ok(Outcome::Interrupted(state)),
+            };
         }
         Ok(Outcome::Finished(state.with_kept_parameters()))
     }
 
-    /// Makes the record of an epoch whose steps are done, and compares the epoch with the best one before.
+    /// Makes the record of an epoch whose steps are done, and compares the epoch with the best one before; breaks with the
+    /// state as it was when the observer wants to stop.
     fn end_epoch(
         &self,
         mut state: AdaptState,
         images: &dyn PixelSource,
         observer: &mut dyn Observer,
-    ) -> Result<AdaptState, AdaptError> {
+    ) -> Result<ControlFlow<AdaptState, AdaptState>, AdaptError> {
         let (epoch, step) = (state.watch.epochs + 1, state.step);
         let record = match self.settings.keep {
             Keep::Last => EpochRecord {
@@ -368,7 +383,10 @@ impl Adaptation<'_> {
                 criterion: None,
             },
             Keep::BestBy(_) => {
-                let cosines = self.pass(&state, images)?.cosine_logits;
+                let Some(pass) = self.pass(&state, images, observer)? else {
+                    return Ok(ControlFlow::Break(state));
+                };
+                let cosines = pass.cosine_logits;
                 let (classes, zero_shot) = (self.prompts.len(), &state.watch.zero_shot_classes);
                 EpochRecord {
                     epoch,
@@ -387,7 +405,7 @@ impl Adaptation<'_> {
         observer
             .on_epoch(&record, &state)
             .map_err(|source| AdaptError::Observer { step, source })?;
-        Ok(state)
+        Ok(ControlFlow::Continue(state))
     }
 
     /// The value of the criterion that the settings choose by, if they do.
@@ -399,12 +417,13 @@ impl Adaptation<'_> {
         Some(criterion.value(&Probabilities::of_cosines(cosine_logits, classes, scale)))
     }
 
-    /// A pass over the test view of all images with the parameters of `state`.
+    /// A pass over the test view of all images with the parameters of `state`; `None` when the observer wants to stop.
     fn pass(
         &self,
         state: &AdaptState,
         images: &dyn PixelSource,
-    ) -> Result<ZeroShotPass, AdaptError> {
+        observer: &dyn Observer,
+    ) -> Result<Option<ZeroShotPass>, AdaptError> {
         let parameters = &state.parameters;
         let texts = self
             .clip
@@ -429,8 +448,11 @@ impl Adaptation<'_> {
             let cosines = features.clone().matmul(texts.clone().transpose());
             pass.image_features.extend(to_host(&features).data);
             pass.cosine_logits.extend(to_host(&cosines).data);
+            if observer.interrupted() {
+                return Ok(None);
+            }
         }
-        Ok(pass)
+        Ok(Some(pass))
     }
 
     /// The pixels of a batch, `[batch, 3, image_size, image_size]`.

@@ -12,7 +12,7 @@ use crate::objective::{ConfidenceWeights, UnconfidentWeights};
 /// All choices of an adaptation; the defaults are the released program's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AdaptSettings {
+pub struct Settings {
     /// What the images are used for.
     #[serde(default)]
     pub method: Method,
@@ -67,7 +67,7 @@ pub enum Augmentation {
     None,
 }
 
-impl Default for AdaptSettings {
+impl Default for Settings {
     fn default() -> Self {
         Self {
             method: Method::default(),
@@ -91,7 +91,7 @@ impl Default for AdaptSettings {
     }
 }
 
-impl AdaptSettings {
+impl Settings {
     /// Checks every value.
     ///
     /// # Errors
@@ -304,18 +304,18 @@ mod tests {
 
     #[test]
     fn settings_of_one_method_can_be_taken_to_every_other() {
-        let settings = AdaptSettings {
+        let settings = Settings {
             trade_off: 0.5,
             weight_temperature: 0.02,
             unconfident_weights: UnconfidentWeights::Exponential,
             refresh_weights: true,
-            ..AdaptSettings::default()
+            ..Settings::default()
         };
         settings.validate().unwrap();
         for &method in Method::ALL {
             let moved = settings.with_method(method);
             moved.validate().unwrap();
-            let unchanged = AdaptSettings {
+            let unchanged = Settings {
                 method,
                 ..settings.clone()
             };
@@ -330,10 +330,10 @@ mod tests {
 
     #[test]
     fn weights_that_never_change_cannot_be_refreshed() {
-        let settings = AdaptSettings {
+        let settings = Settings {
             confidence_weights: ConfidenceWeights::Uniform,
             refresh_weights: true,
-            ..AdaptSettings::default()
+            ..Settings::default()
         };
         let error = settings.validate().unwrap_err().to_string();
         assert!(error.contains("refresh-weights"), "{error}");

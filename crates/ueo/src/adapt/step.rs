@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
+use crate::checkpoint::Adapted;
 use crate::method::{BatchFeatures, TrainedPart};
 use crate::model::{
-    AffineGradients, AffineParameters, Clip, Context, Prompts, normalize_rows, to_host,
+    AffineGradients, AffineParameters, Clip, Context, ModelError, Prompts, normalize_rows, to_host,
 };
 use crate::objective::LossTerms;
+use crate::tensor::TensorMap;
 
 /// The parameters that adaptation trains.
 #[derive(Clone, Debug)]
@@ -49,7 +51,65 @@ pub struct GradientChoices<'a> {
     pub micro_batch: Option<usize>,
 }
 
+/// Name of the context vectors among the trained parameters' tensors.
+const CONTEXT: &str = "context";
+
 impl TrainedParameters {
+    /// The parameters by name: `context`, and OpenAI's names of the affine parameters.
+    pub fn to_host(&self) -> TensorMap {
+        let mut tensors: TensorMap = self.affine.to_host().into_iter().collect();
+        tensors.insert(CONTEXT.to_owned(), to_host(&self.context));
+        tensors
+    }
+
+    /// The inverse of [`Self::to_host`] for a model.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::MissingTensor`] or [`ModelError::Shape`] when the tensors are not those of this model.
+    pub fn from_host(tensors: &TensorMap, clip: &Clip) -> Result<Self, ModelError> {
+        let name = CONTEXT.to_owned();
+        let Some(context) = tensors.get(CONTEXT) else {
+            return Err(ModelError::MissingTensor { name });
+        };
+        let width = clip.config().text.transformer.width;
+        match context.shape[..] {
+            [_, found] if found == width => {}
+            _ => {
+                return Err(ModelError::Shape {
+                    name,
+                    expected: vec![context.shape.first().copied().unwrap_or(1), width],
+                    found: context.shape.clone(),
+                });
+            }
+        }
+        let data = TensorData::new(context.data.clone(), context.shape.clone());
+        Ok(Self {
+            context: Tensor::from_data(data, clip.device()),
+            affine: clip.zero_shot_affine().with_values(tensors)?,
+        })
+    }
+
+    /// The parameters as a file holds them.
+    pub fn to_adapted(&self) -> Adapted {
+        Adapted {
+            context: to_host(&self.context),
+            affine: self.affine.to_host().into_iter().collect(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The inverse of [`Self::to_adapted`] for a model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_host`].
+    pub fn from_adapted(adapted: Adapted, clip: &Clip) -> Result<Self, ModelError> {
+        let mut tensors = adapted.affine;
+        tensors.insert(CONTEXT.to_owned(), adapted.context);
+        Self::from_host(&tensors, clip)
+    }
+
     /// How many numbers are trained.
     pub fn trained_len(&self, part: TrainedPart) -> usize {
         let context = self.context.dims().iter().product::<usize>();

@@ -1,0 +1,227 @@
+//! Why a benchmark cannot run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use ueo::adapt::InvalidSetting;
+use ueo::data::DataError;
+use ueo::evaluate::EvaluateError;
+use ueo::session::SessionError;
+
+/// Why a benchmark cannot run, or its results cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BenchmarkError {
+    /// Neither an embedded suite nor a file.
+    #[error("`{name}` is no suite of this program ({known}) and no file that can be read")]
+    NoSuite {
+        /// What was asked for.
+        name: String,
+        /// The embedded suites.
+        known: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A suite file is no TOML or has other fields.
+    #[error("the suite {} cannot be understood", path.display())]
+    SuiteSyntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// A suite file says something that makes no sense.
+    #[error("the suite {}: {reason}", path.display())]
+    Suite {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name that the suite or the program does not have.
+    #[error("expected a {what} ({known}), found `{found}`")]
+    Unknown {
+        /// What kind of name.
+        what: &'static str,
+        /// The name.
+        found: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A setting that no method has, or of another type.
+    #[error("{place}: {reason}")]
+    Override {
+        /// Where it was given.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The settings of a method make no sense.
+    #[error("settings of {method}: {source}")]
+    Setting {
+        /// The method.
+        method: String,
+        /// What is wrong.
+        source: InvalidSetting,
+    },
+    /// The data of a suite are not there.
+    #[error("expected {missing} of the suite `{suite}` in {}, found none of {searched}", data.display())]
+    NoData {
+        /// The suite.
+        suite: String,
+        /// What is missing.
+        missing: String,
+        /// The data directory.
+        data: PathBuf,
+        /// Places where it was looked for.
+        searched: String,
+        /// How to obtain the data.
+        obtain: String,
+    },
+    /// The classes on disk are not those of the suite.
+    #[error("the suite `{suite}` has {expected} classes, found {found} in {}{detail}", path.display())]
+    ClassCount {
+        /// The suite.
+        suite: String,
+        /// Classes of the suite.
+        expected: usize,
+        /// Classes found.
+        found: usize,
+        /// Where.
+        path: PathBuf,
+        /// Which are missing or too many, if that is known.
+        detail: String,
+    },
+    /// An image without a class of the suite.
+    #[error("{}: image {id} {reason}", path.display())]
+    Label {
+        /// The list or folder.
+        path: PathBuf,
+        /// The image.
+        id: String,
+        /// What is wrong with its label.
+        reason: String,
+    },
+    /// No image of a domain may be trained on.
+    #[error(
+        "domain `{domain}` has no readable image of a class that is present under the {shift} shift"
+    )]
+    NothingToTrainOn {
+        /// The domain.
+        domain: String,
+        /// The shift.
+        shift: String,
+    },
+    /// Images or class names cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model cannot be used.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Predictions cannot be measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Threads cannot be started.
+    #[error("{threads} threads cannot be started for a job")]
+    Threads {
+        /// Threads per job.
+        threads: usize,
+        /// Why.
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// A result file cannot be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A result file is not what this version writes.
+    #[error("{}: {reason}", path.display())]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is nothing to make tables of.
+    #[error("there are no results in {}", path.display())]
+    NoResults {
+        /// The output directory.
+        path: PathBuf,
+    },
+    /// The results are not those of the suite that was named.
+    #[error("expected results of the suite `{expected}` in {}, found those of `{found}`", path.display())]
+    OtherSuite {
+        /// The output directory.
+        path: PathBuf,
+        /// The suite that was named.
+        expected: String,
+        /// The suite of the results.
+        found: String,
+    },
+    /// The cells of a directory do not belong together.
+    #[error("the results in {} are of {what}, expected one", path.display())]
+    Mixed {
+        /// The output directory.
+        path: PathBuf,
+        /// What there are several of.
+        what: &'static str,
+    },
+    /// A page has no place for the generated part.
+    #[error("{} exists and has no generated part: expected the lines\n  {begin}\n  {end}", path.display())]
+    Page {
+        /// The page.
+        path: PathBuf,
+        /// First line of the generated part.
+        begin: &'static str,
+        /// Last line of the generated part.
+        end: &'static str,
+    },
+}
+
+impl BenchmarkError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoData { obtain, .. } => obtain,
+            Self::Data(error) => error.hint(),
+            Self::Session(error) => return error.hint(),
+            Self::Evaluate(error) => return error.hint().map(str::to_owned),
+            Self::ClassCount { .. } => {
+                "index ranges mean nothing with other classes: use the data set's original folders, with nothing beside them"
+            }
+            Self::Override { .. } => {
+                "settings are named as on the command line of `ueo adapt`, for example --set context-learning-rate=1e-3"
+            }
+            Self::Setting { .. } => {
+                "name the methods that have the setting with --methods, or set it in the suite under [settings.methods.NAME]"
+            }
+            Self::Threads { .. } => "ask for fewer with --threads or --jobs",
+            Self::Cell { .. } => "remove the file, and the cell is run again",
+            Self::NoResults { .. } => "run the benchmark without --tables-only first",
+            Self::OtherSuite { .. } => {
+                "leave --suite out, which takes the suite of the results, or name the --output that belongs to the suite"
+            }
+            Self::Mixed { .. } => "give each suite and each model an --output of its own",
+            Self::Page { .. } => {
+                "put the two lines where the generated part should go, or name another file"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,172 @@
+//! Why a job failed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use ueo::adapt::{AdaptError, InvalidSetting};
+use ueo::checkpoint::CheckpointError;
+use ueo::data::DataError;
+use ueo::evaluate::EvaluateError;
+use ueo::model::ModelError;
+use ueo::session::SessionError;
+
+/// Why a job failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// What is done in memory failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A file of the run directory cannot be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Tensors cannot be put into a safetensors file.
+    #[error("cannot encode the state of the run")]
+    Encode(#[source] safetensors::SafeTensorError),
+    /// The output is already there.
+    #[error("{} exists and is not empty, expected a new or empty directory", path.display())]
+    OutputExists {
+        /// The output directory.
+        path: PathBuf,
+        /// Whether it holds an earlier run.
+        is_run: bool,
+    },
+    /// A path is no run directory.
+    #[error("{} is no run directory: it has no run.json", path.display())]
+    NotARun {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A run has no result yet.
+    #[error("the run in {} is not finished: it has no adapted.safetensors", path.display())]
+    Unfinished {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// A run is to be adapted again.
+    #[error("{} is a run directory, expected a checkpoint to adapt", path.display())]
+    AlreadyAdapted {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// `run.json` or `metrics.jsonl` is not what this version writes.
+    #[error("{}: {reason}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The saved parameters do not fit the model.
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The checkpoint of a run is not where it was.
+    #[error("the base checkpoint of the run is not at {}", path.display())]
+    BaseMoved {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The checkpoint of a run is another one.
+    #[error(
+        "the base checkpoint at {} is not the one that was adapted: expected SHA-256 {expected}, found {found}",
+        path.display()
+    )]
+    BaseChanged {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// SHA-256 in `run.json`.
+        expected: String,
+        /// SHA-256 of the file.
+        found: String,
+    },
+    /// The images of a run are not those that it started with.
+    #[error(
+        "the images in {} have changed since the run began: expected the same {expected} images, found {found}",
+        path.display()
+    )]
+    ImagesChanged {
+        /// The images' path.
+        path: PathBuf,
+        /// Images when the run began.
+        expected: usize,
+        /// Images now.
+        found: usize,
+    },
+    /// A plain checkpoint does not know any classes.
+    #[error("the model is a plain checkpoint and knows no classes")]
+    NoClasses,
+}
+
+/// Whatever ends a session ends the job.
+macro_rules! from_what_a_session_uses {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for RunError {
+            fn from(error: $error) -> Self {
+                Self::Session(error.into())
+            }
+        })*
+    };
+}
+from_what_a_session_uses!(
+    AdaptError,
+    CheckpointError,
+    DataError,
+    EvaluateError,
+    InvalidSetting,
+    ModelError,
+);
+
+impl RunError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Session(error) => return error.hint(),
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => "check the permissions, or choose another place",
+                io::ErrorKind::StorageFull => {
+                    "free some space and continue with --resume; finished steps are kept"
+                }
+                _ => return None,
+            },
+            Self::OutputExists { is_run: true, .. } => {
+                "choose another --output, continue the run with --resume, or replace it with --overwrite"
+            }
+            Self::OutputExists { .. } => "choose another --output",
+            Self::NotARun { .. } => "name a directory that `ueo adapt --output` made",
+            Self::Unfinished { .. } => "continue it with `ueo adapt --resume --output RUN`",
+            Self::AlreadyAdapted { .. } => "name the checkpoint that the run started from",
+            Self::Record { .. } => "the run was written by another version or has been edited",
+            Self::State { .. } => "the file is damaged; start the run again",
+            Self::BaseMoved { .. } => "name its new place with --base",
+            Self::BaseChanged { .. } => "name the original checkpoint with --base",
+            Self::ImagesChanged { .. } => {
+                "put the images back as they were, or start a new run with another --output"
+            }
+            Self::NoClasses => "give the class names with --classes FILE, one name per line",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

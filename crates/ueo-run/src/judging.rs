@@ -1,0 +1,163 @@
+//! How the images of a run are judged, before the adaptation and after it.
+
+use sha2::{Digest, Sha256};
+use ueo::adapt::TrainedParameters;
+use ueo::evaluate::{Evaluation, Scores, Threshold};
+use ueo::guard::{Scoring, Signs, signs_of};
+use ueo::session::{
+    Classifier, Images, Judge, Labels, Model, Reporter, ScoreTable, Scorer, SessionError, Stage,
+    Subset, encode_images,
+};
+
+use super::RunError;
+use super::predictions::{TrueLabel, Verdict};
+use super::record::AdaptRequest;
+
+/// What stays the same from the first pass to the last.
+pub struct Job<'a> {
+    /// What was asked for.
+    pub request: &'a AdaptRequest,
+    /// The checkpoint that is adapted.
+    pub model: &'a Model,
+    /// The score and the threshold method.
+    pub scorer: Scorer<'a>,
+}
+
+impl<'a> Job<'a> {
+    /// Chooses what the score and the threshold need.
+    pub fn new(request: &'a AdaptRequest, model: &'a Model) -> Result<Self, RunError> {
+        let scorer = Scorer::new(
+            model,
+            &request.classes,
+            request.score_rule(),
+            request.threshold_method,
+            request.strict,
+        )?;
+        let known_images = request.threshold_images.as_deref();
+        let scorer = scorer.with_known_images(known_images, request.image_root.as_deref())?;
+        Ok(Self {
+            request,
+            model,
+            scorer,
+        })
+    }
+
+    /// How the predictions of the run are scored while they are watched.
+    pub fn scoring(&self) -> Scoring {
+        Scoring::watching(
+            self.model.clip.logit_scale(),
+            self.request.score_rule(),
+            self.request.threshold_method,
+        )
+    }
+}
+
+/// What a model says about the images of a run.
+pub struct Measured {
+    /// Class and confidence of each image.
+    pub verdicts: Vec<Verdict>,
+    /// What the predictions look like without labels.
+    pub signs: Signs,
+    /// Where known images begin.
+    pub threshold: Threshold,
+    /// Measurements, when the images have labels.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// A pass over the adapted images with the adapted model.
+pub fn measure(
+    job: &Job<'_>,
+    parameters: &TrainedParameters,
+    images: &Subset<'_>,
+    labels: Option<&Labels>,
+    zero_shot_classes: &[usize],
+    reporter: &mut dyn Reporter,
+) -> Result<Measured, RunError> {
+    let Job {
+        request,
+        model,
+        scorer,
+    } = job;
+    let method = request.settings.method;
+    let classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
+    let affine = &parameters.affine;
+    let encoded = encode_images(&model.clip, affine, images, Stage::Adapted, reporter)?;
+    if let Some(failure) = encoded.failures.first() {
+        let reason = failure.reason.clone();
+        return Err(SessionError::ImageLost { reason }.into());
+    }
+    let judge = Judge {
+        scorer,
+        classifier: &classifier,
+        method,
+        parameters,
+    };
+    let table = judge.table(&encoded)?;
+    let watching = job.scoring();
+    judge_images(
+        &judge,
+        &table,
+        &watching,
+        labels,
+        zero_shot_classes,
+        reporter,
+    )
+}
+
+/// What a model says about a set of images, the threshold and, with labels, the measurements.
+pub fn judge_images(
+    judge: &Judge<'_>,
+    table: &ScoreTable,
+    watching: &Scoring,
+    labels: Option<&Labels>,
+    zero_shot_classes: &[usize],
+    reporter: &mut dyn Reporter,
+) -> Result<Measured, RunError> {
+    let (scores, scorer) = (table.scores(), judge.scorer);
+    let predictions = scorer.predictions(table)?;
+    let threshold = judge.threshold(&predictions.confidences, reporter)?;
+    let Scores {
+        cosine_logits,
+        classes,
+        ..
+    } = scores;
+    Ok(Measured {
+        signs: signs_of(cosine_logits, classes, zero_shot_classes, watching)?,
+        verdicts: Verdict::all(scores, &predictions),
+        evaluation: labels
+            .map(|labels| scorer.evaluation(&predictions, labels, threshold.value))
+            .transpose()?,
+        threshold,
+    })
+}
+
+/// What an image shows: classes by the name on the list, however the data set spells them.
+pub fn true_label(
+    images: &Images,
+    index: usize,
+    class: Option<usize>,
+    classes: &[String],
+) -> TrueLabel {
+    let name = match class {
+        Some(class) => &classes[class],
+        None => images.label_name(index).unwrap_or_default(),
+    };
+    TrueLabel {
+        name: name.to_owned(),
+        class,
+    }
+}
+
+/// SHA-256 over the ids of some images, one per line.
+pub fn fingerprint(images: &Images, used: &[usize]) -> String {
+    let mut hasher = Sha256::new();
+    for &index in used {
+        hasher.update(images.id(index).as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,25 @@
+//! Whole jobs of `ueo` on files: adapt a model to a folder, predict, and the run directory between. The command line calls
+//! this layer; it prints nothing and tells a [`Reporter`](ueo::session::Reporter) what happens.
+
+mod adapting;
+mod directory;
+mod error;
+mod judging;
+mod opening;
+mod predicting;
+mod predictions;
+mod record;
+mod recorder;
+mod state;
+mod tensorboard;
+
+pub use adapting::{AdaptReport, Start, adapt};
+pub use directory::{RecordWriter, RunDirectory};
+pub use error::RunError;
+pub use opening::{OpenedModel, open_base};
+pub use predicting::{PredictRequest, predict};
+pub use predictions::{ImageResult, KEPT_CLASSES, TrueLabel, Verdict};
+pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
+pub use tensorboard::{
+    EVENT_FILE, Event as TensorBoardEvent, EventFile, encode_events, read_events,
+};

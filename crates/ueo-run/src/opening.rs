@@ -1,0 +1,89 @@
+//! Opens what a user calls a model: a checkpoint of any layout, or a run directory on top of one.
+
+use std::path::{Path, PathBuf};
+
+use ueo::Device;
+use ueo::checkpoint;
+use ueo::model::Precision;
+use ueo::session::{BaseRecord, Model};
+
+use super::RunError;
+use super::directory::RunDirectory;
+use super::record::RunRecord;
+
+/// A model with the run that it came from.
+#[derive(Debug)]
+pub struct OpenedModel {
+    /// The model, with the run's parameters where there is one.
+    pub model: Model,
+    /// The run that the trained parameters came from, if the model is a run directory.
+    pub run: Option<RunRecord>,
+}
+
+impl OpenedModel {
+    /// Opens a checkpoint or a run directory.
+    ///
+    /// `base` names the checkpoint of a run directory when it is no longer where the run found it. `precision` is that of
+    /// the frozen weights; `None` takes the run's own, and f32 for a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// As the checkpoint reader; [`RunError::BaseMoved`] and [`RunError::BaseChanged`] when a run's checkpoint is not
+    /// what it was; [`RunError::Unfinished`] when a run has no result yet.
+    pub fn open(
+        path: &Path,
+        base: Option<&Path>,
+        device: &Device,
+        precision: Option<Precision>,
+    ) -> Result<Self, RunError> {
+        if !RunDirectory::recognizes(path) {
+            let precision = precision.unwrap_or_default();
+            let checkpoint = checkpoint::load(path)?;
+            return Ok(Self {
+                model: Model::from_checkpoint(checkpoint, device, precision)?,
+                run: None,
+            });
+        }
+        let directory = RunDirectory::open(path)?;
+        let record = directory.read_record()?;
+        if !directory.has_adapted() {
+            return Err(RunError::Unfinished {
+                path: path.to_owned(),
+            });
+        }
+        let precision = precision.unwrap_or(record.request.precision);
+        let mut model = open_base(&record.base, base, device, precision)?;
+        model.parameters = directory.read_adapted(&model.clip)?;
+        model.method = record.request.settings.method;
+        Ok(Self {
+            model,
+            run: Some(record),
+        })
+    }
+}
+
+/// Opens the checkpoint that a run started from and checks that it is the same.
+///
+/// # Errors
+///
+/// [`RunError::BaseMoved`], [`RunError::BaseChanged`], or as the checkpoint reader.
+pub fn open_base(
+    expected: &BaseRecord,
+    moved_to: Option<&Path>,
+    device: &Device,
+    precision: Precision,
+) -> Result<Model, RunError> {
+    let path: PathBuf = moved_to.unwrap_or(&expected.path).to_owned();
+    if !path.exists() {
+        return Err(RunError::BaseMoved { path });
+    }
+    let checkpoint = checkpoint::load(&path)?;
+    if checkpoint.sha256 != expected.sha256 {
+        return Err(RunError::BaseChanged {
+            path,
+            expected: expected.sha256.clone(),
+            found: checkpoint.sha256,
+        });
+    }
+    Ok(Model::from_checkpoint(checkpoint, device, precision)?)
+}

@@ -1,0 +1,91 @@
+//! Predictions of a model on disk about images on disk.
+
+use std::path::PathBuf;
+
+use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
+use ueo::session::{Cut, Images, PredictionSet, Question, Reporter};
+
+use super::RunError;
+use super::opening::OpenedModel;
+use super::record::RunRecord;
+
+/// What to predict and how.
+#[derive(Clone, Debug)]
+pub struct PredictRequest {
+    /// Images: a directory, list file, tar shard or directory of shards.
+    pub images: PathBuf,
+    /// Folder to which the paths of a list file are relative.
+    pub image_root: Option<PathBuf>,
+    /// Class names; `None` takes those that the run directory remembers.
+    pub classes: Option<Vec<String>>,
+    /// What the confidence is; `None` takes the run's, or the default for a plain checkpoint.
+    pub score: Option<Score>,
+    /// Temperature of the score; `None` takes the run's where the score is that of the run, else the score's own.
+    pub score_temperature: Option<f64>,
+    /// Threshold between known and unknown; `None` takes the run's, or chooses one from these images.
+    pub threshold: Option<f64>,
+    /// Classes to report per image, the best one included.
+    pub top_k: usize,
+    /// Whether unreadable images are errors.
+    pub strict: bool,
+}
+
+/// Predicts the classes of images, and measures the predictions when the images have labels.
+///
+/// # Errors
+///
+/// [`RunError`].
+pub fn predict(
+    opened: &OpenedModel,
+    request: &PredictRequest,
+    reporter: &mut dyn Reporter,
+) -> Result<PredictionSet, RunError> {
+    let run = opened.run.as_ref();
+    let classes = request
+        .classes
+        .clone()
+        .or_else(|| run.map(|run| run.request.classes.clone()))
+        .ok_or(RunError::NoClasses)?;
+    let rule = score_rule(request, run);
+    // A stored threshold belongs to the classes and the score that it was chosen with.
+    let stored = run
+        .filter(|run| run.request.classes == classes && run.request.score_rule() == rule)
+        .and_then(|run| run.threshold);
+    let method = run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
+    let images = Images::open(
+        &request.images,
+        request.image_root.as_deref(),
+        &opened.model.preprocessing,
+        0,
+    )?;
+    let question = Question {
+        classes: &classes,
+        rule,
+        cut: match (request.threshold, stored) {
+            (Some(value), _) => Cut::At(value),
+            (None, Some(stored)) => Cut::Chosen(stored),
+            (None, None) => Cut::Choose(method),
+        },
+        top_k: request.top_k,
+        strict: request.strict,
+    };
+    Ok(ueo::session::predict(
+        &opened.model,
+        &images,
+        question,
+        reporter,
+    )?)
+}
+
+/// The score that was asked for, else the run's.
+fn score_rule(request: &PredictRequest, run: Option<&RunRecord>) -> ScoreRule {
+    let of_run = run.map(|run| run.request.score_rule());
+    let score = request
+        .score
+        .or(of_run.map(|rule| rule.score))
+        .unwrap_or_default();
+    let temperature = of_run
+        .filter(|rule| rule.score == score)
+        .map(|rule| rule.temperature);
+    ScoreRule::new(score, request.score_temperature.or(temperature))
+}

@@ -1,0 +1,136 @@
+//! `run.json`: everything needed to understand, repeat, resume and use a run.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use ueo::adapt::Settings;
+use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
+use ueo::guard::{Signs, Warning};
+use ueo::model::Precision;
+use ueo::session::{BaseRecord, SkippedImage};
+
+/// Version of the layout of `run.json`; readers refuse all others.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What `adapt` was asked to do, fully resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptRequest {
+    /// The checkpoint, as an absolute path.
+    pub model: PathBuf,
+    /// The unlabeled images: a directory, list file, tar shard or directory of shards, as an absolute path.
+    pub images: PathBuf,
+    /// Folder to which the paths of a list file are relative.
+    pub image_root: Option<PathBuf>,
+    /// Names of the known classes, in the order of the class file.
+    pub classes: Vec<String>,
+    /// Where true labels for oracle weights come from, if they are used.
+    pub oracle_labels: Option<PathBuf>,
+    /// Choices of the adaptation.
+    pub settings: Settings,
+    /// What the confidence is; runs before this setting used the maximum softmax probability.
+    #[serde(default)]
+    pub score: Score,
+    /// Divides the cosines where the score has a softmax.
+    pub score_temperature: f64,
+    /// How the threshold between known and unknown is chosen.
+    pub threshold_method: ThresholdMethod,
+    /// Labelled images that `target-known-acceptance` is measured on, as an absolute path.
+    #[serde(default)]
+    pub threshold_images: Option<PathBuf>,
+    /// Whether the records of the run are also written as an event file for TensorBoard.
+    #[serde(default)]
+    pub tensorboard: bool,
+    /// Whether a full adapted checkpoint is written beside the small one.
+    pub standalone: bool,
+    /// Steps between two resumable states on disk.
+    pub checkpoint_every: usize,
+    /// Bytes of decoded images that may be kept in memory.
+    pub image_cache_bytes: u64,
+    /// Whether unreadable images are errors.
+    pub strict: bool,
+    /// Threads of the computation.
+    pub threads: usize,
+    /// Device of the computation.
+    pub device: String,
+    /// Number format of the frozen matrices; runs before this setting were in f32.
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+impl AdaptRequest {
+    /// The score with its temperature.
+    pub fn score_rule(&self) -> ScoreRule {
+        ScoreRule {
+            score: self.score,
+            temperature: self.score_temperature,
+        }
+    }
+}
+
+/// The images of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImagesRecord {
+    /// Images that were used.
+    pub used: usize,
+    /// Inputs that were left out.
+    pub skipped: Vec<SkippedImage>,
+    /// SHA-256 over the ids of the used images, which tells on resuming whether the folder has changed.
+    pub fingerprint: String,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Steps remain; `adapt --resume` continues.
+    Incomplete,
+    /// All steps are done.
+    Finished,
+}
+
+/// The content of `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// Version of `ueo` that wrote the run.
+    pub ueo_version: String,
+    /// How far the run has come.
+    pub status: RunStatus,
+    /// What was asked for.
+    pub request: AdaptRequest,
+    /// The checkpoint that was adapted.
+    pub base: BaseRecord,
+    /// Text from which the context vectors started.
+    pub context_template: String,
+    /// The images that were used and left out.
+    pub images: ImagesRecord,
+    /// Steps of the whole adaptation.
+    pub total_steps: usize,
+    /// Trained numbers: context vectors and affine parameters.
+    pub trained_parameters: usize,
+    /// The threshold on the zero-shot model's confidence; runs before this field do not have it.
+    #[serde(default)]
+    pub zero_shot_threshold: Option<Threshold>,
+    /// The threshold on the confidence, once the run is finished.
+    pub threshold: Option<Threshold>,
+    /// The epoch whose parameters are the result (0: the zero-shot model's), once the run is finished.
+    #[serde(default)]
+    pub kept_epoch: Option<usize>,
+    /// What the predictions of the zero-shot model look like without labels, on the test view.
+    #[serde(default)]
+    pub zero_shot_signs: Option<Signs>,
+    /// What those of the adapted model look like, once the run is finished.
+    #[serde(default)]
+    pub adapted_signs: Option<Signs>,
+    /// Reasons to doubt that the adaptation does good, by label-free signs.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
+    /// Measurements of the zero-shot model, when the images have labels.
+    pub zero_shot: Option<Evaluation>,
+    /// Measurements of the adapted model, when the images have labels and the run is finished.
+    pub adapted: Option<Evaluation>,
+    /// Wall-clock seconds of the steps, over all sessions of the run.
+    pub adaptation_secs: f64,
+}

@@ -1,0 +1,199 @@
+//! Passes over images without training: features, and what follows from them.
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
+use crate::image::ViewKind;
+use crate::method::ZeroShotPass;
+use crate::model::{AffineParameters, Clip, normalize_rows, to_host};
+
+use super::images::Images;
+use super::model::{Classifier, Model};
+use super::{Event, Reporter, SessionError, SkippedImage, Stage};
+
+/// Features of the images that could be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageFeatures {
+    /// Which images these are, ascending.
+    pub indices: Vec<usize>,
+    /// Features, `[indices, embed_dim]`, row-major, not normalized.
+    pub features: Vec<f32>,
+    /// Width of the shared embedding space.
+    pub embed_dim: usize,
+    /// Images that could not be read.
+    pub failures: Vec<UnreadableImage>,
+}
+
+/// Images per batch in passes without training.
+const ENCODING_BATCH: usize = 32;
+
+/// Encodes the test view of all images of a source in order. No graph is kept, so memory does not grow with the source.
+///
+/// # Errors
+///
+/// [`SessionError::Interrupted`] when the reporter says so after a batch.
+pub fn encode_images(
+    clip: &Clip,
+    affine: &AffineParameters,
+    source: &dyn PixelSource,
+    stage: Stage,
+    reporter: &mut dyn Reporter,
+) -> Result<ImageFeatures, SessionError> {
+    let size = source.image_size();
+    let mut encoded = ImageFeatures {
+        indices: Vec::with_capacity(source.len()),
+        features: Vec::new(),
+        embed_dim: clip.config().embed_dim,
+        failures: Vec::new(),
+    };
+    let order = (0..source.len()).collect();
+    for batch in source.batches(order, ENCODING_BATCH, ViewKind::Test) {
+        let PixelBatch {
+            indices,
+            pixels,
+            failures,
+        } = batch;
+        if !indices.is_empty() {
+            let shape = [indices.len(), 3, size, size];
+            let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
+            let features = to_host(&clip.image_features(pixels, affine));
+            encoded.features.extend_from_slice(&features.data);
+        }
+        encoded.indices.extend(indices);
+        encoded.failures.extend(failures);
+        let (done, total) = (encoded.indices.len() + encoded.failures.len(), source.len());
+        reporter.report(Event::Encoding { stage, done, total });
+        if done < total && reporter.interrupted() {
+            return Err(SessionError::Interrupted { done, total });
+        }
+    }
+    Ok(encoded)
+}
+
+/// Encodes an image set, and lists what had to be left out.
+///
+/// # Errors
+///
+/// [`SessionError::SkippedImages`] when something was left out and `strict` is set, [`SessionError::NoReadableImages`]
+/// when nothing is left, and as [`encode_images`].
+pub fn encode_readable(
+    model: &Model,
+    affine: &AffineParameters,
+    images: &Images,
+    strict: bool,
+    stage: Stage,
+    reporter: &mut dyn Reporter,
+) -> Result<(ImageFeatures, Vec<SkippedImage>), SessionError> {
+    let encoded = encode_images(&model.clip, affine, images, stage, reporter)?;
+    let skipped = images.skipped_with(&encoded.failures);
+    for image in &skipped {
+        reporter.report(Event::Skipped(image));
+    }
+    if strict && !skipped.is_empty() {
+        return Err(SessionError::SkippedImages { skipped });
+    }
+    if encoded.indices.is_empty() {
+        return Err(SessionError::NoReadableImages {
+            path: images.path().to_owned(),
+            skipped,
+        });
+    }
+    Ok((encoded, skipped))
+}
+
+impl ImageFeatures {
+    /// Scores of the classes of a classifier, `[images, classes]`, row-major: cosines, or what a method without
+    /// training makes of the features of all images together, on the scale of cosines.
+    pub fn class_scores(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {
+        match classifier.rescoring() {
+            Some(rescoring) => rescoring.scores(&self.zero_shot(clip, classifier)),
+            None => self.cosine_logits(clip, classifier),
+        }
+    }
+
+    /// What a method may know about these images before training.
+    pub fn zero_shot(&self, clip: &Clip, classifier: &Classifier) -> ZeroShotPass {
+        let image_features = if self.indices.is_empty() {
+            Vec::new()
+        } else {
+            to_host(&normalize_rows(self.tensor(clip))).data
+        };
+        ZeroShotPass {
+            image_features,
+            text_features: to_host(classifier.text_features()).data,
+            cosine_logits: self.cosine_logits(clip, classifier),
+            classes: classifier.classes(),
+            embed_dim: self.embed_dim,
+            logit_scale: clip.logit_scale(),
+            known: None,
+        }
+    }
+
+    fn cosine_logits(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {
+        if self.indices.is_empty() {
+            return Vec::new();
+        }
+        to_host(&classifier.cosine_logits(self.tensor(clip))).data
+    }
+
+    /// `[images, embed_dim]`
+    fn tensor(&self, clip: &Clip) -> Tensor<2> {
+        let shape = [self.indices.len(), self.embed_dim];
+        Tensor::from_data(TensorData::new(self.features.clone(), shape), clip.device())
+    }
+}
+
+/// A part of a source: image `i` of the subset is image `indices[i]` of the source.
+pub struct Subset<'a> {
+    source: &'a dyn PixelSource,
+    indices: &'a [usize],
+}
+
+impl<'a> Subset<'a> {
+    /// The images of `source` at `indices`.
+    ///
+    /// # Panics
+    ///
+    /// When the indices do not ascend.
+    pub fn new(source: &'a dyn PixelSource, indices: &'a [usize]) -> Self {
+        assert!(
+            indices.is_sorted_by(|a, b| a < b),
+            "the indices of a subset ascend"
+        );
+        Self { source, indices }
+    }
+}
+
+impl PixelSource for Subset<'_> {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn image_size(&self) -> usize {
+        self.source.image_size()
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        batch_size: usize,
+        view: ViewKind,
+    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
+        let order = order.into_iter().map(|i| self.indices[i]).collect();
+        // The inverse exists for every index that went in through `order`.
+        let position = |index: usize| self.indices.partition_point(|&other| other < index);
+        Box::new(
+            self.source
+                .batches(order, batch_size, view)
+                .map(move |mut batch| {
+                    for index in &mut batch.indices {
+                        *index = position(*index);
+                    }
+                    for failure in &mut batch.failures {
+                        failure.index = position(failure.index);
+                    }
+                    batch
+                }),
+        )
+    }
+}

@@ -1,0 +1,131 @@
+//! Why something that a program asked of a model in memory failed.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::adapt::{AdaptError, InvalidSetting};
+use crate::checkpoint::CheckpointError;
+use crate::data::DataError;
+use crate::evaluate::EvaluateError;
+use crate::model::ModelError;
+use crate::text::TextError;
+
+use super::SkippedImage;
+
+/// Skipped inputs that an error message lists before it only counts.
+const LISTED: usize = 5;
+
+/// Why a session failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint's tensors do not make a model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer cannot be read, or a text cannot be tokenized.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The images or the class list cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The adaptation stopped.
+    #[error(transparent)]
+    Adapt(#[from] AdaptError),
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    /// Predictions cannot be measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// No image can be read.
+    #[error("none of the images in {} can be read{}", path.display(), listed(skipped))]
+    NoReadableImages {
+        /// The images' path.
+        path: PathBuf,
+        /// What was found instead.
+        skipped: Vec<SkippedImage>,
+    },
+    /// Images cannot be read and `strict` is set.
+    #[error("{} inputs cannot be used and --strict is set{}", skipped.len(), listed(skipped))]
+    SkippedImages {
+        /// These inputs.
+        skipped: Vec<SkippedImage>,
+    },
+    /// An image that was readable before cannot be read again.
+    #[error("an image that was readable at the start of the run cannot be read now: {reason}")]
+    ImageLost {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Labels are needed but the images have none.
+    #[error("{} gives no labels, which {needed_for} needs", path.display())]
+    NoLabels {
+        /// The images' path.
+        path: PathBuf,
+        /// What needs them.
+        needed_for: &'static str,
+    },
+    /// Oracle weights need a label for each image.
+    #[error("{} gives no label for image {id}", path.display())]
+    MissingLabel {
+        /// Where labels were looked for.
+        path: PathBuf,
+        /// The image.
+        id: String,
+    },
+    /// The caller asked to stop during a pass over the images.
+    #[error("interrupted after {done} of {total} images")]
+    Interrupted {
+        /// Images encoded until then, unreadable ones included.
+        done: usize,
+        /// Images of the pass.
+        total: usize,
+    },
+}
+
+impl SessionError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Checkpoint(error) => error.hint(),
+            Self::Model(ModelError::InstructionSet(error)) => return Some(error.hint()),
+            Self::Text(error) => return error.hint().map(str::to_owned),
+            Self::Data(error) => error.hint(),
+            Self::Evaluate(error) => return error.hint().map(str::to_owned),
+            Self::Adapt(AdaptError::NotFinite { .. }) => {
+                "lower --context-learning-rate and --affine-learning-rate; the last good state was kept"
+            }
+            Self::Setting(error) | Self::Adapt(AdaptError::Setting(error)) => {
+                return error.hint().map(str::to_owned);
+            }
+            Self::Adapt(AdaptError::ImageLost { .. }) | Self::ImageLost { .. } => {
+                "put the image back and continue with --resume, or start a new run"
+            }
+            Self::NoReadableImages { .. } => "check that --images names a folder of image files",
+            Self::SkippedImages { .. } => "repair or remove them, or run without --strict",
+            Self::NoLabels { .. } => {
+                "sort the images into one folder per class, or give a list file with `path label` lines"
+            }
+            Self::MissingLabel { .. } => "give a label for every image, known or not",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn listed(skipped: &[SkippedImage]) -> String {
+    let mut text = String::new();
+    for image in skipped.iter().take(LISTED) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {}: {}", image.id, image.reason);
+    }
+    if skipped.len() > LISTED {
+        let _ = write!(text, "\n  and {} more", skipped.len() - LISTED);
+    }
+    text
+}

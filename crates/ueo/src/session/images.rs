@@ -1,0 +1,276 @@
+//! The images of a job: a data set on disk, decoded and turned into batches beside the computation.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
+use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
+use crate::image::{
+    BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageSource, LoaderOptions,
+    Preprocessing, ViewKind,
+};
+
+use super::{SessionError, SkippedImage};
+
+/// Batches that the loader may prepare before the computation asks for them.
+const PREFETCH_BATCHES: usize = 2;
+
+/// A data set with the preprocessing of a model.
+#[derive(Debug)]
+pub struct Images {
+    path: PathBuf,
+    source: Arc<ImageSource>,
+}
+
+/// What each image of a set shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    classes: Vec<Option<usize>>,
+    unknown_classes: Vec<usize>,
+}
+
+/// Where the labels for oracle weights are read from.
+#[derive(Clone, Copy, Debug)]
+pub struct OracleLabels<'a> {
+    /// The same images with labels: a directory, list file, tar shard or directory of shards.
+    pub path: &'a Path,
+    /// Folder to which the paths of a list file are relative.
+    pub image_root: Option<&'a Path>,
+}
+
+impl Labels {
+    /// The labels of some images.
+    pub fn of(&self, indices: &[usize]) -> Self {
+        Self {
+            classes: indices.iter().map(|&index| self.classes[index]).collect(),
+            unknown_classes: indices
+                .iter()
+                .map(|&index| self.unknown_classes[index])
+                .collect(),
+        }
+    }
+
+    /// The known class of each image, `None` for images of unknown classes.
+    pub fn classes(&self) -> &[Option<usize>] {
+        &self.classes
+    }
+
+    /// A number for the class of each unknown image; of known images it means nothing.
+    pub fn unknown_classes(&self) -> &[usize] {
+        &self.unknown_classes
+    }
+}
+
+impl Images {
+    /// Opens a directory, list file, tar shard or directory of shards.
+    ///
+    /// Up to `cache_bytes` of decoded images stay in memory for later epochs.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Data`].
+    pub fn open(
+        path: &Path,
+        image_root: Option<&Path>,
+        preprocessing: &Preprocessing,
+        cache_bytes: u64,
+    ) -> Result<Self, SessionError> {
+        let content = CacheContent::Originals;
+        Self::open_keeping(content, path, image_root, preprocessing, cache_bytes)
+    }
+
+    /// [`Self::open`], with a choice of what stays in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Data`].
+    pub fn open_keeping(
+        content: CacheContent,
+        path: &Path,
+        image_root: Option<&Path>,
+        preprocessing: &Preprocessing,
+        cache_bytes: u64,
+    ) -> Result<Self, SessionError> {
+        let options = DatasetOptions {
+            image_root: image_root.map(Path::to_owned),
+        };
+        let cache = CacheOptions {
+            budget_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+            content,
+        };
+        let source = ImageSource::new(
+            Dataset::open(path, &options)?,
+            preprocessing.clone(),
+            DecodeOptions::default(),
+            cache,
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        })
+    }
+
+    /// What is in memory so far, and what did not fit.
+    pub fn cache_use(&self) -> CacheUse {
+        self.source.cache_use()
+    }
+
+    /// Where the images are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of an image relative to the images' root.
+    pub fn id(&self, index: usize) -> &str {
+        &self.dataset().samples[index].id
+    }
+
+    /// The label of an image as the data set spells it.
+    pub fn label_name(&self, index: usize) -> Option<&str> {
+        self.dataset().samples[index].label.as_deref()
+    }
+
+    /// The labels, if every image has one and at least one of them is a known class.
+    ///
+    /// Folders that sort images by anything else than the known classes are therefore no labels.
+    pub fn labels(&self, classes: &[String]) -> Option<Labels> {
+        let classes = ClassList::from_names(classes.to_vec());
+        let resolved = resolve_labels(self.dataset(), &classes);
+        let mut labels = Labels {
+            classes: Vec::with_capacity(resolved.len()),
+            unknown_classes: Vec::with_capacity(resolved.len()),
+        };
+        let mut numbers = HashMap::new();
+        for (index, label) in resolved.into_iter().enumerate() {
+            let class = match label? {
+                ClassMatch::Known(class) => Some(class),
+                ClassMatch::Unknown => None,
+            };
+            labels.unknown_classes.push(match class {
+                Some(_) => 0,
+                None => {
+                    let next = numbers.len();
+                    *numbers.entry(self.label_name(index)).or_insert(next)
+                }
+            });
+            labels.classes.push(class);
+        }
+        let any_known = labels.classes.iter().any(Option::is_some);
+        any_known.then_some(labels)
+    }
+
+    /// Whether each of some images shows a known class, according to `labels`.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::MissingLabel`] names an image without a label; [`SessionError::Data`] when there are none to read.
+    pub fn oracle(
+        &self,
+        labels: OracleLabels<'_>,
+        classes: &[String],
+        indices: &[usize],
+    ) -> Result<Vec<bool>, SessionError> {
+        let options = DatasetOptions {
+            image_root: labels.image_root.map(Path::to_owned),
+        };
+        let labelled = Dataset::open(labels.path, &options)?;
+        let classes = ClassList::from_names(classes.to_vec());
+        let resolved = resolve_labels(&labelled, &classes);
+        let by_id: HashMap<&str, ClassMatch> = labelled
+            .samples
+            .iter()
+            .zip(resolved)
+            .filter_map(|(sample, label)| Some((sample.id.as_str(), label?)))
+            .collect();
+        indices
+            .iter()
+            .map(|&index| match by_id.get(self.id(index)) {
+                Some(label) => Ok(matches!(label, ClassMatch::Known(_))),
+                None => Err(SessionError::MissingLabel {
+                    path: labels.path.to_owned(),
+                    id: self.id(index).to_owned(),
+                }),
+            })
+            .collect()
+    }
+
+    /// Everything that was left out: entries of the data set, and images that could not be decoded.
+    pub fn skipped_with(&self, failures: &[UnreadableImage]) -> Vec<SkippedImage> {
+        let entries = self.dataset().skipped.iter().map(|entry| SkippedImage {
+            id: entry.id.clone(),
+            reason: entry.reason.to_string(),
+        });
+        let images = failures.iter().map(|failure| SkippedImage {
+            id: self.id(failure.index).to_owned(),
+            reason: failure.reason.clone(),
+        });
+        let mut skipped: Vec<SkippedImage> = entries.chain(images).collect();
+        skipped.sort_by(|a, b| a.id.cmp(&b.id));
+        skipped
+    }
+
+    /// Indices of the images that are not among `skipped`.
+    pub fn without(&self, skipped: &[SkippedImage]) -> Vec<usize> {
+        let skipped: HashSet<&str> = skipped.iter().map(|image| image.id.as_str()).collect();
+        (0..self.len())
+            .filter(|&index| !skipped.contains(self.id(index)))
+            .collect()
+    }
+
+    fn dataset(&self) -> &Dataset {
+        self.source.dataset()
+    }
+}
+
+impl PixelSource for Images {
+    fn len(&self) -> usize {
+        self.dataset().len()
+    }
+
+    fn image_size(&self) -> usize {
+        self.source.preprocessing().crop
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        batch_size: usize,
+        view: ViewKind,
+    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
+        let options = LoaderOptions {
+            batch_size,
+            threads: rayon::current_num_threads(),
+            prefetch_batches: PREFETCH_BATCHES,
+            view,
+        };
+        let loader = BatchLoader::start(Arc::clone(&self.source), order.clone(), options);
+        match loader {
+            Ok(loader) => Box::new(loader.map(|batch| {
+                PixelBatch {
+                    indices: batch.indices,
+                    pixels: batch.pixels,
+                    failures: batch
+                        .failures
+                        .into_iter()
+                        .map(|(index, error)| UnreadableImage {
+                            index,
+                            reason: error.to_string(),
+                        })
+                        .collect(),
+                }
+            })),
+            // Without a single thread nothing can be read: every image says so.
+            Err(error) => Box::new(std::iter::once(PixelBatch {
+                failures: order
+                    .into_iter()
+                    .map(|index| UnreadableImage {
+                        index,
+                        reason: format!("no thread could be started: {error}"),
+                    })
+                    .collect(),
+                ..PixelBatch::default()
+            })),
+        }
+    }
+}

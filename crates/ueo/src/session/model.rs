@@ -1,0 +1,232 @@
+//! A model ready for use, and the classifier that a list of class names makes of it.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::Device;
+use crate::adapt::TrainedParameters;
+use crate::checkpoint::{self, Checkpoint, CheckpointKind, ClipConfig};
+use crate::image::Preprocessing;
+use crate::method::{ClassPrompts, Method, Rescoring, TEMPLATES};
+use crate::model::{Clip, Precision, Prompts, normalize_rows};
+use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
+
+use super::SessionError;
+
+/// The checkpoint that a model started from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaseRecord {
+    /// The path that the user named, absolute.
+    pub path: PathBuf,
+    /// Layout of the checkpoint.
+    pub kind: CheckpointKind,
+    /// SHA-256 of the weights file, lowercase hexadecimal.
+    pub sha256: String,
+    /// Architecture.
+    pub config: ClipConfig,
+    /// Image preprocessing.
+    pub preprocessing: Preprocessing,
+    /// How ambiguous facts were decided.
+    pub decisions: Vec<String>,
+}
+
+/// A model ready for use, with what is known about where it came from.
+#[derive(Debug)]
+pub struct Model {
+    /// Both towers with frozen weights.
+    pub clip: Clip,
+    /// The checkpoint's tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The checkpoint's image preprocessing.
+    pub preprocessing: Preprocessing,
+    /// The trained parameters: the checkpoint's own, or those of a run.
+    pub parameters: TrainedParameters,
+    /// The checkpoint that the frozen weights came from.
+    pub base: BaseRecord,
+    /// What the trained parameters were trained with; zero-shot for a checkpoint.
+    pub method: Method,
+}
+
+/// Cosines of image features to the text features of a list of classes, and what a method makes of them.
+#[derive(Debug)]
+pub struct Classifier {
+    /// Normalized text features, `[classes, embed_dim]`.
+    text_features: Tensor<2>,
+    rescoring: Option<Box<dyn Rescoring>>,
+}
+
+impl Model {
+    /// Opens a checkpoint of any layout, with frozen weights in f32.
+    ///
+    /// # Errors
+    ///
+    /// As the checkpoint reader, and when its tensors do not make a model.
+    pub fn open(path: &Path, device: &Device) -> Result<Self, SessionError> {
+        Self::from_checkpoint(checkpoint::load(path)?, device, Precision::default())
+    }
+
+    /// A model made of a checkpoint in memory.
+    ///
+    /// # Errors
+    ///
+    /// When the checkpoint's tensors do not make a model, or its tokenizer cannot be used.
+    pub fn from_checkpoint(
+        checkpoint: Checkpoint,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self, SessionError> {
+        let tokenizer = Tokenizer::load(&checkpoint.tokenizer)?;
+        let base = BaseRecord {
+            path: checkpoint.path.clone(),
+            kind: checkpoint.kind,
+            sha256: checkpoint.sha256.clone(),
+            config: checkpoint.config.clone(),
+            preprocessing: checkpoint.preprocessing.clone(),
+            decisions: checkpoint.decisions.clone(),
+        };
+        let clip = Clip::with_precision(
+            checkpoint.config,
+            checkpoint.tensors,
+            device.burn(),
+            precision,
+        )?;
+        let initial: &[&str] = &[];
+        let prompts = PromptSet::new(&tokenizer, initial, base.config.text.context_length)?;
+        let parameters = TrainedParameters {
+            context: clip.text().context_from_tokens(prompts.context())?,
+            affine: clip.zero_shot_affine().clone(),
+        };
+        Ok(Self {
+            clip,
+            tokenizer,
+            preprocessing: checkpoint.preprocessing,
+            parameters,
+            base,
+            method: Method::ZeroShot,
+        })
+    }
+
+    /// Prompts with the learnable context for a list of class names.
+    ///
+    /// # Errors
+    ///
+    /// When a name is too long for the text encoder or cannot be tokenized.
+    pub fn prompts(&self, classes: &[String]) -> Result<Prompts, SessionError> {
+        let context_length = self.base.config.text.context_length;
+        let set = PromptSet::new(&self.tokenizer, classes, context_length)?;
+        let prompts = Prompts::new(
+            set.start_of_text(),
+            set.context().len(),
+            set.suffixes().to_vec(),
+        );
+        self.clip.text().check(&prompts)?;
+        Ok(prompts)
+    }
+
+    /// Text features of unit norm of whole texts, without the learned context, `[texts, embed_dim]`.
+    ///
+    /// # Errors
+    ///
+    /// When a text is too long and `overlong` does not allow truncation, or cannot be tokenized.
+    pub fn text_features(
+        &self,
+        texts: &[String],
+        overlong: Overlong,
+    ) -> Result<Tensor<2>, SessionError> {
+        let context_length = self.base.config.text.context_length;
+        let own_tokens = texts
+            .iter()
+            .map(|text| {
+                let tokens = tokenize_text(&self.tokenizer, text, context_length, overlong)?;
+                Ok(tokens[1..].to_vec())
+            })
+            .collect::<Result<Vec<_>, SessionError>>()?;
+        let prompts = Prompts::new(self.tokenizer.start_of_text(), 0, own_tokens);
+        self.clip.text().check(&prompts)?;
+        Ok(normalize_rows(self.clip.text().features(&prompts, None)))
+    }
+
+    /// A classifier for a list of class names, with this model's context and method.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompts`].
+    pub fn classifier(&self, classes: &[String]) -> Result<Classifier, SessionError> {
+        Classifier::of_method(self, self.method, classes, &self.parameters)
+    }
+}
+
+impl Classifier {
+    /// Encodes the prompts of all classes.
+    pub fn new(clip: &Clip, prompts: &Prompts, parameters: &TrainedParameters) -> Self {
+        let features = clip.text().features(prompts, Some(&parameters.context));
+        Self {
+            text_features: normalize_rows(features),
+            rescoring: None,
+        }
+    }
+
+    /// The classifier with which a method ends, given the parameters that it has trained.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::prompts`].
+    pub fn of_method(
+        model: &Model,
+        method: Method,
+        classes: &[String],
+        parameters: &TrainedParameters,
+    ) -> Result<Self, SessionError> {
+        let mut classifier = match method.class_prompts() {
+            ClassPrompts::Context => Self::new(&model.clip, &model.prompts(classes)?, parameters),
+            ClassPrompts::Templates => Self::ensemble(model, classes)?,
+        };
+        classifier.rescoring = method.rescoring();
+        Ok(classifier)
+    }
+
+    /// The normalized mean of the features of several sentences per class.
+    fn ensemble(model: &Model, classes: &[String]) -> Result<Self, SessionError> {
+        let sentences: Vec<String> = classes
+            .iter()
+            .map(|class| class.replace('_', " "))
+            .flat_map(|class| TEMPLATES.map(|template| template.replace("{}", &class)))
+            .collect();
+        let features = model.text_features(&sentences, Overlong::Error)?;
+        let embed_dim = model.base.config.embed_dim;
+        let means: Tensor<2> = features
+            .reshape([classes.len(), TEMPLATES.len(), embed_dim])
+            .mean_dim(1)
+            .squeeze_dim(1);
+        Ok(Self {
+            text_features: normalize_rows(means),
+            rescoring: None,
+        })
+    }
+
+    /// What turns the features of all images together into class scores, if cosines are not the last word.
+    pub fn rescoring(&self) -> Option<&dyn Rescoring> {
+        self.rescoring.as_deref()
+    }
+
+    /// Text features of unit norm, `[classes, embed_dim]`.
+    pub fn text_features(&self) -> &Tensor<2> {
+        &self.text_features
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.text_features.dims()[0]
+    }
+
+    /// Cosines of image features to all classes.
+    ///
+    /// # Shapes
+    ///
+    /// `[images, embed_dim]` to `[images, classes]`.
+    pub fn cosine_logits(&self, image_features: Tensor<2>) -> Tensor<2> {
+        normalize_rows(image_features).matmul(self.text_features.clone().transpose())
+    }
+}

@@ -1,0 +1,195 @@
+//! How the images of a job are judged: class, confidence, threshold, measurements.
+
+use std::path::Path;
+
+use crate::adapt::TrainedParameters;
+use crate::evaluate::{
+    ClassIntervals, EvaluateError, Evaluation, Predictions, ScoreRule, Scores, Threshold,
+    ThresholdMethod, choose_threshold, evaluate, predictions, threshold_accepting,
+};
+use crate::method::Method;
+
+use super::encode::{ImageFeatures, encode_readable};
+use super::images::{Images, Labels};
+use super::model::{Classifier, Model};
+use super::negative_labels::NegativeLabels;
+use super::{Reporter, SessionError, Stage};
+
+/// Class scores of images, and their cosines to negative labels where the score needs them.
+pub struct ScoreTable {
+    class_scores: Vec<f32>,
+    negative_cosines: Vec<f32>,
+    classes: usize,
+    logit_scale: f64,
+}
+
+impl ScoreTable {
+    /// What scores and metrics read.
+    pub fn scores(&self) -> Scores<'_> {
+        Scores {
+            cosine_logits: &self.class_scores,
+            classes: self.classes,
+            logit_scale: self.logit_scale,
+            negative_cosines: &self.negative_cosines,
+        }
+    }
+}
+
+/// A score and a threshold method with what they need beside the images that are judged.
+pub struct Scorer<'a> {
+    model: &'a Model,
+    classes: &'a [String],
+    rule: ScoreRule,
+    threshold_method: ThresholdMethod,
+    negative_labels: Option<NegativeLabels>,
+    known_images: Option<KnownImages>,
+    strict: bool,
+}
+
+/// Labelled images that `target-known-acceptance` is measured on.
+struct KnownImages {
+    images: Images,
+    labels: Labels,
+}
+
+impl<'a> Scorer<'a> {
+    /// Chooses negative labels where the score needs them.
+    pub fn new(
+        model: &'a Model,
+        classes: &'a [String],
+        rule: ScoreRule,
+        threshold_method: ThresholdMethod,
+        strict: bool,
+    ) -> Result<Self, SessionError> {
+        let negative_labels = match rule.score.needs_negative_labels() {
+            true => Some(NegativeLabels::choose(model, classes)?),
+            false => None,
+        };
+        Ok(Self {
+            model,
+            classes,
+            rule,
+            threshold_method,
+            negative_labels,
+            known_images: None,
+            strict,
+        })
+    }
+
+    /// With labelled images for a threshold that needs some.
+    pub fn with_known_images(
+        mut self,
+        path: Option<&Path>,
+        image_root: Option<&Path>,
+    ) -> Result<Self, SessionError> {
+        let needed = matches!(
+            self.threshold_method,
+            ThresholdMethod::TargetKnownAcceptance(_)
+        );
+        match path {
+            Some(path) => {
+                let images = Images::open(path, image_root, &self.model.preprocessing, 0)?;
+                let labels = images
+                    .labels(self.classes)
+                    .ok_or_else(|| SessionError::NoLabels {
+                        path: path.to_owned(),
+                        needed_for: "--threshold target-known-acceptance",
+                    })?;
+                self.known_images = Some(KnownImages { images, labels });
+            }
+            None if needed => {
+                return Err(EvaluateError::NoKnownImages {
+                    method: self.threshold_method.to_string(),
+                }
+                .into());
+            }
+            None => {}
+        }
+        Ok(self)
+    }
+
+    /// Classes and confidences.
+    pub fn predictions(&self, table: &ScoreTable) -> Result<Predictions, SessionError> {
+        Ok(predictions(table.scores(), self.rule)?)
+    }
+
+    /// The measurements of labelled images, with intervals over their classes.
+    pub fn evaluation(
+        &self,
+        predictions: &Predictions,
+        labels: &Labels,
+        threshold: f64,
+    ) -> Result<Evaluation, SessionError> {
+        let classes = labels.classes();
+        let mut evaluation = evaluate(predictions, classes, self.classes, Some(threshold))?;
+        evaluation.intervals = Some(ClassIntervals::of(
+            predictions,
+            classes,
+            Some(labels.unknown_classes()),
+            self.classes.len(),
+        )?);
+        Ok(evaluation)
+    }
+}
+
+/// A model at one point of its adaptation, as it judges images.
+pub struct Judge<'a> {
+    /// What the images are scored with.
+    pub scorer: &'a Scorer<'a>,
+    /// The classifier of `method` over `parameters`.
+    pub classifier: &'a Classifier,
+    /// The method that the parameters come from.
+    pub method: Method,
+    /// The parameters at this point.
+    pub parameters: &'a TrainedParameters,
+}
+
+impl Judge<'_> {
+    /// The scores of images.
+    pub fn table(&self, encoded: &ImageFeatures) -> Result<ScoreTable, SessionError> {
+        let Scorer { model, classes, .. } = self.scorer;
+        let negative_cosines = match &self.scorer.negative_labels {
+            Some(labels) => labels.cosines(model, self.method, self.parameters, encoded)?,
+            None => Vec::new(),
+        };
+        Ok(ScoreTable {
+            class_scores: encoded.class_scores(&model.clip, self.classifier),
+            negative_cosines,
+            classes: classes.len(),
+            logit_scale: model.clip.logit_scale(),
+        })
+    }
+
+    /// The threshold between known and unknown for these confidences; labelled images are encoded with the same parameters.
+    pub fn threshold(
+        &self,
+        confidences: &[f64],
+        reporter: &mut dyn Reporter,
+    ) -> Result<Threshold, SessionError> {
+        let scorer = self.scorer;
+        let (acceptance, known) = match (scorer.threshold_method, &scorer.known_images) {
+            (ThresholdMethod::TargetKnownAcceptance(acceptance), Some(known)) => {
+                (acceptance, known)
+            }
+            (method, _) => return Ok(choose_threshold(confidences, method)?),
+        };
+        let (encoded, _) = encode_readable(
+            scorer.model,
+            &self.parameters.affine,
+            &known.images,
+            scorer.strict,
+            Stage::Threshold,
+            reporter,
+        )?;
+        let table = self.table(&encoded)?;
+        let predicted = scorer.predictions(&table)?;
+        let labels = known.labels.of(&encoded.indices);
+        let accepted: Vec<f64> = predicted
+            .confidences
+            .iter()
+            .zip(labels.classes())
+            .filter_map(|(confidence, class)| class.map(|_| *confidence))
+            .collect();
+        Ok(threshold_accepting(&accepted, acceptance, confidences)?)
+    }
+}

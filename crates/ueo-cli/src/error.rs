@@ -85,7 +85,7 @@ pub enum CliError {
 impl CliError {
     /// Whether the user asked to stop, which is no failure.
     pub fn is_interruption(&self) -> bool {
-        let of_session = |error: &SessionError| matches!(error, SessionError::Interrupted { .. });
+        let of_session = |error: &SessionError| error.is_interruption();
         match self {
             Self::Session(error) | Self::Run(RunError::Session(error)) => of_session(error),
             _ => false,

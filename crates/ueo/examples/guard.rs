@@ -14,7 +14,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use ueo::Device;
 use ueo::adapt::{AdaptState, CallerError, Observer, Settings, StepRecord, TrainedParameters};
 use ueo::evaluate::{ScoreRule, Scores, evaluate, predictions};
 use ueo::guard::{
@@ -47,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             seeds,
         ] => {
             let suite = Suite::open(Path::new(suite))?;
-            let model = Model::open(Path::new(model), &Device::cpu())?;
+            let model = Model::open(model)?;
             let mut trace = Trace::open(Path::new(output))?;
             for domain in domains.split(',') {
                 let domain = Domain::open(&suite, &model, domain)?;

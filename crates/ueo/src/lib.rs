@@ -1,13 +1,59 @@
-//! Fine-tunes CLIP without labels under realistic category shift, after Liang et al.,
-//! "Realistic Unsupervised CLIP Fine-tuning with Universal Entropy Optimization" (ICML 2024).
+//! Fine-tunes CLIP without labels under realistic conditions, after Liang et al., "Realistic Unsupervised CLIP Fine-tuning
+//! with Universal Entropy Optimization" (ICML 2024): from a checkpoint, the names of the known classes and unlabeled images,
+//! of which some may show something else, to a model that names the known classes better and tells the other images apart.
 //!
-//! Data flows from left to right, and so do the imports:
+//! # Open, adapt, predict, save
+//!
+//! ```
+//! use ueo::{Method, Model, Settings};
+//!
+//! # fn main() -> Result<(), ueo::Error> {
+//! # let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+//! # if !std::path::Path::new(shipped).exists() { return Ok(()); }
+//! # std::env::set_current_dir(shipped).unwrap();
+//! # let place = tempfile::tempdir().unwrap();
+//! # let file = place.path().join("adapted.safetensors");
+//! let model = Model::open("iconclip-resnet")?;
+//! let images = model.images("demo/images.tar")?;
+//! let classes = ["apple", "car", "dog", "house", "umbrella"];
+//!
+//! let settings = Settings {
+//!     method: Method::Ueo,
+//!     epochs: 1,
+//!     ..Settings::default()
+//! };
+//! let adapted = model.adapt(&images, &classes, &settings)?;
+//! let predictions = adapted.predict(&images, &classes)?;
+//! for image in predictions.images.iter().filter(|image| image.known) {
+//!     println!("{}: {} ({:.2})", image.path, image.label, image.confidence);
+//! }
+//! adapted.save(&file)?;
+//! # assert_eq!(predictions.images.len(), images.len());
+//! # let again = model.with_saved(&file, Method::Ueo)?;
+//! # assert_eq!(again.predict(&images, &classes)?.images, predictions.images);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Model::image_files`] takes paths and [`Model::pixels`] decoded images. [`Model::builder`] chooses device and precision,
+//! [`session`] reports progress and stops when asked to, [`adapt`] is the loop for programs with one of their own
+//! (`examples/own_loop.rs`).
+//!
+//! # How it is laid out
+//!
+//! Imports go down only:
 //!
 //! ```text
-//! checkpoint -> model -> objective -> method -> guard -> adapt -> session (adapt, predict, embed)
-//!                 ^                                        ^          ^
-//!          text (prompts)                       image, data (pixels)  evaluate (numbers)
+//! session       a model, its images and its predictions: what a program calls
+//! adapt         the loop and its events
+//! method        what each method minimizes and remembers
+//! guard, evaluate, objective   numbers: signs of harm, scores and metrics, entropies
+//! model         both towers
+//! checkpoint    layouts of three ecosystems to one configuration and one set of tensors
+//! image, text, data, tensor
 //! ```
+//!
+//! Jobs on files, with a run directory that can be resumed, are in the crate `ueo-run`.
 
 pub mod adapt;
 mod atomic;
@@ -24,5 +70,8 @@ pub mod session;
 pub mod tensor;
 pub mod text;
 
+pub use adapt::Settings;
 pub use atomic::write_atomically;
 pub use device::{Device, ParseDeviceError};
+pub use method::Method;
+pub use session::{Images, Model, SessionError as Error};

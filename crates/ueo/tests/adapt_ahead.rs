@@ -6,7 +6,6 @@ mod fixtures;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use ueo::Device;
 use ueo::adapt::{
     AdaptState, CallerError, Observer, Outcome, PixelBatch, PixelSource, Settings, StepRecord,
 };
@@ -67,9 +66,8 @@ impl Observer for Steps<'_> {
 
 #[test]
 fn an_epoch_is_asked_for_before_the_one_before_it_ends() {
-    let device = Device::cpu();
     let path = fixtures::path("checkpoints").join("hf-vit/model");
-    let model = Model::open(&path, &device).unwrap();
+    let model = Model::open(&path).unwrap();
     let prompts = model
         .prompts(&["cat".to_owned(), "dog".to_owned()])
         .unwrap();

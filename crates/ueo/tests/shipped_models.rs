@@ -6,7 +6,6 @@ mod fixtures;
 
 use std::path::{Path, PathBuf};
 
-use ueo::Device;
 use ueo::session::{Images, Model, embed_images, embed_texts};
 use ueo::text::Overlong;
 
@@ -26,7 +25,7 @@ fn strings(value: &serde_json::Value) -> Vec<String> {
 fn compare(name: &str) {
     let inputs = fixtures::json("shipped_models/inputs.json");
     let expected = Fixture::open(&format!("shipped_models/{name}.safetensors"));
-    let model = Model::open(&models().join(name), &Device::cpu()).unwrap();
+    let model = Model::open(models().join(name)).unwrap();
 
     let images = models().join("demo/images.tar");
     let images = Images::open(&images, None, &model.preprocessing, 0).unwrap();

@@ -126,6 +126,9 @@ pub trait PixelSource {
 
 /// Told about every step; decides whether to go on.
 pub trait Observer {
+    /// Called once, before the first step of this run, with the steps of the whole adaptation.
+    fn on_begin(&mut self, _total_steps: usize) {}
+
     /// Called after the update of each step.
     ///
     /// # Errors
@@ -305,6 +308,7 @@ impl Adaptation<'_> {
         }
         let per_epoch = self.settings.steps_per_epoch(training_images.len());
         let total = self.settings.total_steps(training_images.len());
+        observer.on_begin(total);
         let mut started = Instant::now();
         let batches_of = |epoch: usize, steps_done: usize| {
             let done = steps_done * self.settings.batch_size;

@@ -32,6 +32,8 @@ pub struct Sample {
 pub enum Location {
     /// A file of its own.
     File(PathBuf),
+    /// Nowhere: the decoded image was handed over in memory.
+    Memory,
     /// A member of an uncompressed tar archive.
     TarMember {
         /// The archive.
@@ -61,6 +63,8 @@ pub enum SourceKind {
     List,
     /// Tar shards.
     Shards,
+    /// Files or images that a program named one by one.
+    Given,
 }
 
 /// Choices of opening a data set.
@@ -77,7 +81,8 @@ pub struct Dataset {
     pub root: PathBuf,
     /// What it was read from.
     pub kind: SourceKind,
-    /// The images, sorted by the bytes of [`Sample::id`]: the same order on every file system.
+    /// The images, sorted by the bytes of [`Sample::id`]: the same order on every file system. Those that a program named
+    /// one by one keep its order.
     pub samples: Vec<Sample>,
     /// Entries that were left out, sorted by id.
     pub skipped: Vec<Skipped>,
@@ -123,6 +128,36 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Image files in the order in which a program names them.
+    pub fn of_files(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let samples = files.into_iter().map(|path| Sample {
+            id: id_of(&path),
+            location: Location::File(path),
+            label: None,
+        });
+        Self::given(samples.collect())
+    }
+
+    /// Images that are in memory, by name.
+    pub fn in_memory(names: impl IntoIterator<Item = String>) -> Self {
+        let samples = names.into_iter().map(|id| Sample {
+            id,
+            location: Location::Memory,
+            label: None,
+        });
+        Self::given(samples.collect())
+    }
+
+    fn given(samples: Vec<Sample>) -> Self {
+        Self {
+            root: PathBuf::new(),
+            kind: SourceKind::Given,
+            samples,
+            skipped: Vec::new(),
+            ignored: BTreeMap::new(),
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.samples.len()
@@ -159,6 +194,12 @@ impl Dataset {
                 let mut file = File::open(archive)?;
                 file.seek(SeekFrom::Start(*offset))?;
                 (file, *length)
+            }
+            Location::Memory => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "an image in memory has no encoded bytes",
+                ));
             }
         };
         if length > MAX_ENCODED_BYTES {

@@ -36,6 +36,28 @@ impl ImageSource {
         }
     }
 
+    /// A source of images that are in memory already, by name and in this order.
+    pub fn in_memory(
+        images: impl IntoIterator<Item = (String, RgbImage)>,
+        preprocessing: Preprocessing,
+    ) -> Self {
+        let cache = ImageCache::new(usize::MAX);
+        let names = images
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, image))| {
+                cache.insert(index, &Kept::original(&Arc::new(image)));
+                name
+            });
+        Self {
+            dataset: Dataset::in_memory(names),
+            preprocessing,
+            decode_options: DecodeOptions::default(),
+            content: CacheContent::Originals,
+            cache,
+        }
+    }
+
     /// The data set.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset

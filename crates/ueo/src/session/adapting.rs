@@ -1,5 +1,4 @@
-//! Adaptation without a run directory: model, images and zero-shot pass are there already and may serve many
-//! adaptations.
+//! Adaptation in memory: of a model to images, or with a zero-shot pass that serves many adaptations.
 //!
 //! ```text
 //! encode_images -> ImageFeatures -> zero_shot -> ZeroShotPass -> adapt_in_memory -> TrainedParameters
@@ -7,12 +6,106 @@
 //!               encode_images (adapted) -> class_scores <- Classifier::of_method
 //! ```
 
-use crate::adapt::{AdaptError, AdaptState, Adaptation, Observer, Outcome, PixelSource, Settings};
-use crate::guard::Scoring;
+use std::ops::ControlFlow;
+
+use crate::adapt::{
+    AdaptError, AdaptState, Adaptation, CallerError, Observer, Outcome, PixelSource, Settings,
+    StepRecord,
+};
+use crate::guard::{EpochRecord, Scoring};
 use crate::method::ZeroShotPass;
 use crate::model::Prompts;
 
-use super::model::Model;
+use super::encode::{Subset, encode_readable};
+use super::images::Images;
+use super::model::{Classifier, Model};
+use super::{Event, Reporter, SessionError, Stage};
+
+impl Model {
+    /// Adapts to unlabeled images, of which some may show none of the classes.
+    ///
+    /// # Errors
+    ///
+    /// As [`adapt`].
+    pub fn adapt(
+        &self,
+        images: &Images,
+        classes: &[impl AsRef<str>],
+        settings: &Settings,
+    ) -> Result<Self, SessionError> {
+        adapt(self, images, &names(classes), settings, &mut ())
+    }
+}
+
+/// Adapts a model to unlabeled images, of which some may show none of the classes, and tells a reporter about every batch,
+/// step and epoch. Images that cannot be read are reported and left out.
+///
+/// # Errors
+///
+/// [`SessionError`]: among others when no image can be read, and [`SessionError::Interrupted`] when the reporter wants to
+/// stop. Oracle weights are refused for want of labels; they are [`adapt_in_memory`]'s.
+pub fn adapt(
+    model: &Model,
+    images: &Images,
+    classes: &[String],
+    settings: &Settings,
+    reporter: &mut dyn Reporter,
+) -> Result<Model, SessionError> {
+    settings.validate()?;
+    let prompts = model.prompts(classes)?;
+    let affine = &model.parameters.affine;
+    let (encoded, _) = encode_readable(model, affine, images, false, Stage::ZeroShot, reporter)?;
+    let classifier = Classifier::new(&model.clip, &prompts, &model.parameters);
+    let pass = encoded.zero_shot(&model.clip, &classifier);
+    let readable = Subset::new(images, &encoded.indices);
+    let mut observer = Told { reporter, total: 0 };
+    match adapt_in_memory(model, &prompts, &readable, &pass, settings, &mut observer)? {
+        Outcome::Finished(state) => Ok(model.with_parameters(state.parameters, settings.method)),
+        Outcome::Interrupted(state) => Err(SessionError::Stopped { step: state.step }),
+    }
+}
+
+/// Class names as the session keeps them.
+pub(super) fn names(classes: &[impl AsRef<str>]) -> Vec<String> {
+    classes
+        .iter()
+        .map(|name| name.as_ref().to_owned())
+        .collect()
+}
+
+/// An observer that passes everything on to a reporter.
+struct Told<'a> {
+    reporter: &'a mut dyn Reporter,
+    total: usize,
+}
+
+impl Observer for Told<'_> {
+    fn on_begin(&mut self, total_steps: usize) {
+        self.total = total_steps;
+    }
+
+    fn on_step(
+        &mut self,
+        record: &StepRecord,
+        _state: &AdaptState,
+    ) -> Result<ControlFlow<()>, CallerError> {
+        let total = self.total;
+        self.reporter.report(Event::Step { record, total });
+        Ok(match self.reporter.interrupted() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord, _state: &AdaptState) -> Result<(), CallerError> {
+        self.reporter.report(Event::Epoch(record));
+        Ok(())
+    }
+
+    fn interrupted(&self) -> bool {
+        self.reporter.interrupted()
+    }
+}
 
 /// Adapts a model's parameters to some images; a method without training returns them as they are.
 ///

@@ -78,6 +78,12 @@ pub enum SessionError {
         /// The image.
         id: String,
     },
+    /// The caller asked to stop between two steps.
+    #[error("interrupted after step {step}")]
+    Stopped {
+        /// Steps done until then.
+        step: usize,
+    },
     /// The caller asked to stop during a pass over the images.
     #[error("interrupted after {done} of {total} images")]
     Interrupted {
@@ -89,6 +95,11 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Whether the caller asked to stop, which is no failure.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted { .. } | Self::Stopped { .. })
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

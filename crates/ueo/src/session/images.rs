@@ -8,13 +8,17 @@ use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
 use crate::image::{
     BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageSource, LoaderOptions,
-    Preprocessing, ViewKind,
+    Preprocessing, RgbImage, ViewKind,
 };
 
+use super::model::Model;
 use super::{SessionError, SkippedImage};
 
 /// Batches that the loader may prepare before the computation asks for them.
 const PREFETCH_BATCHES: usize = 2;
+
+/// Memory for decoded images where a program does not choose, in bytes.
+const IMAGE_CACHE_BYTES: u64 = 2 << 30;
 
 /// A data set with the preprocessing of a model.
 #[derive(Debug)]
@@ -59,6 +63,29 @@ impl Labels {
     /// A number for the class of each unknown image; of known images it means nothing.
     pub fn unknown_classes(&self) -> &[usize] {
         &self.unknown_classes
+    }
+}
+
+impl Model {
+    /// Opens a directory, list file, tar shard or directory of shards for this model.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Data`].
+    pub fn images(&self, path: impl AsRef<Path>) -> Result<Images, SessionError> {
+        Images::open(path.as_ref(), None, &self.preprocessing, IMAGE_CACHE_BYTES)
+    }
+
+    /// Image files for this model, in the order in which they are named.
+    pub fn image_files(&self, files: impl IntoIterator<Item = PathBuf>) -> Images {
+        Images::of_files(files, &self.preprocessing)
+    }
+
+    /// Decoded images for this model; their names are their positions.
+    pub fn pixels(&self, images: impl IntoIterator<Item = RgbImage>) -> Images {
+        let named = images.into_iter().enumerate();
+        let named = named.map(|(index, image)| (index.to_string(), image));
+        Images::of_pixels(named, &self.preprocessing)
     }
 }
 
@@ -109,6 +136,45 @@ impl Images {
             path: path.to_owned(),
             source: Arc::new(source),
         })
+    }
+
+    /// Image files in the order in which a program names them, for a model with this preprocessing.
+    pub fn of_files(
+        files: impl IntoIterator<Item = PathBuf>,
+        preprocessing: &Preprocessing,
+    ) -> Self {
+        let source = ImageSource::new(
+            Dataset::of_files(files),
+            preprocessing.clone(),
+            DecodeOptions::default(),
+            CacheOptions::default(),
+        );
+        Self::of_source(source)
+    }
+
+    /// Decoded images by name, in this order, for a model with this preprocessing.
+    pub fn of_pixels(
+        images: impl IntoIterator<Item = (String, RgbImage)>,
+        preprocessing: &Preprocessing,
+    ) -> Self {
+        Self::of_source(ImageSource::in_memory(images, preprocessing.clone()))
+    }
+
+    fn of_source(source: ImageSource) -> Self {
+        Self {
+            path: source.dataset().root.clone(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// Number of images, readable or not.
+    pub fn len(&self) -> usize {
+        self.dataset().len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// What is in memory so far, and what did not fit.
@@ -225,7 +291,7 @@ impl Images {
 
 impl PixelSource for Images {
     fn len(&self) -> usize {
-        self.dataset().len()
+        Self::len(self)
     }
 
     fn image_size(&self) -> usize {

@@ -21,11 +21,11 @@ use crate::adapt::StepRecord;
 use crate::guard::{EpochRecord, Warning};
 use crate::image::CacheUse;
 
-pub use adapting::adapt_in_memory;
+pub use adapting::{adapt, adapt_in_memory};
 pub use encode::{ImageFeatures, Subset, encode_images, encode_readable};
 pub use error::SessionError;
 pub use images::{Images, Labels, OracleLabels};
-pub use model::{BaseRecord, Classifier, Model};
+pub use model::{BaseRecord, Classifier, Model, ModelBuilder};
 pub use predicting::{
     Cut, Embedding, ImagePrediction, PredictionSet, Question, embed_images, embed_texts, predict,
 };

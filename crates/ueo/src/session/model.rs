@@ -1,13 +1,14 @@
 //! A model ready for use, and the classifier that a list of class names makes of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::Device;
 use crate::adapt::TrainedParameters;
-use crate::checkpoint::{self, Checkpoint, CheckpointKind, ClipConfig};
+use crate::checkpoint::{self, Adapted, Checkpoint, CheckpointKind, ClipConfig};
 use crate::image::Preprocessing;
 use crate::method::{ClassPrompts, Method, Rescoring, TEMPLATES};
 use crate::model::{Clip, Precision, Prompts, normalize_rows};
@@ -32,21 +33,57 @@ pub struct BaseRecord {
     pub decisions: Vec<String>,
 }
 
-/// A model ready for use, with what is known about where it came from.
-#[derive(Debug)]
+/// A model ready for use, with what is known about where it came from. Clones share the frozen weights.
+#[derive(Clone, Debug)]
 pub struct Model {
     /// Both towers with frozen weights.
-    pub clip: Clip,
+    pub clip: Arc<Clip>,
     /// The checkpoint's tokenizer.
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// The checkpoint's image preprocessing.
     pub preprocessing: Preprocessing,
-    /// The trained parameters: the checkpoint's own, or those of a run.
+    /// The trained parameters: the checkpoint's own, or those of an adaptation.
     pub parameters: TrainedParameters,
     /// The checkpoint that the frozen weights came from.
     pub base: BaseRecord,
     /// What the trained parameters were trained with; zero-shot for a checkpoint.
     pub method: Method,
+}
+
+/// Choices of opening a model; what is not chosen is the processor and f32.
+#[derive(Clone, Debug, Default)]
+pub struct ModelBuilder {
+    device: Device,
+    precision: Precision,
+}
+
+impl ModelBuilder {
+    /// Where to compute.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Number format of the frozen weights.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Opens a checkpoint of any layout.
+    ///
+    /// # Errors
+    ///
+    /// As the checkpoint reader, and when its tensors do not make a model.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Model, SessionError> {
+        Model::from_checkpoint(
+            checkpoint::load(path.as_ref())?,
+            &self.device,
+            self.precision,
+        )
+    }
 }
 
 /// Cosines of image features to the text features of a list of classes, and what a method makes of them.
@@ -58,13 +95,18 @@ pub struct Classifier {
 }
 
 impl Model {
-    /// Opens a checkpoint of any layout, with frozen weights in f32.
+    /// Opens a checkpoint of any layout on the processor, with frozen weights in f32; [`Self::builder`] has other choices.
     ///
     /// # Errors
     ///
     /// As the checkpoint reader, and when its tensors do not make a model.
-    pub fn open(path: &Path, device: &Device) -> Result<Self, SessionError> {
-        Self::from_checkpoint(checkpoint::load(path)?, device, Precision::default())
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SessionError> {
+        Self::builder().open(path)
+    }
+
+    /// Choices of opening a model.
+    pub fn builder() -> ModelBuilder {
+        ModelBuilder::default()
     }
 
     /// A model made of a checkpoint in memory.
@@ -99,13 +141,43 @@ impl Model {
             affine: clip.zero_shot_affine().clone(),
         };
         Ok(Self {
-            clip,
-            tokenizer,
+            clip: Arc::new(clip),
+            tokenizer: Arc::new(tokenizer),
             preprocessing: checkpoint.preprocessing,
             parameters,
             base,
             method: Method::ZeroShot,
         })
+    }
+
+    /// The same frozen weights with other trained parameters, and the method that trained them.
+    #[must_use]
+    pub fn with_parameters(&self, parameters: TrainedParameters, method: Method) -> Self {
+        Self {
+            parameters,
+            method,
+            ..self.clone()
+        }
+    }
+
+    /// Writes what adaptation changed, a few hundred kilobytes in safetensors format. [`Self::with_saved`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Checkpoint`] when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SessionError> {
+        Ok(self.parameters.to_adapted().save(path.as_ref())?)
+    }
+
+    /// This checkpoint with what [`Self::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Checkpoint`] and [`SessionError::Model`] when the file cannot be read or belongs to another model.
+    pub fn with_saved(&self, path: impl AsRef<Path>, method: Method) -> Result<Self, SessionError> {
+        let adapted = Adapted::load(path.as_ref())?;
+        let parameters = TrainedParameters::from_adapted(adapted, &self.clip)?;
+        Ok(self.with_parameters(parameters, method))
     }
 
     /// Prompts with the learnable context for a list of class names.

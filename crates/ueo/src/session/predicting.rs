@@ -6,6 +6,7 @@ use crate::evaluate::{Evaluation, ScoreRule, Threshold, ThresholdMethod};
 use crate::model::to_host;
 use crate::text::Overlong;
 
+use super::adapting::names;
 use super::encode::encode_readable;
 use super::images::Images;
 use super::model::Model;
@@ -25,6 +26,19 @@ pub struct Question<'a> {
     pub top_k: usize,
     /// Whether unreadable images are errors.
     pub strict: bool,
+}
+
+impl<'a> Question<'a> {
+    /// What the defaults ask: the default score, a threshold chosen from the images, and the best class alone.
+    pub fn new(classes: &'a [String]) -> Self {
+        Self {
+            classes,
+            rule: ScoreRule::default(),
+            cut: Cut::Choose(ThresholdMethod::default()),
+            top_k: 1,
+            strict: false,
+        }
+    }
 }
 
 /// The confidence from which on an image counts as known.
@@ -70,6 +84,30 @@ pub struct PredictionSet {
     pub rule: ScoreRule,
     /// Measurements, when the images have labels.
     pub evaluation: Option<Evaluation>,
+}
+
+impl Model {
+    /// Names each image and decides whether it shows one of the classes, with [the defaults](Question::new).
+    ///
+    /// # Errors
+    ///
+    /// As [`predict`].
+    pub fn predict(
+        &self,
+        images: &Images,
+        classes: &[impl AsRef<str>],
+    ) -> Result<PredictionSet, SessionError> {
+        predict(self, images, Question::new(&names(classes)), &mut ())
+    }
+
+    /// Features of unit norm of images.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed_images`].
+    pub fn encode(&self, images: &Images) -> Result<Embedding, SessionError> {
+        embed_images(self, images, false, &mut ())
+    }
 }
 
 /// Predicts the classes of images, and measures the predictions when the images have labels.

@@ -53,55 +53,11 @@ const IMAGES: &str = "images.tar";
 const CLASSES: &str = "classes.txt";
 const MODEL: &str = "model";
 
-/// Inputs of the demonstration by file name (tools/iconnet makes the drawings and the models, tools/demo/pack.py the shard).
-const INPUTS: [(&str, &[u8]); 2] = [
-    (IMAGES, include_bytes!("../../../../models/demo/images.tar")),
-    (
-        CLASSES,
-        include_bytes!("../../../../models/demo/classes.txt"),
-    ),
-];
-
-/// The files of an embedded model that `ueo` reads, by name.
-macro_rules! model_files {
-    ($directory:literal) => {
-        [
-            (
-                "model/open_clip_config.json",
-                include_bytes!(concat!(
-                    "../../../../models/",
-                    $directory,
-                    "/open_clip_config.json"
-                ))
-                .as_slice(),
-            ),
-            (
-                "model/open_clip_model.safetensors",
-                include_bytes!(concat!(
-                    "../../../../models/",
-                    $directory,
-                    "/open_clip_model.safetensors"
-                ))
-                .as_slice(),
-            ),
-            (
-                "model/tokenizer.json",
-                include_bytes!(concat!(
-                    "../../../../models/",
-                    $directory,
-                    "/tokenizer.json"
-                ))
-                .as_slice(),
-            ),
-        ]
-    };
-}
-
 impl DemoModel {
     fn files(self) -> [(&'static str, &'static [u8]); 3] {
         match self {
-            Self::Resnet => model_files!("iconclip-resnet"),
-            Self::Vit => model_files!("iconclip-vit"),
+            Self::Resnet => ueo_iconclip_resnet::FILES,
+            Self::Vit => ueo_iconclip_vit::FILES,
         }
     }
 }
@@ -168,11 +124,17 @@ fn write_inputs(output: &Path, architecture: DemoModel) -> Result<PathBuf, CliEr
     let inputs = output.with_file_name(name);
     let model = inputs.join(MODEL);
     fs::create_dir_all(&model).map_err(|source| CliError::Write {
-        path: model,
+        path: model.clone(),
         source,
     })?;
-    for (name, content) in INPUTS.into_iter().chain(architecture.files()) {
-        write_file(&inputs.join(name), |file| file.write_all(content))?;
+    let images = [
+        (inputs.join(IMAGES), ueo_demo_images::IMAGES),
+        (inputs.join(CLASSES), ueo_demo_images::CLASSES),
+    ];
+    let files = architecture.files();
+    let files = files.map(|(name, content)| (model.join(name), content));
+    for (path, content) in images.into_iter().chain(files) {
+        write_file(&path, |file| file.write_all(content))?;
     }
     Ok(inputs)
 }

@@ -15,6 +15,7 @@ mod attention;
 mod average_pool;
 mod batch_norm;
 mod block;
+mod buffer;
 mod capability;
 mod convolution;
 mod elementary;

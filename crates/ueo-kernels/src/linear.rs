@@ -1,5 +1,6 @@
 //! A linear layer whose weight never changes, packed once for each direction.
 
+use crate::buffer::count;
 use crate::gemm::{Left, Output, PackedBf16, PackedMatrix, multiply, multiply_bf16};
 use crate::precision::{Operand, OperandBuffer};
 use crate::{Capability, Precision, ShapeError};
@@ -72,7 +73,7 @@ impl FrozenLinear {
             outputs.max(1),
             outputs,
         )?;
-        ShapeError::check("weight of a linear layer", inputs * outputs, weight.len())?;
+        ShapeError::check_count("weight of a linear layer", [outputs, inputs], weight.len())?;
         if let Some(bias) = bias {
             ShapeError::check("bias of a linear layer", outputs, bias.len())?;
         }
@@ -125,7 +126,7 @@ impl FrozenLinear {
     /// # Panics
     /// When a slice is shorter than that.
     pub fn forward(&self, rows: usize, x: &[f32], y: &mut [f32]) {
-        self.with_operand(&x[..rows * self.inputs()], |x| {
+        self.with_operand(&x[..count([rows, self.inputs()])], |x| {
             self.forward_operand(rows, x, y);
         });
     }
@@ -138,7 +139,7 @@ impl FrozenLinear {
     /// # Panics
     /// When a slice is shorter than that.
     pub fn backward(&self, rows: usize, dy: &[f32], dx: &mut [f32]) {
-        self.with_operand(&dy[..rows * self.outputs()], |dy| {
+        self.with_operand(&dy[..count([rows, self.outputs()])], |dy| {
             self.backward_operand(rows, dy, dx);
         });
     }
@@ -185,5 +186,33 @@ impl FrozenLinear {
             accumulate: false,
         };
         packed.multiply(rows, dy, None, output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_that_wrap_around_are_refused() {
+        for capability in Capability::available() {
+            for precision in [Precision::F32, Precision::Bf16] {
+                // 2^33 x 2^31 numbers are none at all in 64 bits.
+                let error = FrozenLinear::new(capability, precision, &[], None, 1 << 33, 1 << 31)
+                    .err()
+                    .unwrap();
+                assert_eq!((error.expected, error.found), (usize::MAX, 0));
+                let layer =
+                    FrozenLinear::new(capability, precision, &[1.0; 16], None, 4, 4).unwrap();
+                let rows = (1 << (usize::BITS - 2)) + 1;
+                for run in [FrozenLinear::forward, FrozenLinear::backward] {
+                    let refused = std::panic::catch_unwind(|| {
+                        run(&layer, rows, &[1.0; 4], &mut [0.0; 4]);
+                    });
+                    let message = *refused.unwrap_err().downcast::<String>().unwrap();
+                    assert!(message.contains("larger than memory"), "{message}");
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Everything else is f32 in both precisions: sums of products, the residual stream, layer normalization, softmax, activation functions
 //! and the affine parameters' gradients.
 
-use crate::attention::fit;
+use crate::buffer::fit;
 use crate::capability::{Arithmetic, multiversion};
 
 /// The number format of weights and of the left operands of their products.

@@ -12,7 +12,8 @@ use super::projection::Projection;
 use super::read::{Read, SequenceRows};
 use super::workspace::{Activations, ActivationsMut};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig, add};
-use crate::attention::{self, Shape, fit};
+use crate::attention::{self, Shape};
+use crate::buffer::{count, fit};
 use crate::precision::{Operand, OperandBuffer, OperandMut};
 use crate::{Capability, FrozenLinear, Precision, ShapeError, activation, layer_norm};
 
@@ -270,7 +271,10 @@ impl Layer {
             attention,
         } = scratch;
         let (wide, narrow) = (
-            fit(wide, (read_rows * hidden).max(rows * 3 * width)),
+            fit(
+                wide,
+                count([read_rows, hidden]).max(count([rows, 3, width])),
+            ),
             fit(narrow, rows * width),
         );
 

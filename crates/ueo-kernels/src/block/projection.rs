@@ -34,8 +34,8 @@ impl Projection {
             width, precision, ..
         } = config;
         let (weight, bias) = (weights.qkv_weight, weights.qkv_bias);
-        ShapeError::check("weight of a linear layer", 3 * width * width, weight.len())?;
-        ShapeError::check("bias of a linear layer", 3 * width, bias.len())?;
+        ShapeError::check_count("weight of a linear layer", [3, width, width], weight.len())?;
+        ShapeError::check_count("bias of a linear layer", [3, width], bias.len())?;
         let linear = |weight, bias, outputs| {
             FrozenLinear::new(capability, precision, weight, Some(bias), width, outputs)
         };

@@ -4,9 +4,9 @@
 //! left one is widened, so the same product is computed by the f32 paths, the scalar reference included.
 
 #[cfg(target_arch = "x86_64")]
-use super::{AlignedBuffer, Panels, panels, tiled};
+use super::{AlignedBuffer, Panels, padded, panels, tiled};
 use super::{Left, Output, PackedMatrix, check, multiply};
-use crate::attention::fit;
+use crate::buffer::{count, fit};
 use crate::precision::Bf16;
 use crate::{Capability, InstructionSet};
 use std::cell::RefCell;
@@ -71,7 +71,7 @@ impl PackedBf16 {
         match &self.storage {
             #[cfg(target_arch = "x86_64")]
             Storage::Pairs(data) => {
-                let mut row_major = vec![0.0; self.depth * self.columns];
+                let mut row_major = vec![0.0; count([self.depth, self.columns])];
                 let mut rest = data.as_slice();
                 for (first_pair, pairs) in blocks(self.depth) {
                     for (first, width) in panels(self.columns, tiled::avx512_bf16::LANES) {
@@ -121,7 +121,7 @@ fn blocks(depth: usize) -> impl Iterator<Item = (usize, usize)> {
 fn pack_pairs(source: &[f32], stride: usize, depth: usize, columns: usize) -> AlignedBuffer<u32> {
     let lanes = tiled::avx512_bf16::LANES;
     let mut data = AlignedBuffer::default();
-    data.grow(depth / 2 * columns.next_multiple_of(lanes));
+    data.grow(count([depth / 2, padded(columns, lanes)]));
     let mut rest = data.as_mut_slice();
     for (first_pair, pairs) in blocks(depth) {
         for (first, width) in panels(columns, lanes) {
@@ -174,7 +174,7 @@ pub(crate) fn multiply_bf16(
             unsafe { tiled::avx512_bf16::multiply(left, panels, bias, output) }
         }
         Storage::Widened(packed) => WIDENED.with_borrow_mut(|widened| {
-            let widened = fit(widened, left.rows * depth);
+            let widened = fit(widened, count([left.rows, depth]));
             for (row, target) in widened.chunks_exact_mut(depth).enumerate() {
                 let values = &left.data[row * left.row_stride..][..depth];
                 for (target, value) in target.iter_mut().zip(values) {

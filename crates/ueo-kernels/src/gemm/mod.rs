@@ -11,15 +11,14 @@
 //! Rows of `C` never depend on how many other rows are computed with them in the scalar and tiled paths, so any grouping of rows
 //! gives the same bits.
 
-mod aligned;
 mod bf16;
 mod portable;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
 
+use crate::buffer::{AlignedBuffer, count};
 use crate::{Capability, InstructionSet};
-use aligned::AlignedBuffer;
 
 pub(crate) use bf16::{PackedBf16, multiply_bf16};
 
@@ -81,6 +80,14 @@ enum Layout {
         lanes: usize,
         depth_block: usize,
     },
+}
+
+/// Columns with those that fill up the last vector.
+///
+/// # Panics
+/// When they pass the largest `usize`.
+fn padded(columns: usize, lanes: usize) -> usize {
+    count([columns.div_ceil(lanes), lanes])
 }
 
 /// Vectors per panel: three where possible, and never a single one beside a full panel where two pairs do.
@@ -155,12 +162,12 @@ impl PackedMatrix {
     fn resize(&mut self, depth: usize, columns: usize) {
         self.depth = depth;
         self.columns = columns;
-        let padded = match self.layout {
+        let padded_columns = match self.layout {
             Layout::RowMajor => columns,
-            Layout::Panels { lanes, .. } => columns.next_multiple_of(lanes),
+            Layout::Panels { lanes, .. } => padded(columns, lanes),
         };
         // Only grows: padding columns may hold stale values, which reach padding columns of the result only.
-        self.data.grow(depth * padded);
+        self.data.grow(count([depth, padded_columns]));
     }
 
     /// Packs `B = source`: row `p` of `B` is `source[p * stride ..][.. columns]`.
@@ -231,11 +238,10 @@ impl PackedMatrix {
 
     /// The matrix as `[depth, columns]`, row-major.
     pub fn to_row_major(&self) -> Vec<f32> {
-        let mut row_major = vec![0.0; self.depth * self.columns];
+        let mut row_major = vec![0.0; count([self.depth, self.columns])];
         match self.layout {
-            Layout::RowMajor => {
-                row_major.copy_from_slice(&self.data.as_slice()[..self.depth * self.columns])
-            }
+            Layout::RowMajor => row_major
+                .copy_from_slice(&self.data.as_slice()[..count([self.depth, self.columns])]),
             Layout::Panels { lanes, depth_block } => {
                 let mut rest = self.data.as_slice();
                 for first_row in (0..self.depth).step_by(depth_block) {
@@ -272,7 +278,22 @@ impl PackedMatrix {
     }
 }
 
+/// The values up to the last one of `rows` rows that are `row_stride` apart, where the last row is `length` long.
+///
+/// # Panics
+/// When they pass the largest `usize`.
+fn reach(what: &str, rows: usize, row_stride: usize, length: usize) -> usize {
+    let before = (rows - 1).checked_mul(row_stride);
+    before
+        .and_then(|before| before.checked_add(length))
+        .unwrap_or_else(|| {
+            panic!("{what} of {rows} rows, {row_stride} values apart, is larger than memory")
+        })
+}
+
 /// Checks that the operands of a product are as long as their shapes say; there is at least one row and one column.
+///
+/// The paths behind it read and write without further checks: no length may wrap around here.
 ///
 /// # Panics
 /// When one is not.
@@ -285,15 +306,15 @@ fn check<T>(
 ) {
     let rows = left.rows;
     assert!(depth > 0, "a product needs at least one term");
-    let last = (rows - 1) * left.row_stride + (depth - 1) * left.depth_stride;
+    let row = reach("left operand", depth, left.depth_stride, 1);
+    let needed = reach("left operand", rows, left.row_stride, row);
     assert!(
-        last < left.data.len(),
-        "left operand has {} values, its shape needs {}",
+        needed <= left.data.len(),
+        "left operand has {} values, its shape needs {needed}",
         left.data.len(),
-        last + 1
     );
     assert!(columns <= output.row_stride, "rows of the output overlap");
-    let needed = (rows - 1) * output.row_stride + columns;
+    let needed = reach("output", rows, output.row_stride, columns);
     assert!(
         needed <= output.data.len(),
         "output has {} values, its shape needs {needed}",

@@ -400,3 +400,64 @@ fn a_wrong_length_is_refused() {
         &Workspace::new(),
     );
 }
+
+#[test]
+fn batches_that_wrap_around_are_refused() {
+    let parameters = Parameters::random(plain_config(), 1, 1);
+    let stack = stack(Capability::detect(), &parameters);
+    let affine = parameters.block_affine();
+    let refusal = |run: &dyn Fn()| {
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        *refused.unwrap_err().downcast::<String>().unwrap()
+    };
+    // 2^32 sequences of 2^32 tokens are none at all in 64 bits, and 2^62 rows of 96 numbers neither.
+    for (sequences, tokens) in [(1 << 32, 1 << 32), (1, 1 << 62)] {
+        let message = refusal(&|| {
+            stack.forward(&affine, &mut [], sequences, tokens, &Workspace::new());
+        });
+        assert!(message.contains("larger than memory"), "{message}");
+    }
+    let causal = Parameters::random(config(true, ReadToken::Last, Activation::Gelu), 1, 1);
+    let causal = self::stack(Capability::detect(), &causal);
+    for (prefix_tokens, own_tokens) in [(1, 1 << 62), (1 << 62, 1)] {
+        let message = refusal(&|| {
+            let shape = PrefixShape {
+                prefix_tokens,
+                offsets: &[0, own_tokens],
+            };
+            let own = if own_tokens == 1 { WIDTH } else { 0 };
+            let (prefix, mut own) = ([0.0; WIDTH], vec![0.0; own]);
+            causal.forward_with_prefix(&affine, shape, &prefix, &mut own, &Workspace::new());
+        });
+        assert!(message.contains("larger than memory"), "{message}");
+    }
+}
+
+#[test]
+fn a_nan_reaches_the_output_of_its_sequence() {
+    for (precision, activation) in [
+        (Precision::F32, Activation::QuickGelu),
+        (Precision::F32, Activation::Gelu),
+        (Precision::Bf16, Activation::QuickGelu),
+    ] {
+        let config = StackConfig {
+            precision,
+            ..config(false, ReadToken::First, activation)
+        };
+        let parameters = Parameters::random(config, 2, 18);
+        let affine = parameters.block_affine();
+        let (sequences, tokens) = (3, 9);
+        let mut x = Random::new(19).values(sequences * tokens * WIDTH, 1.0);
+        // In a token that nobody reads.
+        x[(tokens + 5) * WIDTH + 3] = f32::from_bits(0xffff_ffff);
+        for capability in Capability::available() {
+            let stack = stack(capability, &parameters);
+            let workspace = Workspace::new();
+            let y = stack.forward(&affine, &mut x.clone(), sequences, tokens, &workspace);
+            for (sequence, y) in y.chunks_exact(WIDTH).enumerate() {
+                let what = format!("{capability:?} {precision:?} sequence {sequence}");
+                assert!(y.iter().all(|y| y.is_nan() == (sequence == 1)), "{what}");
+            }
+        }
+    }
+}

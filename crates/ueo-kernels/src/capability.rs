@@ -207,6 +207,45 @@ pub(crate) use multiversion;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    /// Names the instruction sets that the tests must run on, separated by commas, so that a run that passes cannot hide kernels that
+    /// the machine was to test and did not.
+    const REQUIRED: &str = "UEO_REQUIRE_INSTRUCTION_SETS";
+
+    /// What is wrong with the instruction sets that are required.
+    fn missing(required: &str) -> Vec<String> {
+        let names = required.split(',').map(str::trim);
+        names
+            .filter(|name| !name.is_empty())
+            .filter_map(|name| Capability::named(name).err())
+            .map(|error| error.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn required_instruction_sets_are_tested() {
+        let tested: Vec<&str> = Capability::available()
+            .map(|capability| capability.instruction_set().name())
+            .collect();
+        // Not `println!`, which the test harness holds back where tests pass.
+        let line = format!("instruction sets tested: {}\n", tested.join(", "));
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        let required = std::env::var(REQUIRED).unwrap_or_default();
+        let missing = missing(&required);
+        assert!(missing.is_empty(), "{REQUIRED}={required}: {missing:?}");
+    }
+
+    #[test]
+    fn a_required_instruction_set_that_is_unknown_or_absent_is_missing() {
+        assert!(missing("").is_empty());
+        assert!(missing("scalar, portable").is_empty());
+        assert_eq!(missing("scalar,avx1024").len(), 1);
+        for set in InstructionSet::ALL {
+            let present = Capability::available().any(|found| found.instruction_set() == set);
+            assert_eq!(missing(set.name()).is_empty(), present);
+        }
+    }
 
     #[test]
     fn detection_prefers_the_most_capable_and_never_the_reference() {

@@ -89,6 +89,25 @@ pub(crate) enum OperandMut<'a> {
     Bf16(&'a mut [Bf16]),
 }
 
+impl OperandMut<'_> {
+    /// Writes values from a position on: copies of them, or rounded.
+    fn write(&mut self, capability: crate::Capability, at: usize, values: &[f32]) {
+        match self {
+            Self::F32(target) => target[at..][..values.len()].copy_from_slice(values),
+            Self::Bf16(target) => round(capability, values, &mut target[at..][..values.len()]),
+        }
+    }
+}
+
+impl<'a> From<OperandMut<'a>> for Operand<'a> {
+    fn from(written: OperandMut<'a>) -> Self {
+        match written {
+            OperandMut::F32(values) => Self::F32(values),
+            OperandMut::Bf16(values) => Self::Bf16(values),
+        }
+    }
+}
+
 /// Memory for an operand in either precision, kept between calls.
 #[derive(Default)]
 pub(crate) struct OperandBuffer {
@@ -126,26 +145,13 @@ impl OperandBuffer {
         rows: impl Iterator<Item = &'a [f32]>,
         len: usize,
     ) -> Operand<'_> {
-        match self.fit(precision, len) {
-            OperandMut::F32(target) => {
-                let mut rest = &mut target[..];
-                for row in rows {
-                    let (place, behind) = rest.split_at_mut(row.len());
-                    place.copy_from_slice(row);
-                    rest = behind;
-                }
-                Operand::F32(target)
-            }
-            OperandMut::Bf16(target) => {
-                let mut rest = &mut target[..];
-                for row in rows {
-                    let (place, behind) = rest.split_at_mut(row.len());
-                    round(capability, row, place);
-                    rest = behind;
-                }
-                Operand::Bf16(target)
-            }
+        let mut target = self.fit(precision, len);
+        let mut at = 0;
+        for row in rows {
+            target.write(capability, at, row);
+            at += row.len();
         }
+        target.into()
     }
 
     /// `values` as an operand: themselves in f32, rounded into this buffer in bf16.

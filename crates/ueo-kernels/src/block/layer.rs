@@ -27,6 +27,14 @@ pub(super) struct BlockRows<'a> {
     pub read: Read,
 }
 
+impl BlockRows<'_> {
+    /// The rows that are read, which are those that ask, in the order in which [`Read::gather`] moves them together.
+    pub fn that_ask(self) -> impl Iterator<Item = usize> {
+        let sequences = self.read.sequences(self.group);
+        sequences.flat_map(|sequence| sequence.read)
+    }
+}
+
 /// Memory of one worker for the duration of one block.
 pub(super) struct Scratch {
     /// `[rows, max(hidden, 3 width)]`

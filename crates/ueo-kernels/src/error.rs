@@ -26,6 +26,15 @@ pub enum InstructionSetError {
         /// What the environment variable asks for.
         found: InstructionSet,
     },
+    /// The CPU's results are wrong.
+    #[error(
+        "{VARIABLE}: {} gave wrong products in a check on this CPU, so it is not used",
+        found.name()
+    )]
+    Broken {
+        /// What the environment variable asks for.
+        found: InstructionSet,
+    },
 }
 
 fn names(sets: impl IntoIterator<Item = InstructionSet>) -> String {

@@ -1,7 +1,9 @@
 //! A linear layer whose weight never changes, packed once for each direction.
 
 use crate::buffer::count;
-use crate::gemm::{Left, Output, PackedBf16, PackedMatrix, multiply, multiply_bf16};
+use crate::gemm::{
+    Left, Output, PackedBf16, PackedMatrix, PackedSplit, multiply, multiply_bf16, multiply_split,
+};
 use crate::precision::{Operand, OperandBuffer};
 use crate::{Capability, Precision, ShapeError};
 use std::cell::RefCell;
@@ -22,6 +24,7 @@ pub struct FrozenLinear {
 enum Packed {
     F32(PackedMatrix),
     Bf16(PackedBf16),
+    Split(PackedSplit),
 }
 
 impl Packed {
@@ -29,6 +32,7 @@ impl Packed {
         match self {
             Self::F32(packed) => Self::F32(packed.transposed()),
             Self::Bf16(packed) => Self::Bf16(packed.transposed()),
+            Self::Split(packed) => Self::Split(packed.transposed()),
         }
     }
 
@@ -39,6 +43,9 @@ impl Packed {
             }
             (Self::Bf16(packed), Operand::Bf16(x)) => {
                 multiply_bf16(Left::rows(x, rows, packed.depth()), packed, bias, output);
+            }
+            (Self::Split(packed), Operand::F32(x)) => {
+                multiply_split(Left::rows(x, rows, packed.depth()), packed, bias, output);
             }
             _ => panic!("the operand has the weight's precision"),
         }
@@ -78,7 +85,10 @@ impl FrozenLinear {
             ShapeError::check("bias of a linear layer", outputs, bias.len())?;
         }
         let forward = match precision {
-            Precision::F32 => {
+            Precision::F32Split if capability.has_tiles() => Packed::Split(
+                PackedSplit::pack_transposed(capability, weight, inputs, inputs, outputs),
+            ),
+            Precision::F32 | Precision::F32Split => {
                 let mut packed = PackedMatrix::new(capability);
                 packed.pack_transposed(weight, inputs, inputs, outputs);
                 Packed::F32(packed)
@@ -100,6 +110,7 @@ impl FrozenLinear {
         match &self.forward {
             Packed::F32(packed) => packed.depth(),
             Packed::Bf16(packed) => packed.depth(),
+            Packed::Split(packed) => packed.depth(),
         }
     }
 
@@ -108,6 +119,7 @@ impl FrozenLinear {
         match &self.forward {
             Packed::F32(packed) => packed.columns(),
             Packed::Bf16(packed) => packed.columns(),
+            Packed::Split(packed) => packed.columns(),
         }
     }
 
@@ -115,6 +127,7 @@ impl FrozenLinear {
         match &self.forward {
             Packed::F32(_) => Precision::F32,
             Packed::Bf16(_) => Precision::Bf16,
+            Packed::Split(_) => Precision::F32Split,
         }
     }
 
@@ -196,7 +209,7 @@ mod tests {
     #[test]
     fn shapes_that_wrap_around_are_refused() {
         for capability in Capability::available() {
-            for precision in [Precision::F32, Precision::Bf16] {
+            for precision in Precision::ALL {
                 // 2^33 x 2^31 numbers are none at all in 64 bits.
                 let error = FrozenLinear::new(capability, precision, &[], None, 1 << 33, 1 << 31)
                     .err()

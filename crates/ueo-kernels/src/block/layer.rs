@@ -294,7 +294,7 @@ impl Layer {
             &mut wide[..read_rows * hidden],
         );
         let du = match precision {
-            Precision::F32 => {
+            Precision::F32 | Precision::F32Split => {
                 activation::backward(capability, activation, u, da);
                 Operand::F32(da)
             }

@@ -186,6 +186,35 @@ fn bf16_is_close_to_f64_and_closer_to_its_emulation() {
     }
 }
 
+#[test]
+fn split_f32_is_nearly_as_close_to_f64_as_f32() {
+    let config = StackConfig {
+        precision: Precision::F32Split,
+        ..config(false, ReadToken::First, Activation::QuickGelu)
+    };
+    let parameters = Parameters::random(config, 3, 23);
+    let (sequences, tokens) = (3, 50);
+    let case = Case::new(&parameters, sequences, tokens);
+    let expected: Vec<&Vec<f64>> = [&case.y, &case.dx]
+        .into_iter()
+        .chain(case.affine.iter().flatten())
+        .collect();
+    for capability in Capability::available() {
+        let found = train(&stack(capability, &parameters), &parameters, &case, tokens);
+        for (index, found) in found.iter().enumerate() {
+            let error = crate::reference::relative_error(found, expected[index]);
+            assert!(error < 4e-5, "{capability:?} result {index}: {error:e}");
+            // Split where there are tiles, f32 itself elsewhere.
+            let is_split = error > 2e-6;
+            assert_eq!(
+                is_split,
+                capability.has_tiles(),
+                "{capability:?} {index}: {error:e}"
+            );
+        }
+    }
+}
+
 /// Runs in a pool of its own.
 fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new()
@@ -197,7 +226,7 @@ fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in Precision::ALL {
         let config = StackConfig {
             precision,
             ..config(false, ReadToken::First, Activation::QuickGelu)

@@ -6,14 +6,17 @@
 //! | portable | [`portable`]: the `gemm` crate |
 //! | AVX2, AVX-512 | [`tiled`]: register tiles of 4 x 24 and 8 x 48 over panels of `B` |
 //!
-//! [`bf16`] has the same products for operands in bf16.
+//! [`bf16`] has the same products for operands in bf16, [`split`] those of f32 operands that are split into two bf16 numbers; both use the
+//! tiles of AMX where there are any ([`amx`]).
 //!
-//! Rows of `C` never depend on how many other rows are computed with them in the scalar and tiled paths, so any grouping of rows
+//! Rows of `C` never depend on how many other rows are computed with them in all but the portable path, so any grouping of rows
 //! gives the same bits.
 
+pub(crate) mod amx;
 mod bf16;
 mod portable;
 mod scalar;
+mod split;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
 
@@ -21,6 +24,7 @@ use crate::buffer::{AlignedBuffer, count};
 use crate::{Capability, InstructionSet};
 
 pub(crate) use bf16::{PackedBf16, multiply_bf16};
+pub(crate) use split::{PackedSplit, multiply_split};
 
 /// A view of the left operand: element `(i, p)` is `data[i * row_stride + p * depth_stride]`.
 #[derive(Clone, Copy)]
@@ -69,6 +73,35 @@ struct Panels<'a, T> {
     /// The depth in steps: one row in f32, a pair of rows in bf16.
     steps: usize,
     columns: usize,
+}
+
+/// Adds or stores the columns of a finished tile that the result has, where its last panel is padded; `output` begins with the tile's first element.
+#[inline(always)]
+fn store_part<const PITCH: usize>(
+    tile: &[[f32; PITCH]],
+    columns: usize,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    row_stride: usize,
+    accumulate: bool,
+) {
+    for (values, row) in tile.iter().zip(output.chunks_mut(row_stride)) {
+        let (values, row) = (&values[..columns], &mut row[..columns]);
+        match (bias, accumulate) {
+            (None, false) => row.copy_from_slice(values),
+            (None, true) => row.iter_mut().zip(values).for_each(|(c, v)| *c += v),
+            (Some(bias), false) => row
+                .iter_mut()
+                .zip(values)
+                .zip(bias)
+                .for_each(|((c, v), b)| *c = v + b),
+            (Some(bias), true) => row
+                .iter_mut()
+                .zip(values)
+                .zip(bias)
+                .for_each(|((c, v), b)| *c += v + b),
+        }
+    }
 }
 
 /// How a packed matrix lies in memory.
@@ -125,22 +158,18 @@ pub(crate) struct PackedMatrix {
 impl PackedMatrix {
     /// An empty matrix; memory is kept from one packing to the next.
     pub fn new(capability: Capability) -> Self {
-        let layout = match capability.instruction_set() {
-            InstructionSet::Scalar | InstructionSet::Portable => Layout::RowMajor,
+        let layout = match capability.vectors() {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => Layout::Panels {
                 lanes: tiled::avx2::LANES,
                 depth_block: tiled::DEPTH_BLOCK,
             },
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => Layout::Panels {
+            InstructionSet::Avx512 => Layout::Panels {
                 lanes: tiled::avx512::LANES,
                 depth_block: tiled::DEPTH_BLOCK,
             },
-            #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx2 | InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => {
-                Layout::RowMajor
-            }
+            _ => Layout::RowMajor,
         };
         Self {
             capability,
@@ -340,7 +369,7 @@ pub(crate) fn multiply(
         return;
     }
     check(&left, depth, columns, bias, &output);
-    match right.capability.instruction_set() {
+    match right.capability.vectors() {
         InstructionSet::Scalar => scalar::multiply(left, right, bias, output),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the capability was detected, `PackedMatrix::resize` made the panels of `right`, and the lengths were checked above.
@@ -349,7 +378,7 @@ pub(crate) fn multiply(
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => unsafe {
+        InstructionSet::Avx512 => unsafe {
             tiled::avx512::multiply(left, right.panels(), bias, output)
         },
         _ => portable::multiply(left, right, bias, output),

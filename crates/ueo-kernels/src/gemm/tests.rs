@@ -114,7 +114,7 @@ fn rows_do_not_depend_on_their_neighbors() {
         random.values(depth * columns, 1.0),
     );
     for capability in Capability::available()
-        .filter(|capability| capability.instruction_set() != InstructionSet::Portable)
+        .filter(|capability| capability.vectors() != InstructionSet::Portable)
     {
         let mut packed = PackedMatrix::new(capability);
         packed.pack_rows(&b, columns, depth, columns);

@@ -66,7 +66,7 @@ impl FusedStack {
             })
             .collect::<Result<Vec<_>, ModelError>>()?;
         let stack = ueo_kernels::ResidualStack::new(
-            Capability::chosen().map_err(ModelError::InstructionSet)?,
+            Capability::for_precision(precision).map_err(ModelError::InstructionSet)?,
             StackConfig {
                 width,
                 heads: config.heads,

@@ -4,6 +4,7 @@
 //! and compiled once per instruction set by `multiversion!`; only the matrix product has intrinsics of its own.
 
 use crate::InstructionSetError;
+use crate::gemm::amx::self_check::{self, SelfCheck};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -17,38 +18,48 @@ pub enum InstructionSet {
     Scalar,
     /// The target's baseline for element-wise work and the `gemm` crate (which detects for itself, NEON included) for products.
     Portable,
+    /// As [`InstructionSet::Amx`] with tiles in software, bit for bit, and the longest vectors of this CPU. Never chosen by detection
+    /// because it is slow: what tests run, and what can be asked for where a result of AMX is to be reproduced.
+    AmxEmulated,
     /// AVX2 and FMA, eight lanes.
     Avx2,
     /// AVX-512 F, BW, DQ and VL, sixteen lanes.
     Avx512,
     /// AVX-512 with products of bf16 pairs (`vdpbf16ps`): twice the terms of an f32 product in the same time.
     Avx512Bf16,
+    /// AVX-512 with products of bf16 on tiles of 16 x 16 (AMX). It computes a small product and compares it with the plain one before its
+    /// first use; where they differ it counts as absent ([`SelfCheck`]).
+    Amx,
 }
 
 impl InstructionSet {
     /// Every instruction set, whether this CPU has it or not.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Scalar,
+        Self::AmxEmulated,
         Self::Portable,
         Self::Avx2,
         Self::Avx512,
         Self::Avx512Bf16,
+        Self::Amx,
     ];
 
     /// Its name in the environment variable `UEO_INSTRUCTION_SET`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::AmxEmulated => "amx-emulated",
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         }
     }
 
     fn is_present(self) -> bool {
         match self {
-            Self::Scalar | Self::Portable => true,
+            Self::Scalar | Self::AmxEmulated | Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
@@ -61,8 +72,10 @@ impl InstructionSet {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.is_present() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512.is_present() && self_check::amx() == SelfCheck::Passed,
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Amx => false,
         }
     }
 }
@@ -82,12 +95,18 @@ impl Capability {
     /// # Errors
     /// [`InstructionSetError`] when the variable names no instruction set, or one that this CPU lacks.
     pub fn chosen() -> Result<Self, InstructionSetError> {
-        static CHOSEN: OnceLock<Result<Capability, InstructionSetError>> = OnceLock::new();
-        let choose = || match std::env::var_os(VARIABLE) {
-            Some(name) => Self::named(&name.to_string_lossy()),
-            None => Ok(Self::detect()),
+        Ok(Self::named_by_user()?.unwrap_or_else(Self::detect))
+    }
+
+    /// The instruction set that the environment variable names, if it is set at the first call.
+    pub(crate) fn named_by_user() -> Result<Option<Self>, InstructionSetError> {
+        static NAMED: OnceLock<Result<Option<Capability>, InstructionSetError>> = OnceLock::new();
+        let read = || {
+            std::env::var_os(VARIABLE)
+                .map(|name| Self::named(&name.to_string_lossy()))
+                .transpose()
         };
-        CHOSEN.get_or_init(choose).clone()
+        NAMED.get_or_init(read).clone()
     }
 
     fn named(name: &str) -> Result<Self, InstructionSetError> {
@@ -97,12 +116,18 @@ impl Capability {
             .ok_or_else(|| InstructionSetError::Unknown {
                 found: name.to_owned(),
             })?;
-        Self::new(set).ok_or(InstructionSetError::Absent { found: set })
+        let is_broken = set == InstructionSet::Amx && self_check::amx() == SelfCheck::Failed;
+        Self::new(set).ok_or(if is_broken {
+            InstructionSetError::Broken { found: set }
+        } else {
+            InstructionSetError::Absent { found: set }
+        })
     }
 
     /// The most capable instruction set of this CPU.
     pub fn detect() -> Self {
         [
+            InstructionSet::Amx,
             InstructionSet::Avx512Bf16,
             InstructionSet::Avx512,
             InstructionSet::Avx2,
@@ -120,6 +145,23 @@ impl Capability {
     /// All that this CPU has, so that tests can try each.
     pub fn available() -> impl Iterator<Item = Self> {
         InstructionSet::ALL.into_iter().filter_map(Self::new)
+    }
+
+    /// The instruction set of element-wise operations and of products in f32.
+    pub(crate) fn vectors(self) -> InstructionSet {
+        match self.0 {
+            InstructionSet::Avx512Bf16 | InstructionSet::Amx => InstructionSet::Avx512,
+            InstructionSet::AmxEmulated => [InstructionSet::Avx512, InstructionSet::Avx2]
+                .into_iter()
+                .find(|set| set.is_present())
+                .unwrap_or(InstructionSet::Portable),
+            set => set,
+        }
+    }
+
+    /// Whether products of bf16 run on tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        matches!(self.0, InstructionSet::Amx | InstructionSet::AmxEmulated)
     }
 
     /// The instruction set of this value.
@@ -188,15 +230,13 @@ macro_rules! multiversion {
             fn avx512($($arg: $ty),*) {
                 $generic::<$crate::capability::Fused>($($arg),*)
             }
-            match capability.instruction_set() {
+            match capability.vectors() {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a `Capability` exists only for an instruction set that was detected.
                 $crate::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a `Capability` exists only for an instruction set that was detected.
-                $crate::InstructionSet::Avx512 | $crate::InstructionSet::Avx512Bf16 => unsafe {
-                    avx512($($arg),*)
-                },
+                $crate::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
                 _ => $generic::<$crate::capability::Baseline>($($arg),*),
             }
         }
@@ -207,6 +247,45 @@ pub(crate) use multiversion;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    /// Names the instruction sets that the tests must run on, separated by commas, so that a run that passes cannot hide kernels that
+    /// the machine was to test and did not.
+    const REQUIRED: &str = "UEO_REQUIRE_INSTRUCTION_SETS";
+
+    /// What is wrong with the instruction sets that are required.
+    fn missing(required: &str) -> Vec<String> {
+        let names = required.split(',').map(str::trim);
+        names
+            .filter(|name| !name.is_empty())
+            .filter_map(|name| Capability::named(name).err())
+            .map(|error| error.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn required_instruction_sets_are_tested() {
+        let tested: Vec<&str> = Capability::available()
+            .map(|capability| capability.instruction_set().name())
+            .collect();
+        // Not `println!`, which the test harness holds back where tests pass.
+        let line = format!("instruction sets tested: {}\n", tested.join(", "));
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        let required = std::env::var(REQUIRED).unwrap_or_default();
+        let missing = missing(&required);
+        assert!(missing.is_empty(), "{REQUIRED}={required}: {missing:?}");
+    }
+
+    #[test]
+    fn a_required_instruction_set_that_is_unknown_or_absent_is_missing() {
+        assert!(missing("").is_empty());
+        assert!(missing("scalar, portable").is_empty());
+        assert_eq!(missing("scalar,avx1024").len(), 1);
+        for set in InstructionSet::ALL {
+            let present = Capability::available().any(|found| found.instruction_set() == set);
+            assert_eq!(missing(set.name()).is_empty(), present);
+        }
+    }
 
     #[test]
     fn detection_prefers_the_most_capable_and_never_the_reference() {
@@ -234,13 +313,14 @@ mod tests {
         let error = Capability::named("sse2").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "UEO_INSTRUCTION_SET: expected one of scalar, portable, avx2, avx512, avx512bf16, found \"sse2\""
+            "UEO_INSTRUCTION_SET: expected one of scalar, amx-emulated, portable, avx2, avx512, avx512bf16, amx, found \"sse2\""
         );
         let error = InstructionSetError::Absent {
             found: InstructionSet::Avx512Bf16,
         };
         let message = error.to_string();
-        let expected = "UEO_INSTRUCTION_SET: expected one that this CPU has (scalar, portable";
+        let expected =
+            "UEO_INSTRUCTION_SET: expected one that this CPU has (scalar, amx-emulated, portable";
         assert!(message.starts_with(expected), "{message}");
         assert!(message.ends_with("), found avx512bf16"), "{message}");
     }

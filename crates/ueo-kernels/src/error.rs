@@ -1,5 +1,6 @@
 //! What can be wrong with weights and with the choice of an instruction set. Wrong lengths in calls are programming errors and panic instead.
 
+use crate::buffer::checked_count;
 use crate::capability::VARIABLE;
 use crate::{Capability, InstructionSet};
 
@@ -22,6 +23,15 @@ pub enum InstructionSetError {
         found.name()
     )]
     Absent {
+        /// What the environment variable asks for.
+        found: InstructionSet,
+    },
+    /// The CPU's results are wrong.
+    #[error(
+        "{VARIABLE}: {} gave wrong products in a check on this CPU, so it is not used",
+        found.name()
+    )]
+    Broken {
         /// What the environment variable asks for.
         found: InstructionSet,
     },
@@ -52,6 +62,16 @@ pub struct ShapeError {
 }
 
 impl ShapeError {
+    /// As [`ShapeError::check`] for an array with axes. Axes that no memory has room for fit no slice: they count as the largest
+    /// length that there is.
+    pub(crate) fn check_count<const AXES: usize>(
+        what: &'static str,
+        axes: [usize; AXES],
+        found: usize,
+    ) -> Result<(), Self> {
+        Self::check(what, checked_count(axes).unwrap_or(usize::MAX), found)
+    }
+
     pub(crate) fn check(what: &'static str, expected: usize, found: usize) -> Result<(), Self> {
         if expected == found {
             Ok(())

@@ -15,9 +15,12 @@ mod attention;
 mod average_pool;
 mod batch_norm;
 mod block;
+mod buffer;
+mod cache;
 mod capability;
 mod convolution;
 mod elementary;
+mod engine;
 mod error;
 mod gemm;
 mod layer_norm;
@@ -32,8 +35,11 @@ pub use block::{
     BlockAffine, BlockAffineGradient, BlockWeights, PrefixGradients, PrefixShape, ReadToken,
     ResidualStack, Saved, SavedWithPrefix, StackConfig, StackGradients, Workspace,
 };
+pub use cache::Caches;
 pub use capability::{Capability, InstructionSet};
+pub use engine::{EngineDescription, MeasuredRate, ProductPath};
 pub use error::{InstructionSetError, ShapeError};
+pub use gemm::amx::self_check::SelfCheck;
 pub use linear::FrozenLinear;
 pub use precision::Precision;
 pub use resnet::{

@@ -1,6 +1,9 @@
 //! A linear layer whose weight never changes, packed once for each direction.
 
-use crate::gemm::{Left, Output, PackedBf16, PackedMatrix, multiply, multiply_bf16};
+use crate::buffer::count;
+use crate::gemm::{
+    Left, Output, PackedBf16, PackedMatrix, PackedSplit, multiply, multiply_bf16, multiply_split,
+};
 use crate::precision::{Operand, OperandBuffer};
 use crate::{Capability, Precision, ShapeError};
 use std::cell::RefCell;
@@ -21,6 +24,7 @@ pub struct FrozenLinear {
 enum Packed {
     F32(PackedMatrix),
     Bf16(PackedBf16),
+    Split(PackedSplit),
 }
 
 impl Packed {
@@ -28,6 +32,7 @@ impl Packed {
         match self {
             Self::F32(packed) => Self::F32(packed.transposed()),
             Self::Bf16(packed) => Self::Bf16(packed.transposed()),
+            Self::Split(packed) => Self::Split(packed.transposed()),
         }
     }
 
@@ -38,6 +43,9 @@ impl Packed {
             }
             (Self::Bf16(packed), Operand::Bf16(x)) => {
                 multiply_bf16(Left::rows(x, rows, packed.depth()), packed, bias, output);
+            }
+            (Self::Split(packed), Operand::F32(x)) => {
+                multiply_split(Left::rows(x, rows, packed.depth()), packed, bias, output);
             }
             _ => panic!("the operand has the weight's precision"),
         }
@@ -72,12 +80,15 @@ impl FrozenLinear {
             outputs.max(1),
             outputs,
         )?;
-        ShapeError::check("weight of a linear layer", inputs * outputs, weight.len())?;
+        ShapeError::check_count("weight of a linear layer", [outputs, inputs], weight.len())?;
         if let Some(bias) = bias {
             ShapeError::check("bias of a linear layer", outputs, bias.len())?;
         }
         let forward = match precision {
-            Precision::F32 => {
+            Precision::F32Split if capability.has_tiles() => Packed::Split(
+                PackedSplit::pack_transposed(capability, weight, inputs, inputs, outputs),
+            ),
+            Precision::F32 | Precision::F32Split => {
                 let mut packed = PackedMatrix::new(capability);
                 packed.pack_transposed(weight, inputs, inputs, outputs);
                 Packed::F32(packed)
@@ -99,6 +110,7 @@ impl FrozenLinear {
         match &self.forward {
             Packed::F32(packed) => packed.depth(),
             Packed::Bf16(packed) => packed.depth(),
+            Packed::Split(packed) => packed.depth(),
         }
     }
 
@@ -107,6 +119,7 @@ impl FrozenLinear {
         match &self.forward {
             Packed::F32(packed) => packed.columns(),
             Packed::Bf16(packed) => packed.columns(),
+            Packed::Split(packed) => packed.columns(),
         }
     }
 
@@ -114,6 +127,7 @@ impl FrozenLinear {
         match &self.forward {
             Packed::F32(_) => Precision::F32,
             Packed::Bf16(_) => Precision::Bf16,
+            Packed::Split(_) => Precision::F32Split,
         }
     }
 
@@ -125,7 +139,7 @@ impl FrozenLinear {
     /// # Panics
     /// When a slice is shorter than that.
     pub fn forward(&self, rows: usize, x: &[f32], y: &mut [f32]) {
-        self.with_operand(&x[..rows * self.inputs()], |x| {
+        self.with_operand(&x[..count([rows, self.inputs()])], |x| {
             self.forward_operand(rows, x, y);
         });
     }
@@ -138,7 +152,7 @@ impl FrozenLinear {
     /// # Panics
     /// When a slice is shorter than that.
     pub fn backward(&self, rows: usize, dy: &[f32], dx: &mut [f32]) {
-        self.with_operand(&dy[..rows * self.outputs()], |dy| {
+        self.with_operand(&dy[..count([rows, self.outputs()])], |dy| {
             self.backward_operand(rows, dy, dx);
         });
     }
@@ -185,5 +199,33 @@ impl FrozenLinear {
             accumulate: false,
         };
         packed.multiply(rows, dy, None, output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_that_wrap_around_are_refused() {
+        for capability in Capability::available() {
+            for precision in Precision::ALL {
+                // 2^33 x 2^31 numbers are none at all in 64 bits.
+                let error = FrozenLinear::new(capability, precision, &[], None, 1 << 33, 1 << 31)
+                    .err()
+                    .unwrap();
+                assert_eq!((error.expected, error.found), (usize::MAX, 0));
+                let layer =
+                    FrozenLinear::new(capability, precision, &[1.0; 16], None, 4, 4).unwrap();
+                let rows = (1 << (usize::BITS - 2)) + 1;
+                for run in [FrozenLinear::forward, FrozenLinear::backward] {
+                    let refused = std::panic::catch_unwind(|| {
+                        run(&layer, rows, &[1.0; 4], &mut [0.0; 4]);
+                    });
+                    let message = *refused.unwrap_err().downcast::<String>().unwrap();
+                    assert!(message.contains("larger than memory"), "{message}");
+                }
+            }
+        }
     }
 }

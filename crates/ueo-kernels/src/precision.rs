@@ -3,7 +3,7 @@
 //! Everything else is f32 in both precisions: sums of products, the residual stream, layer normalization, softmax, activation functions
 //! and the affine parameters' gradients.
 
-use crate::attention::fit;
+use crate::buffer::fit;
 use crate::capability::{Arithmetic, multiversion};
 
 /// The number format of weights and of the left operands of their products.
@@ -16,6 +16,25 @@ pub enum Precision {
     ///
     /// Elsewhere the same products are computed in f32 from rounded values.
     Bf16,
+    /// The accuracy of f32, nearly (about 4e-6 where f32 has 5e-7): with AMX, operands are split into two bf16 numbers each, whose three
+    /// products are summed in f32.
+    ///
+    /// Elsewhere f32 itself is faster than its emulation, so this is [`Precision::F32`] there.
+    F32Split,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F32Split];
+
+    /// Its name, as in the command line and in `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F32Split => "f32-split",
+        }
+    }
 }
 
 /// A number in bfloat16: the upper half of an f32.
@@ -42,6 +61,15 @@ impl Bf16 {
     #[inline(always)]
     pub fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
+    }
+
+    /// The nearest bf16 and what is left, rounded: together 16 significant bits or more. Nothing is left of what is not finite.
+    #[inline(always)]
+    pub fn split(value: f32) -> [Self; 2] {
+        let high = Self::round(value);
+        let left = value - high.to_f32();
+        let low = if left.is_finite() { left } else { 0.0 };
+        [high, Self::round(low)]
     }
 
     /// Two values as a product of pairs reads them.
@@ -89,6 +117,25 @@ pub(crate) enum OperandMut<'a> {
     Bf16(&'a mut [Bf16]),
 }
 
+impl OperandMut<'_> {
+    /// Writes values from a position on: copies of them, or rounded.
+    fn write(&mut self, capability: crate::Capability, at: usize, values: &[f32]) {
+        match self {
+            Self::F32(target) => target[at..][..values.len()].copy_from_slice(values),
+            Self::Bf16(target) => round(capability, values, &mut target[at..][..values.len()]),
+        }
+    }
+}
+
+impl<'a> From<OperandMut<'a>> for Operand<'a> {
+    fn from(written: OperandMut<'a>) -> Self {
+        match written {
+            OperandMut::F32(values) => Self::F32(values),
+            OperandMut::Bf16(values) => Self::Bf16(values),
+        }
+    }
+}
+
 /// Memory for an operand in either precision, kept between calls.
 #[derive(Default)]
 pub(crate) struct OperandBuffer {
@@ -100,7 +147,7 @@ impl OperandBuffer {
     /// Room for `len` values, to be written.
     pub fn fit(&mut self, precision: Precision, len: usize) -> OperandMut<'_> {
         match precision {
-            Precision::F32 => OperandMut::F32(fit(&mut self.f32, len)),
+            Precision::F32 | Precision::F32Split => OperandMut::F32(fit(&mut self.f32, len)),
             Precision::Bf16 => OperandMut::Bf16(self.bf16(len)),
         }
     }
@@ -113,7 +160,7 @@ impl OperandBuffer {
     /// What was written.
     pub fn operand(&self, precision: Precision) -> Operand<'_> {
         match precision {
-            Precision::F32 => Operand::F32(&self.f32),
+            Precision::F32 | Precision::F32Split => Operand::F32(&self.f32),
             Precision::Bf16 => Operand::Bf16(&self.bf16),
         }
     }
@@ -126,26 +173,13 @@ impl OperandBuffer {
         rows: impl Iterator<Item = &'a [f32]>,
         len: usize,
     ) -> Operand<'_> {
-        match self.fit(precision, len) {
-            OperandMut::F32(target) => {
-                let mut rest = &mut target[..];
-                for row in rows {
-                    let (place, behind) = rest.split_at_mut(row.len());
-                    place.copy_from_slice(row);
-                    rest = behind;
-                }
-                Operand::F32(target)
-            }
-            OperandMut::Bf16(target) => {
-                let mut rest = &mut target[..];
-                for row in rows {
-                    let (place, behind) = rest.split_at_mut(row.len());
-                    round(capability, row, place);
-                    rest = behind;
-                }
-                Operand::Bf16(target)
-            }
+        let mut target = self.fit(precision, len);
+        let mut at = 0;
+        for row in rows {
+            target.write(capability, at, row);
+            at += row.len();
         }
+        target.into()
     }
 
     /// `values` as an operand: themselves in f32, rounded into this buffer in bf16.
@@ -156,7 +190,7 @@ impl OperandBuffer {
         values: &'a [f32],
     ) -> Operand<'a> {
         match precision {
-            Precision::F32 => Operand::F32(values),
+            Precision::F32 | Precision::F32Split => Operand::F32(values),
             Precision::Bf16 => {
                 let target = self.bf16(values.len());
                 round(capability, values, target);
@@ -214,6 +248,22 @@ mod tests {
             round(capability, &values, &mut found);
             assert_eq!(found, expected, "{capability:?}");
         }
+    }
+
+    #[test]
+    fn a_split_number_keeps_sixteen_bits_and_stays_what_it_is() {
+        for value in crate::reference::Random::new(31).values(1000, 1e3) {
+            let [high, low] = Bf16::split(value);
+            let error = (value - high.to_f32() - low.to_f32()).abs();
+            assert!(
+                error <= value.abs() * 2.0_f32.powi(-16),
+                "{value}: {error:e}"
+            );
+        }
+        for value in [0.0, -1.5, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(Bf16::split(value).map(Bf16::to_f32), [value, 0.0]);
+        }
+        assert!(Bf16::split(f32::NAN)[0].to_f32().is_nan());
     }
 
     #[test]

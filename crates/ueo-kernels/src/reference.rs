@@ -25,6 +25,15 @@ impl Random {
     }
 }
 
+/// NaNs of both signs, quiet and signaling, with and without further digits: what files and computations hold.
+pub(crate) const NANS: [f32; 5] = [
+    f32::NAN,
+    f32::from_bits(0x7f80_0001),
+    f32::from_bits(0x7fc0_01ff),
+    f32::from_bits(0x7fff_ffff),
+    f32::from_bits(0xffff_ffff),
+];
+
 pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }

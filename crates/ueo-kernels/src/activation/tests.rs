@@ -72,3 +72,31 @@ fn rounded_results_are_the_rounded_f32_results() {
         }
     }
 }
+
+#[test]
+fn a_nan_stays_a_nan() {
+    for (kind, nan) in [Activation::QuickGelu, Activation::Gelu]
+        .into_iter()
+        .flat_map(|kind| reference::NANS.map(|nan| (kind, nan)))
+    {
+        for capability in Capability::available() {
+            // In a whole vector and behind the last.
+            let mut u = vec![0.5; 37];
+            (u[3], u[36]) = (nan, nan);
+            let mut y = vec![0.0; u.len()];
+            forward(capability, kind, &u, OperandMut::F32(&mut y));
+            let mut rounded = vec![Bf16::default(); u.len()];
+            forward(capability, kind, &u, OperandMut::Bf16(&mut rounded));
+            let mut gradient = vec![1.0; u.len()];
+            backward(capability, kind, &u, &mut gradient);
+            for (i, u) in u.iter().enumerate() {
+                let found = [y[i], rounded[i].to_f32(), gradient[i]];
+                assert_eq!(
+                    found.map(f32::is_nan),
+                    [u.is_nan(); 3],
+                    "{capability:?} {kind:?} {i}: {found:?}"
+                );
+            }
+        }
+    }
+}

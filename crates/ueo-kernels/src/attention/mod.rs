@@ -7,6 +7,7 @@
 mod softmax;
 
 use crate::Capability;
+use crate::buffer::{count, fit};
 use crate::gemm::{Left, Output, PackedMatrix, multiply};
 use softmax::Scores;
 
@@ -67,14 +68,6 @@ impl Scratch {
     }
 }
 
-/// A buffer of at least `len` values, of which the first `len` are returned with whatever was there.
-pub(crate) fn fit<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        buffer.resize(len, T::default());
-    }
-    &mut buffer[..len]
-}
-
 fn replace(data: &mut [f32], row_stride: usize) -> Output<'_> {
     Output {
         data,
@@ -97,7 +90,7 @@ pub(crate) fn forward(
     let (width, head_width, keys, queries) =
         (shape.width, shape.head_width(), shape.keys, shape.queries);
     let (row, stride) = (3 * width, shape.stride());
-    let scores = fit(&mut scratch.probabilities, queries * stride);
+    let scores = fit(&mut scratch.probabilities, count([queries, stride]));
     for (head, log_sum_exp) in log_sum_exp.chunks_exact_mut(queries).enumerate() {
         let column = head * head_width;
         scratch
@@ -140,8 +133,8 @@ pub(crate) fn backward(
         first,
         second,
     } = scratch;
-    let p = fit(probabilities, queries * stride);
-    let dp = fit(gradient, queries * stride);
+    let p = fit(probabilities, count([queries, stride]));
+    let dp = fit(gradient, count([queries, stride]));
     for (head, log_sum_exp) in log_sum_exp.chunks_exact(queries).enumerate() {
         let (q, k, v) = (
             head * head_width,

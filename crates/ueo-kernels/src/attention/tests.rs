@@ -97,3 +97,41 @@ fn check_single_query(
         assert_close(&what, &d, &d_expected);
     }
 }
+
+#[test]
+fn a_nan_reaches_every_row_that_sees_it() {
+    let (width, heads, tokens) = (64, 2, 21);
+    let head_width = width / heads;
+    let mut random = Random::new(15);
+    let qkv = random.values(tokens * 3 * width, 1.0);
+    for causal in [false, true] {
+        let shape = Shape {
+            width,
+            heads,
+            causal,
+            keys: tokens,
+            first_query: 0,
+            queries: tokens,
+        };
+        // In a key, in either head: its scores are NaN for every query that sees it, and with them the query's whole distribution.
+        for (capability, nan, head) in Capability::available()
+            .flat_map(|c| reference::NANS.map(|nan| (c, nan)))
+            .flat_map(|(c, nan)| [0, 1].map(|head| (c, nan, head)))
+        {
+            let token = 9;
+            let mut qkv = qkv.clone();
+            qkv[token * 3 * width + width + head * head_width + 4] = nan;
+            let (mut lse, mut y) = (vec![0.0; heads * tokens], vec![0.0; tokens * width]);
+            let mut scratch = Scratch::new(capability);
+            forward(shape, &qkv, &mut lse, &mut y, &mut scratch);
+            for (row, y) in y.chunks_exact(width).enumerate() {
+                for (of, y) in y.chunks_exact(head_width).enumerate() {
+                    let sees = of == head && (!causal || row >= token);
+                    let what = format!("{capability:?} causal {causal}, row {row}, head {of}");
+                    assert!(y.iter().all(|y| y.is_nan() == sees), "{what}");
+                    assert_eq!(lse[of * tokens + row].is_nan(), sees, "{what}");
+                }
+            }
+        }
+    }
+}

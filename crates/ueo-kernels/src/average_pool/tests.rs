@@ -1,6 +1,6 @@
 use super::*;
 use crate::Capability;
-use crate::reference::{Random, assert_close};
+use crate::reference::{NANS, Random, assert_close};
 
 /// Means of windows and the gradient they pass back, position by position in f64.
 fn reference(x: &[f32], dy: &[f32], shape: MapShape) -> (Vec<f64>, Vec<f64>) {
@@ -44,6 +44,28 @@ fn pools_agree_with_f64_in_values_and_gradients() {
             let mut dx = vec![f32::NAN; x.len()];
             backward(capability, &dy, shape, &mut dx);
             assert_close(&format!("{capability:?} {shape:?} dx"), &dx, &expected.1);
+        }
+    }
+}
+
+#[test]
+fn a_nan_reaches_the_mean_of_its_window() {
+    let shape = MapShape {
+        images: 1,
+        height: 4,
+        width: 4,
+        channels: 19,
+    };
+    let x = Random::new(5).values(shape.len(), 1.0);
+    for capability in Capability::available() {
+        for (nan, position) in NANS.iter().flat_map(|nan| (0..16).map(move |p| (nan, p))) {
+            let mut x = x.clone();
+            x[position * 19 + 7] = *nan;
+            let mut y = vec![0.0; output_shape(shape).len()];
+            forward(capability, &x, shape, &mut y);
+            let window = position / 8 * 2 + position % 4 / 2;
+            let found: Vec<usize> = (0..y.len()).filter(|&i| y[i].is_nan()).collect();
+            assert_eq!(found, [window * 19 + 7], "{capability:?} {position}");
         }
     }
 }

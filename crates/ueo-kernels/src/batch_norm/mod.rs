@@ -103,7 +103,7 @@ pub(crate) struct Forward<'a> {
     pub y: &'a mut [f32],
     pub residual: bool,
     pub relu: bool,
-    /// Where ReLU lets the gradient through: 1, elsewhere 0. Empty when it is not wanted.
+    /// Where ReLU lets the gradient through, a NaN included: 1, elsewhere 0. Empty when it is not wanted.
     pub mask: &'a mut [u8],
 }
 
@@ -125,7 +125,8 @@ fn forward_generic<A: Arithmetic>(operands: Forward<'_>) {
         (true, true) => affine::<A, true, true>(layer, z, y),
     }
     for (mask, &y) in mask.iter_mut().zip(&*y) {
-        *mask = u8::from(y > 0.0);
+        // As the comparison of ReLU: open for a NaN.
+        *mask = if y <= 0.0 { 0 } else { 1 };
     }
 }
 
@@ -143,7 +144,8 @@ fn affine<A: Arithmetic, const RESIDUAL: bool, const RELU: bool>(
             if RESIDUAL {
                 value += y[i];
             }
-            y[i] = if RELU { value.max(0.0) } else { value };
+            // Not `max`, which would turn a NaN into zero.
+            y[i] = if RELU && value <= 0.0 { 0.0 } else { value };
         }
     }
 }
@@ -234,8 +236,8 @@ fn block<A: Arithmetic, const RELU: bool>(
     let (mut weight, mut bias) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
     let step = |i: usize, z: f32, dy: f32, weight: &mut f32, bias: &mut f32| -> f32 {
         // The same expression as in the forward pass, so that the sign is the same too.
-        let open = !RELU || A::mul_add(z, scale[i], shift[i]) > 0.0;
-        let g = if open { dy } else { 0.0 };
+        let closed = RELU && A::mul_add(z, scale[i], shift[i]) <= 0.0;
+        let g = if closed { 0.0 } else { dy };
         *weight = A::mul_add(g, z - mean[i], *weight);
         *bias += g;
         g * scale[i]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Capability;
-use crate::reference::{Random, assert_close};
+use crate::reference::{NANS, Random, assert_close};
 
 /// A layer, its maps and what f64 says about them.
 struct Case {
@@ -133,6 +133,42 @@ fn norms_agree_with_f64_in_values_and_gradients() {
                     },
                 );
                 assert_eq!(again, found, "{what}: dz without sums");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nan_stays_a_nan_and_its_relu_open() {
+    let (positions, channels) = (40, 24);
+    let case = Case::random(positions, channels);
+    let layer = ScaleShift::new(&case.statistics, &case.weight, &case.bias);
+    for capability in Capability::available() {
+        for (residual, relu) in [(false, false), (false, true), (true, true)] {
+            // One in a whole block of numbers and one behind the last, in either map.
+            for at in [5, positions * channels - 1] {
+                for (nan, in_residual) in NANS.iter().flat_map(|nan| [(nan, false), (nan, true)]) {
+                    let (mut z, mut y) = (case.z.clone(), case.residual.clone());
+                    if in_residual && residual {
+                        y[at] = *nan;
+                    } else {
+                        z[at] = *nan;
+                    }
+                    let mut mask = vec![7; z.len()];
+                    let operands = Forward {
+                        layer: &layer,
+                        z: &z,
+                        y: &mut y,
+                        residual,
+                        relu,
+                        mask: &mut mask,
+                    };
+                    forward(capability, operands);
+                    let what = format!("{capability:?} residual {residual}, ReLU {relu}, {at}");
+                    assert!(y[at].is_nan(), "{what}: {}", y[at]);
+                    assert_eq!(mask[at], 1, "{what}");
+                    assert_eq!(y.iter().filter(|y| y.is_nan()).count(), 1, "{what}");
+                }
             }
         }
     }

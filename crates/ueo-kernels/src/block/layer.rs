@@ -12,7 +12,8 @@ use super::projection::Projection;
 use super::read::{Read, SequenceRows};
 use super::workspace::{Activations, ActivationsMut};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig, add};
-use crate::attention::{self, Shape, fit};
+use crate::attention::{self, Shape};
+use crate::buffer::{count, fit};
 use crate::precision::{Operand, OperandBuffer, OperandMut};
 use crate::{Capability, FrozenLinear, Precision, ShapeError, activation, layer_norm};
 
@@ -24,6 +25,14 @@ pub(super) struct BlockRows<'a> {
     pub prefix_qkv: &'a [f32],
     /// The rows that are read behind the block; other than all in the last block only.
     pub read: Read,
+}
+
+impl BlockRows<'_> {
+    /// The rows that are read, which are those that ask, in the order in which [`Read::gather`] moves them together.
+    pub fn that_ask(self) -> impl Iterator<Item = usize> {
+        let sequences = self.read.sequences(self.group);
+        sequences.flat_map(|sequence| sequence.read)
+    }
 }
 
 /// Memory of one worker for the duration of one block.
@@ -270,7 +279,10 @@ impl Layer {
             attention,
         } = scratch;
         let (wide, narrow) = (
-            fit(wide, (read_rows * hidden).max(rows * 3 * width)),
+            fit(
+                wide,
+                count([read_rows, hidden]).max(count([rows, 3, width])),
+            ),
             fit(narrow, rows * width),
         );
 
@@ -282,7 +294,7 @@ impl Layer {
             &mut wide[..read_rows * hidden],
         );
         let du = match precision {
-            Precision::F32 => {
+            Precision::F32 | Precision::F32Split => {
                 activation::backward(capability, activation, u, da);
                 Operand::F32(da)
             }

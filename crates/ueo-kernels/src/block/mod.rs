@@ -55,7 +55,7 @@ impl StackConfig {
         ShapeError::check("heads of a block (at least 1)", heads.max(1), heads)?;
         ShapeError::check(
             "width of a block as a multiple of its heads",
-            width.next_multiple_of(heads),
+            width.checked_next_multiple_of(heads).unwrap_or(usize::MAX),
             width,
         )?;
         ShapeError::check(
@@ -74,7 +74,13 @@ impl StackConfig {
     /// The last block keeps `x`, queries, keys and values and their statistics of all tokens and the rest of one token per sequence:
     /// less than half of this.
     pub fn saved_bytes_per_token(&self) -> usize {
-        size_of::<f32>() * (5 * self.width + self.hidden + 4 + self.heads)
+        let numbers = self
+            .width
+            .saturating_mul(5)
+            .saturating_add(self.hidden)
+            .saturating_add(4)
+            .saturating_add(self.heads);
+        numbers.saturating_mul(size_of::<f32>())
     }
 }
 

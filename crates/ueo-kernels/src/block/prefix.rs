@@ -10,6 +10,7 @@ use super::read::Read;
 use super::stack::{ResidualStack, Task};
 use super::workspace::{Activations, ActivationsLease, Workspace};
 use super::{BlockAffine, add};
+use crate::buffer::count;
 use rayon::prelude::*;
 
 /// The lengths of a batch of sequences with a shared prefix.
@@ -89,7 +90,7 @@ impl ResidualStack {
     fn prefix<'a>(&self, activations: &'a [Activations], tokens: usize) -> Prefix<'a> {
         Prefix {
             activations,
-            qkv_len: tokens * 3 * self.config.width,
+            qkv_len: count([tokens, 3, self.config.width]),
         }
     }
 
@@ -108,7 +109,7 @@ impl ResidualStack {
         self.check_forward(affine, shape.rows(), own);
         assert_eq!(
             prefix.len(),
-            shape.prefix_tokens * self.config.width,
+            count([shape.prefix_tokens, self.config.width]),
             "the prefix is [prefix tokens, width]"
         );
     }
@@ -192,7 +193,10 @@ impl ResidualStack {
         self.check_prefix(affine, shape, prefix, own);
         let activations = self.run_prefix(affine, prefix, workspace);
         let prefix = self.prefix(&activations, shape.prefix_tokens);
-        let bytes_per_row = self.layers.len() * self.config.saved_bytes_per_token();
+        let bytes_per_row = self
+            .layers
+            .len()
+            .saturating_mul(self.config.saved_bytes_per_token());
         let groups = partition(shape.offsets);
         let kept = split(&groups, own, self.config.width)
             .into_par_iter()

@@ -34,8 +34,8 @@ impl Projection {
             width, precision, ..
         } = config;
         let (weight, bias) = (weights.qkv_weight, weights.qkv_bias);
-        ShapeError::check("weight of a linear layer", 3 * width * width, weight.len())?;
-        ShapeError::check("bias of a linear layer", 3 * width, bias.len())?;
+        ShapeError::check_count("weight of a linear layer", [3, width, width], weight.len())?;
+        ShapeError::check_count("bias of a linear layer", [3, width], bias.len())?;
         let linear = |weight, bias, outputs| {
             FrozenLinear::new(capability, precision, weight, Some(bias), width, outputs)
         };
@@ -81,9 +81,7 @@ impl Projection {
                     OperandMut::Bf16(values) => read.gather(group, width, values),
                 }
                 query.forward_operand(read.rows(group), normalized.operand(precision), narrow);
-                let queries = narrow.chunks_exact(width);
-                let places = read.sequences(group).flat_map(|sequence| sequence.read);
-                for (row, query) in places.zip(queries) {
+                for (row, query) in rows.that_ask().zip(narrow.chunks_exact(width)) {
                     qkv[row * 3 * width..][..width].copy_from_slice(query);
                 }
             }
@@ -116,13 +114,14 @@ impl Projection {
                 let d_key_value = operand.gathered(capability, precision, keys_and_values, len);
                 key_value.backward_operand(group.rows(), d_key_value, d_normalized);
 
-                let places = || read.sequences(group).flat_map(|sequence| sequence.read);
-                let queries = places().map(|row| &d_qkv[row * 3 * width..][..width]);
+                let queries = rows
+                    .that_ask()
+                    .map(|row| &d_qkv[row * 3 * width..][..width]);
                 let len = read.rows(group) * width;
                 let d_query = operand.gathered(capability, precision, queries, len);
                 let from_queries = &mut d_qkv[..len];
                 query.backward_operand(read.rows(group), d_query, from_queries);
-                for (row, values) in places().zip(from_queries.chunks_exact(width)) {
+                for (row, values) in rows.that_ask().zip(from_queries.chunks_exact(width)) {
                     add(&mut d_normalized[row * width..][..width], values);
                 }
             }

@@ -8,6 +8,7 @@ use super::prefix::Prefix;
 use super::read::Read;
 use super::workspace::{ActivationsLease, Workspace};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig};
+use crate::buffer::count;
 use crate::{Capability, ShapeError};
 use rayon::prelude::*;
 
@@ -105,7 +106,7 @@ impl ResidualStack {
         self.check_affine(affine);
         assert_eq!(
             x.len(),
-            rows * self.config.width,
+            count([rows, self.config.width]),
             "the residual stream is [sequences, tokens, width]"
         );
     }
@@ -119,7 +120,7 @@ impl ResidualStack {
         self.check_affine(affine);
         assert_eq!(
             gradient.len(),
-            sequences * self.config.width,
+            count([sequences, self.config.width]),
             "the output's gradient is [sequences, width]"
         );
     }
@@ -204,7 +205,7 @@ impl ResidualStack {
         tokens: usize,
         workspace: &Workspace,
     ) -> Vec<f32> {
-        self.check_forward(affine, sequences * tokens, x);
+        self.check_forward(affine, count([sequences, tokens]), x);
         let offsets = uniform_offsets(sequences, tokens);
         let groups = partition(&offsets);
         split(&groups, x, self.config.width)
@@ -232,7 +233,7 @@ impl ResidualStack {
         tokens: usize,
         workspace: &Workspace,
     ) -> (Vec<f32>, Saved) {
-        self.check_forward(affine, sequences * tokens, x);
+        self.check_forward(affine, count([sequences, tokens]), x);
         let offsets = uniform_offsets(sequences, tokens);
         let groups = partition(&offsets);
         let kept = split(&groups, x, self.config.width)
@@ -272,7 +273,7 @@ impl ResidualStack {
     ) -> StackGradients {
         self.check_backward(affine, saved.offsets.len() - 1, gradient);
         let width = self.config.width;
-        let mut x = vec![0.0; saved.rows() * width];
+        let mut x = vec![0.0; count([saved.rows(), width])];
         let groups = partition(&saved.offsets);
         place_gradient(&groups, width, gradient, &mut x);
         let zeros = || vec![BlockAffineGradient::zeros(width); self.layers.len()];

@@ -186,6 +186,35 @@ fn bf16_is_close_to_f64_and_closer_to_its_emulation() {
     }
 }
 
+#[test]
+fn split_f32_is_nearly_as_close_to_f64_as_f32() {
+    let config = StackConfig {
+        precision: Precision::F32Split,
+        ..config(false, ReadToken::First, Activation::QuickGelu)
+    };
+    let parameters = Parameters::random(config, 3, 23);
+    let (sequences, tokens) = (3, 50);
+    let case = Case::new(&parameters, sequences, tokens);
+    let expected: Vec<&Vec<f64>> = [&case.y, &case.dx]
+        .into_iter()
+        .chain(case.affine.iter().flatten())
+        .collect();
+    for capability in Capability::available() {
+        let found = train(&stack(capability, &parameters), &parameters, &case, tokens);
+        for (index, found) in found.iter().enumerate() {
+            let error = crate::reference::relative_error(found, expected[index]);
+            assert!(error < 4e-5, "{capability:?} result {index}: {error:e}");
+            // Split where there are tiles, f32 itself elsewhere.
+            let is_split = error > 2e-6;
+            assert_eq!(
+                is_split,
+                capability.has_tiles(),
+                "{capability:?} {index}: {error:e}"
+            );
+        }
+    }
+}
+
 /// Runs in a pool of its own.
 fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new()
@@ -197,7 +226,7 @@ fn with_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in Precision::ALL {
         let config = StackConfig {
             precision,
             ..config(false, ReadToken::First, Activation::QuickGelu)
@@ -399,4 +428,65 @@ fn a_wrong_length_is_refused() {
         1,
         &Workspace::new(),
     );
+}
+
+#[test]
+fn batches_that_wrap_around_are_refused() {
+    let parameters = Parameters::random(plain_config(), 1, 1);
+    let stack = stack(Capability::detect(), &parameters);
+    let affine = parameters.block_affine();
+    let refusal = |run: &dyn Fn()| {
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        *refused.unwrap_err().downcast::<String>().unwrap()
+    };
+    // 2^32 sequences of 2^32 tokens are none at all in 64 bits, and 2^62 rows of 96 numbers neither.
+    for (sequences, tokens) in [(1 << 32, 1 << 32), (1, 1 << 62)] {
+        let message = refusal(&|| {
+            stack.forward(&affine, &mut [], sequences, tokens, &Workspace::new());
+        });
+        assert!(message.contains("larger than memory"), "{message}");
+    }
+    let causal = Parameters::random(config(true, ReadToken::Last, Activation::Gelu), 1, 1);
+    let causal = self::stack(Capability::detect(), &causal);
+    for (prefix_tokens, own_tokens) in [(1, 1 << 62), (1 << 62, 1)] {
+        let message = refusal(&|| {
+            let shape = PrefixShape {
+                prefix_tokens,
+                offsets: &[0, own_tokens],
+            };
+            let own = if own_tokens == 1 { WIDTH } else { 0 };
+            let (prefix, mut own) = ([0.0; WIDTH], vec![0.0; own]);
+            causal.forward_with_prefix(&affine, shape, &prefix, &mut own, &Workspace::new());
+        });
+        assert!(message.contains("larger than memory"), "{message}");
+    }
+}
+
+#[test]
+fn a_nan_reaches_the_output_of_its_sequence() {
+    for (precision, activation) in [
+        (Precision::F32, Activation::QuickGelu),
+        (Precision::F32, Activation::Gelu),
+        (Precision::Bf16, Activation::QuickGelu),
+    ] {
+        let config = StackConfig {
+            precision,
+            ..config(false, ReadToken::First, activation)
+        };
+        let parameters = Parameters::random(config, 2, 18);
+        let affine = parameters.block_affine();
+        let (sequences, tokens) = (3, 9);
+        let mut x = Random::new(19).values(sequences * tokens * WIDTH, 1.0);
+        // In a token that nobody reads.
+        x[(tokens + 5) * WIDTH + 3] = f32::from_bits(0xffff_ffff);
+        for capability in Capability::available() {
+            let stack = stack(capability, &parameters);
+            let workspace = Workspace::new();
+            let y = stack.forward(&affine, &mut x.clone(), sequences, tokens, &workspace);
+            for (sequence, y) in y.chunks_exact(WIDTH).enumerate() {
+                let what = format!("{capability:?} {precision:?} sequence {sequence}");
+                assert!(y.iter().all(|y| y.is_nan() == (sequence == 1)), "{what}");
+            }
+        }
+    }
 }

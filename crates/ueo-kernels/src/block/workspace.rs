@@ -2,7 +2,8 @@
 
 use super::StackConfig;
 use super::layer::BlockRows;
-use crate::attention::{self, fit};
+use crate::attention;
+use crate::buffer::{count, fit};
 use crate::layer_norm::Statistics;
 use crate::{Capability, block::layer};
 use std::ops::{Deref, DerefMut};
@@ -164,13 +165,13 @@ impl Activations {
         let (rows, read_rows) = (rows.group.rows(), rows.read.rows(rows.group));
         let stream_width = if keep_stream { config.width } else { 0 };
         ActivationsMut {
-            x: fit(&mut self.x, rows * stream_width),
-            x_mid: fit(&mut self.x_mid, read_rows * stream_width),
-            qkv: fit(&mut self.qkv, rows * 3 * config.width),
-            u: fit(&mut self.u, read_rows * config.hidden),
+            x: fit(&mut self.x, count([rows, stream_width])),
+            x_mid: fit(&mut self.x_mid, count([read_rows, stream_width])),
+            qkv: fit(&mut self.qkv, count([rows, 3, config.width])),
+            u: fit(&mut self.u, count([read_rows, config.hidden])),
             statistics_1: fit(&mut self.statistics_1, rows),
             statistics_2: fit(&mut self.statistics_2, read_rows),
-            log_sum_exp: fit(&mut self.log_sum_exp, read_rows * config.heads),
+            log_sum_exp: fit(&mut self.log_sum_exp, count([read_rows, config.heads])),
         }
     }
 

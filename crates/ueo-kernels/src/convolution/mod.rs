@@ -7,6 +7,7 @@
 mod patches;
 mod winograd;
 
+use crate::buffer::count;
 use crate::{Capability, ShapeError};
 use patches::PatchProduct;
 use std::ops::Range;
@@ -24,13 +25,19 @@ pub(crate) struct MapShape {
 
 impl MapShape {
     /// Positions of all images.
+    ///
+    /// # Panics
+    /// When they pass the largest `usize`.
     pub fn positions(self) -> usize {
-        self.images * self.height * self.width
+        count([self.images, self.height, self.width])
     }
 
     /// Numbers in the map.
+    ///
+    /// # Panics
+    /// When they pass the largest `usize`.
     pub fn len(self) -> usize {
-        self.positions() * self.channels
+        count([self.images, self.height, self.width, self.channels])
     }
 }
 
@@ -131,10 +138,9 @@ impl FrozenConvolution {
             outputs.max(1),
             outputs,
         )?;
-        let taps = kernel * kernel;
-        ShapeError::check(
+        ShapeError::check_count(
             "weight of a convolution",
-            outputs * inputs * taps,
+            [outputs, inputs, kernel, kernel],
             weight.len(),
         )?;
         let filtered = kernel == 3 && stride == 1 && inputs.min(outputs) >= FILTERED_CHANNELS;

@@ -3,7 +3,7 @@
 
 use super::MapShape;
 use crate::Capability;
-use crate::attention::fit;
+use crate::buffer::{count, fit};
 use crate::gemm::{Left, Output, PackedMatrix, multiply};
 use std::ops::Range;
 
@@ -103,7 +103,7 @@ impl PatchProduct {
         let left = if self.kernel == 1 && self.stride == 1 {
             &map[range.start * self.inputs..range.end * self.inputs]
         } else {
-            let patches = fit(patches, rows * depth);
+            let patches = fit(patches, count([rows, depth]));
             gather(map, shape, self.kernel, self.stride, range, patches);
             patches
         };

@@ -1,12 +1,13 @@
 //! Products of bf16 operands, summed in f32.
 //!
-//! With AVX512-BF16 a step of the tiled path multiplies pairs. Everywhere else the right operand is kept as rounded f32 values and the
+//! With AVX512-BF16 a step of the tiled path multiplies pairs; AMX has tiles of them. Everywhere else the right operand is kept as rounded f32 values and the
 //! left one is widened, so the same product is computed by the f32 paths, the scalar reference included.
 
+use super::amx::{self, LeftRows, TiledMatrix};
 #[cfg(target_arch = "x86_64")]
-use super::{AlignedBuffer, Panels, panels, tiled};
+use super::{AlignedBuffer, Panels, padded, panels, tiled};
 use super::{Left, Output, PackedMatrix, check, multiply};
-use crate::attention::fit;
+use crate::buffer::{count, fit};
 use crate::precision::Bf16;
 use crate::{Capability, InstructionSet};
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ enum Storage {
     /// As the f32 panels, with the values of two rows interleaved.
     #[cfg(target_arch = "x86_64")]
     Pairs(AlignedBuffer<u32>),
+    Tiles(TiledMatrix),
     Widened(PackedMatrix),
 }
 
@@ -41,6 +43,9 @@ impl PackedBf16 {
             InstructionSet::Avx512Bf16 if depth.is_multiple_of(2) => {
                 Storage::Pairs(pack_pairs(source, stride, depth, columns))
             }
+            InstructionSet::Amx | InstructionSet::AmxEmulated => Storage::Tiles(
+                TiledMatrix::pack_transposed(source, stride, depth, columns, false),
+            ),
             _ => {
                 let rounded: Vec<f32> = (0..columns)
                     .flat_map(|column| &source[column * stride..][..depth])
@@ -71,7 +76,7 @@ impl PackedBf16 {
         match &self.storage {
             #[cfg(target_arch = "x86_64")]
             Storage::Pairs(data) => {
-                let mut row_major = vec![0.0; self.depth * self.columns];
+                let mut row_major = vec![0.0; count([self.depth, self.columns])];
                 let mut rest = data.as_slice();
                 for (first_pair, pairs) in blocks(self.depth) {
                     for (first, width) in panels(self.columns, tiled::avx512_bf16::LANES) {
@@ -91,6 +96,7 @@ impl PackedBf16 {
                 }
                 row_major
             }
+            Storage::Tiles(tiles) => tiles.to_row_major(),
             Storage::Widened(packed) => packed.to_row_major(),
         }
     }
@@ -121,7 +127,7 @@ fn blocks(depth: usize) -> impl Iterator<Item = (usize, usize)> {
 fn pack_pairs(source: &[f32], stride: usize, depth: usize, columns: usize) -> AlignedBuffer<u32> {
     let lanes = tiled::avx512_bf16::LANES;
     let mut data = AlignedBuffer::default();
-    data.grow(depth / 2 * columns.next_multiple_of(lanes));
+    data.grow(count([depth / 2, padded(columns, lanes)]));
     let mut rest = data.as_mut_slice();
     for (first_pair, pairs) in blocks(depth) {
         for (first, width) in panels(columns, lanes) {
@@ -173,8 +179,12 @@ pub(crate) fn multiply_bf16(
             // and the depth stride were checked above.
             unsafe { tiled::avx512_bf16::multiply(left, panels, bias, output) }
         }
+        Storage::Tiles(tiles) => {
+            let left = LeftRows::Bf16(left);
+            amx::multiply(right.capability, left, tiles, bias, output);
+        }
         Storage::Widened(packed) => WIDENED.with_borrow_mut(|widened| {
-            let widened = fit(widened, left.rows * depth);
+            let widened = fit(widened, count([left.rows, depth]));
             for (row, target) in widened.chunks_exact_mut(depth).enumerate() {
                 let values = &left.data[row * left.row_stride..][..depth];
                 for (target, value) in target.iter_mut().zip(values) {
@@ -269,7 +279,7 @@ mod tests {
         let a = rounded(&random.values(rows * depth, 1.0));
         let b = random.values(depth * columns, 1.0);
         for capability in Capability::available()
-            .filter(|capability| capability.instruction_set() != InstructionSet::Portable)
+            .filter(|capability| capability.vectors() != InstructionSet::Portable)
         {
             let packed = PackedBf16::pack_transposed(capability, &b, depth, depth, columns);
             let product = |a: &[Bf16]| {

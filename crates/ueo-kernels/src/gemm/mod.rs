@@ -6,22 +6,25 @@
 //! | portable | [`portable`]: the `gemm` crate |
 //! | AVX2, AVX-512 | [`tiled`]: register tiles of 4 x 24 and 8 x 48 over panels of `B` |
 //!
-//! [`bf16`] has the same products for operands in bf16.
+//! [`bf16`] has the same products for operands in bf16, [`split`] those of f32 operands that are split into two bf16 numbers; both use the
+//! tiles of AMX where there are any ([`amx`]).
 //!
-//! Rows of `C` never depend on how many other rows are computed with them in the scalar and tiled paths, so any grouping of rows
+//! Rows of `C` never depend on how many other rows are computed with them in all but the portable path, so any grouping of rows
 //! gives the same bits.
 
-mod aligned;
+pub(crate) mod amx;
 mod bf16;
 mod portable;
 mod scalar;
+mod split;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
 
+use crate::buffer::{AlignedBuffer, count};
 use crate::{Capability, InstructionSet};
-use aligned::AlignedBuffer;
 
 pub(crate) use bf16::{PackedBf16, multiply_bf16};
+pub(crate) use split::{PackedSplit, multiply_split};
 
 /// A view of the left operand: element `(i, p)` is `data[i * row_stride + p * depth_stride]`.
 #[derive(Clone, Copy)]
@@ -72,6 +75,35 @@ struct Panels<'a, T> {
     columns: usize,
 }
 
+/// Adds or stores the columns of a finished tile that the result has, where its last panel is padded; `output` begins with the tile's first element.
+#[inline(always)]
+fn store_part<const PITCH: usize>(
+    tile: &[[f32; PITCH]],
+    columns: usize,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    row_stride: usize,
+    accumulate: bool,
+) {
+    for (values, row) in tile.iter().zip(output.chunks_mut(row_stride)) {
+        let (values, row) = (&values[..columns], &mut row[..columns]);
+        match (bias, accumulate) {
+            (None, false) => row.copy_from_slice(values),
+            (None, true) => row.iter_mut().zip(values).for_each(|(c, v)| *c += v),
+            (Some(bias), false) => row
+                .iter_mut()
+                .zip(values)
+                .zip(bias)
+                .for_each(|((c, v), b)| *c = v + b),
+            (Some(bias), true) => row
+                .iter_mut()
+                .zip(values)
+                .zip(bias)
+                .for_each(|((c, v), b)| *c += v + b),
+        }
+    }
+}
+
 /// How a packed matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
@@ -81,6 +113,14 @@ enum Layout {
         lanes: usize,
         depth_block: usize,
     },
+}
+
+/// Columns with those that fill up the last vector.
+///
+/// # Panics
+/// When they pass the largest `usize`.
+fn padded(columns: usize, lanes: usize) -> usize {
+    count([columns.div_ceil(lanes), lanes])
 }
 
 /// Vectors per panel: three where possible, and never a single one beside a full panel where two pairs do.
@@ -118,22 +158,18 @@ pub(crate) struct PackedMatrix {
 impl PackedMatrix {
     /// An empty matrix; memory is kept from one packing to the next.
     pub fn new(capability: Capability) -> Self {
-        let layout = match capability.instruction_set() {
-            InstructionSet::Scalar | InstructionSet::Portable => Layout::RowMajor,
+        let layout = match capability.vectors() {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => Layout::Panels {
                 lanes: tiled::avx2::LANES,
                 depth_block: tiled::DEPTH_BLOCK,
             },
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => Layout::Panels {
+            InstructionSet::Avx512 => Layout::Panels {
                 lanes: tiled::avx512::LANES,
                 depth_block: tiled::DEPTH_BLOCK,
             },
-            #[cfg(not(target_arch = "x86_64"))]
-            InstructionSet::Avx2 | InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => {
-                Layout::RowMajor
-            }
+            _ => Layout::RowMajor,
         };
         Self {
             capability,
@@ -155,12 +191,12 @@ impl PackedMatrix {
     fn resize(&mut self, depth: usize, columns: usize) {
         self.depth = depth;
         self.columns = columns;
-        let padded = match self.layout {
+        let padded_columns = match self.layout {
             Layout::RowMajor => columns,
-            Layout::Panels { lanes, .. } => columns.next_multiple_of(lanes),
+            Layout::Panels { lanes, .. } => padded(columns, lanes),
         };
         // Only grows: padding columns may hold stale values, which reach padding columns of the result only.
-        self.data.grow(depth * padded);
+        self.data.grow(count([depth, padded_columns]));
     }
 
     /// Packs `B = source`: row `p` of `B` is `source[p * stride ..][.. columns]`.
@@ -231,11 +267,10 @@ impl PackedMatrix {
 
     /// The matrix as `[depth, columns]`, row-major.
     pub fn to_row_major(&self) -> Vec<f32> {
-        let mut row_major = vec![0.0; self.depth * self.columns];
+        let mut row_major = vec![0.0; count([self.depth, self.columns])];
         match self.layout {
-            Layout::RowMajor => {
-                row_major.copy_from_slice(&self.data.as_slice()[..self.depth * self.columns])
-            }
+            Layout::RowMajor => row_major
+                .copy_from_slice(&self.data.as_slice()[..count([self.depth, self.columns])]),
             Layout::Panels { lanes, depth_block } => {
                 let mut rest = self.data.as_slice();
                 for first_row in (0..self.depth).step_by(depth_block) {
@@ -272,7 +307,22 @@ impl PackedMatrix {
     }
 }
 
+/// The values up to the last one of `rows` rows that are `row_stride` apart, where the last row is `length` long.
+///
+/// # Panics
+/// When they pass the largest `usize`.
+fn reach(what: &str, rows: usize, row_stride: usize, length: usize) -> usize {
+    let before = (rows - 1).checked_mul(row_stride);
+    before
+        .and_then(|before| before.checked_add(length))
+        .unwrap_or_else(|| {
+            panic!("{what} of {rows} rows, {row_stride} values apart, is larger than memory")
+        })
+}
+
 /// Checks that the operands of a product are as long as their shapes say; there is at least one row and one column.
+///
+/// The paths behind it read and write without further checks: no length may wrap around here.
 ///
 /// # Panics
 /// When one is not.
@@ -285,15 +335,15 @@ fn check<T>(
 ) {
     let rows = left.rows;
     assert!(depth > 0, "a product needs at least one term");
-    let last = (rows - 1) * left.row_stride + (depth - 1) * left.depth_stride;
+    let row = reach("left operand", depth, left.depth_stride, 1);
+    let needed = reach("left operand", rows, left.row_stride, row);
     assert!(
-        last < left.data.len(),
-        "left operand has {} values, its shape needs {}",
+        needed <= left.data.len(),
+        "left operand has {} values, its shape needs {needed}",
         left.data.len(),
-        last + 1
     );
     assert!(columns <= output.row_stride, "rows of the output overlap");
-    let needed = (rows - 1) * output.row_stride + columns;
+    let needed = reach("output", rows, output.row_stride, columns);
     assert!(
         needed <= output.data.len(),
         "output has {} values, its shape needs {needed}",
@@ -319,7 +369,7 @@ pub(crate) fn multiply(
         return;
     }
     check(&left, depth, columns, bias, &output);
-    match right.capability.instruction_set() {
+    match right.capability.vectors() {
         InstructionSet::Scalar => scalar::multiply(left, right, bias, output),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the capability was detected, `PackedMatrix::resize` made the panels of `right`, and the lengths were checked above.
@@ -328,7 +378,7 @@ pub(crate) fn multiply(
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        InstructionSet::Avx512 | InstructionSet::Avx512Bf16 => unsafe {
+        InstructionSet::Avx512 => unsafe {
             tiled::avx512::multiply(left, right.panels(), bias, output)
         },
         _ => portable::multiply(left, right, bias, output),

@@ -114,7 +114,7 @@ fn rows_do_not_depend_on_their_neighbors() {
         random.values(depth * columns, 1.0),
     );
     for capability in Capability::available()
-        .filter(|capability| capability.instruction_set() != InstructionSet::Portable)
+        .filter(|capability| capability.vectors() != InstructionSet::Portable)
     {
         let mut packed = PackedMatrix::new(capability);
         packed.pack_rows(&b, columns, depth, columns);
@@ -155,4 +155,68 @@ fn short_operands_are_refused() {
             accumulate: false,
         },
     );
+}
+
+/// What a product says when it refuses its operands.
+fn refusal(product: impl FnOnce()) -> String {
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(product));
+    let message = refused.expect_err("lengths that wrap around are refused");
+    message
+        .downcast_ref::<String>()
+        .expect("a formatted message")
+        .clone()
+}
+
+#[test]
+fn lengths_that_wrap_around_are_refused() {
+    /// Times four values it is four values more than the largest length.
+    const ROWS: usize = (1 << (usize::BITS - 2)) + 1;
+    fn output(data: &mut [f32]) -> Output<'_> {
+        Output {
+            data,
+            row_stride: 4,
+            accumulate: false,
+        }
+    }
+    for capability in Capability::available() {
+        let mut packed = PackedMatrix::new(capability);
+        packed.pack_rows(&[1.0; 16], 4, 4, 4);
+        let bf16 = PackedBf16::pack_transposed(capability, &[1.0; 16], 4, 4, 4);
+        let values = [1.0; 4];
+        let rounded = [crate::precision::Bf16::round(1.0); 4];
+        let left = |stride| Left::rows(&values[..], ROWS, stride);
+        let left_bf16 = |stride| Left::rows(&rounded[..], ROWS, stride);
+        let mut y = [0.0; 4];
+        for message in [
+            refusal(|| multiply(left(4), &packed, None, output(&mut y))),
+            refusal(|| multiply_bf16(left_bf16(4), &bf16, None, output(&mut [0.0; 4]))),
+        ] {
+            assert!(
+                message.starts_with("left operand of"),
+                "{capability:?}: {message}"
+            );
+        }
+        // The same row again and again fits; there is no room for the results.
+        for message in [
+            refusal(|| multiply(left(0), &packed, None, output(&mut [0.0; 4]))),
+            refusal(|| multiply_bf16(left_bf16(0), &bf16, None, output(&mut [0.0; 4]))),
+        ] {
+            assert!(
+                message.starts_with("output of"),
+                "{capability:?}: {message}"
+            );
+        }
+        let deep = Left::transposed(&values[..], 4, usize::MAX / 3 + 2);
+        let message = refusal(|| multiply(deep, &packed, None, output(&mut [0.0; 16])));
+        assert!(
+            message.starts_with("left operand of"),
+            "{capability:?}: {message}"
+        );
+        let mut packed = PackedMatrix::new(capability);
+        let message = refusal(|| packed.pack_rows(&[], 0, 1 << 60, 16));
+        assert!(
+            message.contains("larger than memory"),
+            "{capability:?}: {message}"
+        );
+    }
 }

@@ -4,7 +4,7 @@
 //! past it; what rows are left over have a tile of their own height. A panel (`DEPTH_BLOCK x 3 LANES`) is used by all rows of `A` before the next one, so it comes from main memory once
 //! per call and from the second-level cache for each tile.
 
-use super::{Left, Output, Panels, panels};
+use super::{Left, Output, Panels, panels, store_part};
 use crate::precision::Bf16;
 
 /// Steps of `B` in a panel, one row in f32 and a pair of rows in bf16: 768 x 48 values of four bytes are 144 KiB, a small part of a
@@ -13,35 +13,6 @@ use crate::precision::Bf16;
 /// Measured with tiles of 8 x 48 on AMD Zen 4: 98 % of the f32 peak and 93 to 97 % of the bf16 peak at the shapes of ViT-B/16.
 /// Tiles of 14 x 32, blocks of 256 or 384 and a repacked left operand were all slower by 2 to 15 %.
 pub(super) const DEPTH_BLOCK: usize = 768;
-
-/// Adds or stores the columns of a finished tile that the result has, where its last panel is padded.
-#[inline(always)]
-fn store_part<const PITCH: usize>(
-    tile: &[[f32; PITCH]],
-    columns: usize,
-    bias: Option<&[f32]>,
-    output: &mut [f32],
-    row_stride: usize,
-    accumulate: bool,
-) {
-    for (values, row) in tile.iter().zip(output.chunks_mut(row_stride)) {
-        let (values, row) = (&values[..columns], &mut row[..columns]);
-        match (bias, accumulate) {
-            (None, false) => row.copy_from_slice(values),
-            (None, true) => row.iter_mut().zip(values).for_each(|(c, v)| *c += v),
-            (Some(bias), false) => row
-                .iter_mut()
-                .zip(values)
-                .zip(bias)
-                .for_each(|((c, v), b)| *c = v + b),
-            (Some(bias), true) => row
-                .iter_mut()
-                .zip(values)
-                .zip(bias)
-                .for_each(|((c, v), b)| *c += v + b),
-        }
-    }
-}
 
 /// What a tile is computed from and where it goes. Left operand and output begin with the tile's first element.
 struct Tile<'a, L, S> {

@@ -54,3 +54,29 @@ fn values_and_gradients_agree_with_f64() {
         }
     }
 }
+
+#[test]
+fn a_nan_makes_its_row_nan() {
+    let (rows, width) = (3, 70);
+    let x = Random::new(14).values(rows * width, 1.0);
+    let (weight, bias) = (vec![1.0; width], vec![0.0; width]);
+    for (capability, nan) in
+        Capability::available().flat_map(|capability| reference::NANS.map(|nan| (capability, nan)))
+    {
+        let mut x = x.clone();
+        x[width + 69] = nan;
+        let mut y = vec![0.0; x.len()];
+        let operands = Forward {
+            x: &x,
+            weight: &weight,
+            bias: &bias,
+            epsilon: 1e-5,
+            statistics: &mut [Statistics::default(); 3],
+            y: OperandMut::F32(&mut y),
+        };
+        forward(capability, operands);
+        for (row, y) in y.chunks_exact(width).enumerate() {
+            assert!(y.iter().all(|y| y.is_nan() == (row == 1)), "{capability:?}");
+        }
+    }
+}

@@ -4,9 +4,9 @@ use super::layer::{Block, Layer, Tail};
 use super::plan::{BlockPlan, LayerPlan, Plan};
 use super::workspace::{Activations, Scratch};
 use crate::Capability;
-use crate::attention::fit;
 use crate::average_pool;
 use crate::batch_norm::{self, PeriodSums, ScaleShift};
+use crate::buffer::fit;
 use crate::convolution::MapShape;
 use std::mem::swap;
 

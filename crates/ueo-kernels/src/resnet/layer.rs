@@ -2,8 +2,8 @@
 
 use super::plan::LayerPlan;
 use super::{BottleneckWeights, ConvolutionWeights};
-use crate::attention::fit;
 use crate::batch_norm::{self, FrozenStatistics, PeriodSums, ScaleShift};
+use crate::buffer::fit;
 use crate::convolution::{ConvolutionScratch, FrozenConvolution};
 use crate::{Capability, ShapeError};
 

@@ -52,7 +52,7 @@ impl Planner {
         // ReLU's marks follow from the convolution's result.
         let kept = (relu || layer.trained).then(|| {
             let start = self.numbers;
-            self.numbers += output.len();
+            self.numbers = advance(start, output.len());
             start..self.numbers
         });
         LayerPlan {
@@ -61,6 +61,16 @@ impl Planner {
             kept,
         }
     }
+}
+
+/// Where what begins at `start` ends.
+///
+/// # Panics
+/// When that passes the largest `usize`.
+fn advance(start: usize, len: usize) -> usize {
+    start
+        .checked_add(len)
+        .expect("the maps of a group fit into memory")
 }
 
 fn pooled(shape: MapShape, stride: usize) -> MapShape {
@@ -103,7 +113,7 @@ impl Plan {
                     .as_ref()
                     .map(|layer| planner.layer(layer, pooled(shape, block.stride), false));
                 shape = third.output;
-                let mask = marks..marks + shape.len();
+                let mask = marks..advance(marks, shape.len());
                 marks = mask.end;
                 BlockPlan {
                     layers: [first, second, third],

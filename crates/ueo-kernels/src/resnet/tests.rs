@@ -146,3 +146,49 @@ fn layers_that_do_not_fit_are_refused() {
         "inputs of a bottleneck: expected 8, found 9"
     );
 }
+
+#[test]
+fn a_nan_pixel_reaches_the_output_of_its_image() {
+    // With products of patches, and with minimal filtering; without training and with it.
+    for tower in [
+        Tower::random(8, &[(4, 1), (6, 2)], false),
+        Tower::random(32, &[(16, 1), (20, 2)], false),
+    ] {
+        let side = 32;
+        let mut pixels = Random::new(17).values(2 * 3 * side * side, 1.0);
+        pixels[5 * side * side + 16 * side + 16] = f32::NAN;
+        for capability in Capability::available() {
+            let kernels = kernels(capability, &tower);
+            let workspace = MapWorkspace::new();
+            let output = kernels.forward(&tower.affine, &pixels, side, &workspace);
+            let (first, second) = output.split_at(output.len() / 2);
+            assert!(first.iter().all(|y| y.is_finite()), "{capability:?}");
+            let [_, channels] = kernels.output_shape(side);
+            // The window in the middle of the image reaches every channel.
+            let reached = second.chunks_exact(channels);
+            let reached = reached.filter(|y| y.iter().all(|y| y.is_nan())).count();
+            assert!(reached > 0, "{capability:?}");
+            let (again, _) = kernels.forward_training(&tower.affine, &pixels, side, &workspace);
+            assert!(
+                output
+                    .iter()
+                    .zip(&again)
+                    .all(|(a, b)| a.is_nan() == b.is_nan()),
+                "{capability:?}: inference differs from training"
+            );
+        }
+    }
+}
+
+#[test]
+fn images_that_wrap_around_are_refused() {
+    let tower = Tower::random(8, &[(4, 1)], false);
+    let kernels = kernels(Capability::detect(), &tower);
+    // The square of this side is one in 64 bits, so three numbers would pass for an image.
+    let side = (1 << (usize::BITS - 1)) + 1;
+    let refused = std::panic::catch_unwind(|| {
+        kernels.forward(&tower.affine, &[0.0; 3], side, &MapWorkspace::new())
+    });
+    let message = *refused.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("larger than memory"), "{message}");
+}

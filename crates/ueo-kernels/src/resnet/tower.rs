@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::workspace::{Activations, Lease, MapWorkspace};
 use super::{BottleneckWeights, ConvolutionWeights};
 use crate::batch_norm::{PeriodSums, ScaleShift};
+use crate::buffer::count;
 use crate::{Capability, ShapeError};
 use rayon::prelude::*;
 
@@ -102,7 +103,7 @@ impl ConvolutionalTower {
     /// RN50 at 224 pixels: 49 MB.
     pub fn saved_bytes_per_image(&self, image_size: usize) -> usize {
         let plan = self.plan(1, image_size);
-        size_of::<f32>() * plan.numbers + plan.marks
+        count([size_of::<f32>(), plan.numbers]).saturating_add(plan.marks)
     }
 
     fn plan(&self, images: usize, image_size: usize) -> Plan {
@@ -226,7 +227,7 @@ impl ConvolutionalTower {
         workspace: &MapWorkspace,
     ) -> Vec<f32> {
         let norms = self.norms(affine);
-        let pixels = saved.images * 3 * saved.image_size.pow(2);
+        let pixels = count([saved.images, 3, saved.image_size, saved.image_size]);
         let batch = Batch::new(self, pixels, saved.image_size);
         assert_eq!(
             gradient.len(),
@@ -276,7 +277,7 @@ struct Batch {
 
 impl Batch {
     fn new(tower: &ConvolutionalTower, pixels: usize, image_size: usize) -> Self {
-        let image_len = 3 * image_size.pow(2);
+        let image_len = count([3, image_size, image_size]);
         assert!(
             image_size >= TOTAL_STRIDE && pixels.is_multiple_of(image_len),
             "pixels are [images, 3, {image_size}, {image_size}] with at least {TOTAL_STRIDE} pixels a side"
@@ -288,7 +289,7 @@ impl Batch {
         Self {
             images,
             image_len,
-            output_len: positions * channels,
+            output_len: count([positions, channels]),
             group,
             full: tower.plan(group, image_size),
             last: tower.plan(if rest == 0 { group } else { rest }, image_size),
@@ -296,7 +297,7 @@ impl Batch {
     }
 
     fn output_len(&self) -> usize {
-        self.images * self.output_len
+        count([self.images, self.output_len])
     }
 
     fn plan(&self, index: usize) -> &Plan {

@@ -1,6 +1,7 @@
 //! CLIP's two towers as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
 
 mod affine;
+mod fused;
 mod linear;
 mod precision;
 mod residual_stack;

@@ -12,9 +12,12 @@ pub enum Precision {
     /// 24 significant bits: the reference.
     #[default]
     F32,
-    /// 8 significant bits with the range of f32: half the memory of the weights, and about twice the speed where the CPU has
-    /// AVX512-BF16. Other CPUs compute the same products in f32 from rounded values, which saves nothing.
+    /// 8 significant bits with the range of f32: half the memory of the weights, and twice the speed or more where the CPU multiplies bf16
+    /// faster than f32. Other CPUs compute the same products in f32 from rounded values, which saves nothing.
     Bf16,
+    /// Nearly the accuracy of f32 (errors of 4e-6 instead of 5e-7), faster than f32 where the CPU has AMX: each operand is the sum of two
+    /// bf16 numbers. Other CPUs compute in f32.
+    F32Split,
 }
 
 impl From<Precision> for ueo_kernels::Precision {
@@ -22,15 +25,13 @@ impl From<Precision> for ueo_kernels::Precision {
         match precision {
             Precision::F32 => Self::F32,
             Precision::Bf16 => Self::Bf16,
+            Precision::F32Split => Self::F32Split,
         }
     }
 }
 
 impl fmt::Display for Precision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        })
+        formatter.write_str(ueo_kernels::Precision::from(*self).name())
     }
 }

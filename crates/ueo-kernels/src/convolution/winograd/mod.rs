@@ -9,7 +9,7 @@ mod transform;
 
 use super::MapShape;
 use crate::Capability;
-use crate::attention::fit;
+use crate::buffer::{count, fit};
 use crate::gemm::{Left, Output, PackedMatrix, multiply};
 use std::ops::Range;
 use transform::{Backward, Forward, Four, Layout, Tiles, Two};
@@ -138,19 +138,19 @@ impl TransformedFilter {
     ) {
         let tiles = Tiles::new(shape, self.side.results());
         let rows = tiles.row(range.start)..tiles.row(range.end);
-        let count = rows.len() * tiles.per_row;
+        let tile_count = rows.len() * tiles.per_row;
         let layout = |channels: usize| Layout {
             channels,
-            point_stride: count * channels + PADDING,
+            point_stride: count([tile_count, channels]) + PADDING,
         };
         let (before, after) = (layout(self.inputs), layout(self.outputs));
         let positions = fit(
             &mut scratch.positions,
-            self.points.len() * before.point_stride,
+            count([self.points.len(), before.point_stride]),
         );
         let products = fit(
             &mut scratch.products,
-            self.points.len() * after.point_stride,
+            count([self.points.len(), after.point_stride]),
         );
         let forward = Forward {
             map,
@@ -170,7 +170,12 @@ impl TransformedFilter {
                 row_stride: self.outputs,
                 accumulate: false,
             };
-            multiply(Left::rows(left, count, self.inputs), matrix, None, output);
+            multiply(
+                Left::rows(left, tile_count, self.inputs),
+                matrix,
+                None,
+                output,
+            );
         }
         let backward = Backward {
             products,

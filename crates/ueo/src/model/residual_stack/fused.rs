@@ -1,25 +1,16 @@
-//! Residual blocks as one fused operation per stack: a Burn back-end extension around `ueo-kernels`.
-//!
-//! The kernels see slices. This file turns Flex tensors into slices, and makes the hand-written backward pass a node of
-//! Burn's autodiff graph. Frozen, packed weights are no tensors as far as Burn is concerned.
+//! Residual blocks as one fused operation per stack, on slices of `ueo-kernels`.
 
 use std::fmt;
 use std::sync::Arc;
 
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use ueo_kernels::{
     Activation as KernelActivation, BlockAffine, BlockWeights, Capability, PrefixShape, ReadToken,
     Saved, SavedWithPrefix, StackConfig, Workspace,
 };
 
 use crate::checkpoint::{Activation, TransformerConfig};
+use crate::model::fused::{BackwardPass, FlexTensor, Fused, Operation, axes, tensor};
 use crate::model::weights::Weights;
 use crate::model::{ModelError, NormAffine};
 
@@ -46,35 +37,6 @@ impl fmt::Debug for FusedStack {
             .field(self.0.stack.config())
             .finish()
     }
-}
-
-/// A stack over sequences with a shared prefix: what a call needs besides its two differentiable inputs.
-#[derive(Clone, Debug)]
-pub struct PrefixCall {
-    stack: FusedStack,
-    /// `[layers, 4, width]`, constant: the text tower is frozen.
-    affine: Arc<Vec<f32>>,
-    /// Where each sequence's own tokens begin, and at the end their number.
-    offsets: Arc<Vec<usize>>,
-}
-
-/// The fused operations as Burn sees them.
-#[backend_extension(Flex, Autodiff)]
-pub trait FusedOps: Backend {
-    /// All blocks over `[batch, tokens, width]`; `affine` is `[layers * 4 * width]`. The first token of each sequence, `[batch, width]`.
-    fn residual_stack(
-        x: FloatTensor<Self>,
-        affine: FloatTensor<Self>,
-        stack: FusedStack,
-    ) -> FloatTensor<Self>;
-
-    /// All blocks over own tokens `[rows, width]` behind a shared prefix `[prefix tokens, width]`. The last token of each sequence,
-    /// `[sequences, width]`.
-    fn residual_stack_after_prefix(
-        prefix: FloatTensor<Self>,
-        own: FloatTensor<Self>,
-        call: PrefixCall,
-    ) -> FloatTensor<Self>;
 }
 
 impl FusedStack {
@@ -104,7 +66,7 @@ impl FusedStack {
             })
             .collect::<Result<Vec<_>, ModelError>>()?;
         let stack = ueo_kernels::ResidualStack::new(
-            Capability::chosen().map_err(ModelError::InstructionSet)?,
+            Capability::for_precision(precision).map_err(ModelError::InstructionSet)?,
             StackConfig {
                 width,
                 heads: config.heads,
@@ -143,11 +105,7 @@ impl FusedStack {
 
     /// As [`super::ResidualStack::first_tokens`].
     pub(super) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
-        Tensor::from_dispatch(Dispatch::residual_stack(
-            x.into_dispatch(),
-            packed_affine(norms).into_dispatch(),
-            self.clone(),
-        ))
+        Fused::apply(WholeSequences(self.clone()), x, packed_affine(norms))
     }
 
     /// As [`super::ResidualStack::last_after_prefix`].
@@ -162,20 +120,20 @@ impl FusedStack {
             *end += length;
             Some(*end)
         });
-        let call = PrefixCall {
+        let operation = AfterPrefix {
             stack: self.clone(),
             affine: Arc::new(crate::model::to_host(&packed_affine(norms)).data),
             offsets: Arc::new(std::iter::once(0).chain(ends).collect()),
         };
-        Tensor::from_dispatch(Dispatch::residual_stack_after_prefix(
-            prefix.into_dispatch(),
-            own.into_dispatch(),
-            call,
-        ))
+        Fused::apply(operation, prefix, own)
+    }
+
+    fn width(&self) -> usize {
+        self.0.stack.config().width
     }
 
     fn affine_of<'a>(&self, values: &'a [f32]) -> Vec<BlockAffine<'a>> {
-        let width = self.0.stack.config().width;
+        let width = self.width();
         values
             .chunks_exact(AFFINE_VECTORS * width)
             .map(|block| {
@@ -199,236 +157,154 @@ fn packed_affine(norms: &[NormAffine]) -> Tensor<1> {
     Tensor::cat(vectors.collect(), 0)
 }
 
-type FlexTensor = FloatTensor<Flex>;
-
 /// `values` `[rows, width]` as a tensor.
 fn matrix(values: Vec<f32>, width: usize) -> FlexTensor {
     let rows = values.len() / width;
-    FlexTensor::from_data(TensorData::new(values, [rows, width]))
+    tensor(values, [rows, width])
 }
 
-/// Batch and tokens of `[batch, tokens, width]`.
-fn sequences(x: &FlexTensor) -> (usize, usize) {
-    let shape = x.layout().shape();
-    (shape[0], shape[1])
-}
+/// All blocks over `[batch, tokens, width]`, with affine parameters `[layers * 4 * width]`: the first token of each sequence,
+/// `[batch, width]`.
+struct WholeSequences(FusedStack);
 
-impl FusedOps for Flex {
-    fn residual_stack(x: FlexTensor, affine: FlexTensor, stack: FusedStack) -> FlexTensor {
-        let (batch, tokens) = sequences(&x);
-        let (mut x, affine) = (x.to_contiguous(), affine.to_contiguous());
-        let affine = stack.affine_of(affine.storage());
-        let Kernels { stack, workspace } = &*stack.0;
-        let output = stack.forward(&affine, x.storage_mut(), batch, tokens, workspace);
-        matrix(output, stack.config().width)
-    }
-
-    fn residual_stack_after_prefix(
-        prefix: FlexTensor,
-        own: FlexTensor,
-        call: PrefixCall,
-    ) -> FlexTensor {
-        let (prefix, mut own) = (prefix.to_contiguous(), own.to_contiguous());
-        let affine = call.stack.affine_of(&call.affine);
-        let shape = prefix_shape(&prefix, &call);
-        let Kernels { stack, workspace } = &*call.stack.0;
-        let output = stack.forward_with_prefix(
-            &affine,
-            shape,
-            prefix.storage(),
-            own.storage_mut(),
-            workspace,
-        );
-        matrix(output, stack.config().width)
-    }
-}
-
-fn prefix_shape<'a>(prefix: &FlexTensor, call: &'a PrefixCall) -> PrefixShape<'a> {
-    PrefixShape {
-        prefix_tokens: prefix.layout().shape()[0],
-        offsets: &call.offsets,
-    }
-}
-
-/// Backward pass of [`FusedOps::residual_stack`].
-#[derive(Debug)]
-struct StackBackward;
-
-/// What the backward pass of a stack needs: the forward pass's activations and affine parameters.
-#[derive(Clone)]
-struct StackState {
-    saved: Arc<Saved>,
-    /// Sequences and tokens of each.
-    shape: (usize, usize),
+/// What a forward pass over whole sequences leaves.
+struct WholeSequencesBackward {
+    saved: Saved,
+    /// Of the input.
+    shape: [usize; 3],
     affine: FlexTensor,
     stack: FusedStack,
 }
 
-impl fmt::Debug for StackState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StackState").finish_non_exhaustive()
+impl Operation for WholeSequences {
+    fn forward(&self, [mut x, affine]: [FlexTensor; 2]) -> FlexTensor {
+        let [batch, tokens] = axes(&x);
+        let affine = self.0.affine_of(affine.storage());
+        let Kernels { stack, workspace } = &*self.0.0;
+        let output = stack.forward(&affine, x.storage_mut(), batch, tokens, workspace);
+        matrix(output, self.0.width())
     }
-}
 
-impl Backward<Flex, 2> for StackBackward {
-    type State = StackState;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        gradients: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let StackState {
+    fn forward_training(
+        &self,
+        [mut x, affine]: [FlexTensor; 2],
+    ) -> (FlexTensor, Arc<dyn BackwardPass>) {
+        let shape = axes(&x);
+        let [batch, tokens, width] = shape;
+        let (output, saved) = {
+            let affine = self.0.affine_of(affine.storage());
+            let Kernels { stack, workspace } = &*self.0.0;
+            stack.forward_training(&affine, x.storage_mut(), batch, tokens, workspace)
+        };
+        let backward = WholeSequencesBackward {
             saved,
-            shape: (batch, tokens),
+            shape,
             affine,
-            stack,
-        } = ops.state;
-        let affine = stack.affine_of(affine.storage());
-        let Kernels { stack, workspace } = &*stack.0;
-        let found = stack.backward(&affine, &saved, gradient.storage(), workspace);
-        let [x, affine] = ops.parents;
-        if let Some(x) = x {
-            let shape = [batch, tokens, stack.config().width];
-            let tensor = FlexTensor::from_data(TensorData::new(found.x, shape));
-            gradients.register::<Flex>(x.id, tensor);
-        }
-        if let Some(affine) = affine {
-            let values: Vec<f32> = found
-                .affine
-                .into_iter()
-                .flat_map(|block| {
-                    [
-                        block.ln_1_weight,
-                        block.ln_1_bias,
-                        block.ln_2_weight,
-                        block.ln_2_bias,
-                    ]
-                    .concat()
-                })
-                .collect();
-            let len = values.len();
-            let tensor = FlexTensor::from_data(TensorData::new(values, [len]));
-            gradients.register::<Flex>(affine.id, tensor);
-        }
+            stack: self.0.clone(),
+        };
+        (matrix(output, width), Arc::new(backward))
     }
 }
 
-/// Backward pass of [`FusedOps::residual_stack_after_prefix`].
-#[derive(Debug)]
-struct PrefixBackward;
+impl BackwardPass for WholeSequencesBackward {
+    fn gradients(&self, gradient: &[f32], _wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let affine = self.stack.affine_of(self.affine.storage());
+        let Kernels { stack, workspace } = &*self.stack.0;
+        let found = stack.backward(&affine, &self.saved, gradient, workspace);
+        let affine: Vec<f32> = found
+            .affine
+            .into_iter()
+            .flat_map(|block| {
+                [
+                    block.ln_1_weight,
+                    block.ln_1_bias,
+                    block.ln_2_weight,
+                    block.ln_2_bias,
+                ]
+                .concat()
+            })
+            .collect();
+        let len = affine.len();
+        [
+            Some(tensor(found.x, self.shape)),
+            Some(tensor(affine, [len])),
+        ]
+    }
+}
 
+/// All blocks over own tokens `[rows, width]` behind a shared prefix `[prefix tokens, width]`: the last token of each sequence,
+/// `[sequences, width]`.
 #[derive(Clone)]
-struct PrefixState {
-    saved: Arc<SavedWithPrefix>,
-    call: PrefixCall,
+struct AfterPrefix {
+    stack: FusedStack,
+    /// `[layers, 4, width]`, constant: the text tower is frozen.
+    affine: Arc<Vec<f32>>,
+    /// Where each sequence's own tokens begin, and at the end their number.
+    offsets: Arc<Vec<usize>>,
 }
 
-impl fmt::Debug for PrefixState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrefixState").finish_non_exhaustive()
-    }
+/// What a forward pass behind a prefix leaves.
+struct AfterPrefixBackward {
+    saved: SavedWithPrefix,
+    operation: AfterPrefix,
 }
 
-impl Backward<Flex, 2> for PrefixBackward {
-    type State = PrefixState;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        gradients: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let PrefixState { saved, call } = ops.state;
-        let affine = call.stack.affine_of(&call.affine);
-        let Kernels { stack, workspace } = &*call.stack.0;
-        let found = stack.backward_with_prefix(&affine, &saved, gradient.storage(), workspace);
-        let width = stack.config().width;
-        let [prefix, own] = ops.parents;
-        if let Some(prefix) = prefix {
-            gradients.register::<Flex>(prefix.id, matrix(found.prefix, width));
-        }
-        if let Some(own) = own {
-            gradients.register::<Flex>(own.id, matrix(found.own, width));
+impl AfterPrefix {
+    fn shape(&self, prefix: &FlexTensor) -> PrefixShape<'_> {
+        let [prefix_tokens] = axes(prefix);
+        PrefixShape {
+            prefix_tokens,
+            offsets: &self.offsets,
         }
     }
 }
 
-impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
-    fn residual_stack(
-        x: FloatTensor<Self>,
-        affine: FloatTensor<Self>,
-        stack: FusedStack,
-    ) -> FloatTensor<Self> {
-        let nodes = [x.node(), affine.node()];
-        match StackBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let affine = affine.into_primitive().to_contiguous();
-                let (batch, tokens) = sequences(x.primitive());
-                let mut x = x.into_primitive().to_contiguous();
-                let (output, saved) = {
-                    let affine = stack.affine_of(affine.storage());
-                    let Kernels { stack, workspace } = &*stack.0;
-                    stack.forward_training(&affine, x.storage_mut(), batch, tokens, workspace)
-                };
-                let output = matrix(output, stack.0.stack.config().width);
-                let state = StackState {
-                    saved: Arc::new(saved),
-                    shape: (batch, tokens),
-                    affine,
-                    stack,
-                };
-                prepared.finish(state, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::residual_stack(
-                x.into_primitive(),
-                affine.into_primitive(),
-                stack,
-            )),
-        }
+impl Operation for AfterPrefix {
+    fn forward(&self, [prefix, mut own]: [FlexTensor; 2]) -> FlexTensor {
+        let affine = self.stack.affine_of(&self.affine);
+        let Kernels { stack, workspace } = &*self.stack.0;
+        let output = stack.forward_with_prefix(
+            &affine,
+            self.shape(&prefix),
+            prefix.storage(),
+            own.storage_mut(),
+            workspace,
+        );
+        matrix(output, self.stack.width())
     }
 
-    fn residual_stack_after_prefix(
-        prefix: FloatTensor<Self>,
-        own: FloatTensor<Self>,
-        call: PrefixCall,
-    ) -> FloatTensor<Self> {
-        let nodes = [prefix.node(), own.node()];
-        match PrefixBackward
-            .prepare::<C>(nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => {
-                let prefix = prefix.into_primitive().to_contiguous();
-                let mut own = own.into_primitive().to_contiguous();
-                let (output, saved) = {
-                    let affine = call.stack.affine_of(&call.affine);
-                    let Kernels { stack, workspace } = &*call.stack.0;
-                    stack.forward_with_prefix_training(
-                        &affine,
-                        prefix_shape(&prefix, &call),
-                        prefix.storage(),
-                        own.storage_mut(),
-                        TEXT_BUDGET_BYTES,
-                        workspace,
-                    )
-                };
-                let output = matrix(output, call.stack.0.stack.config().width);
-                let state = PrefixState {
-                    saved: Arc::new(saved),
-                    call,
-                };
-                prepared.finish(state, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::residual_stack_after_prefix(
-                prefix.into_primitive(),
-                own.into_primitive(),
-                call,
-            )),
-        }
+    fn forward_training(
+        &self,
+        [prefix, mut own]: [FlexTensor; 2],
+    ) -> (FlexTensor, Arc<dyn BackwardPass>) {
+        let affine = self.stack.affine_of(&self.affine);
+        let Kernels { stack, workspace } = &*self.stack.0;
+        let (output, saved) = stack.forward_with_prefix_training(
+            &affine,
+            self.shape(&prefix),
+            prefix.storage(),
+            own.storage_mut(),
+            TEXT_BUDGET_BYTES,
+            workspace,
+        );
+        let backward = AfterPrefixBackward {
+            saved,
+            operation: self.clone(),
+        };
+        (matrix(output, self.stack.width()), Arc::new(backward))
+    }
+}
+
+impl BackwardPass for AfterPrefixBackward {
+    fn gradients(&self, gradient: &[f32], _wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let AfterPrefix { stack, affine, .. } = &self.operation;
+        let width = stack.width();
+        let affine = stack.affine_of(affine);
+        let Kernels { stack, workspace } = &*stack.0;
+        let found = stack.backward_with_prefix(&affine, &self.saved, gradient, workspace);
+        [
+            Some(matrix(found.prefix, width)),
+            Some(matrix(found.own, width)),
+        ]
     }
 }

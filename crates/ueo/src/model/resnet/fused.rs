@@ -1,25 +1,16 @@
-//! The convolutional part as one fused operation: a Burn back-end extension around `ueo-kernels`.
-//!
-//! The kernels see slices. This file turns Flex tensors into slices, and makes the hand-written backward pass a node of
-//! Burn's autodiff graph. Frozen, packed weights are no tensors as far as Burn is concerned.
+//! The convolutional part as one fused operation, on slices of `ueo-kernels`.
 
 use std::fmt;
 use std::sync::Arc;
 
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use ueo_kernels::{
     BottleneckWeights, Capability, ConvolutionWeights, ConvolutionalTower, MapWorkspace, SavedMaps,
 };
 
 use crate::model::ModelError;
 use crate::model::affine::AffineParameters;
+use crate::model::fused::{BackwardPass, FlexTensor, Fused, Operation, axes, tensor};
 use crate::model::weights::Weights;
 
 use super::{ConvolutionSpec, MapsSpec};
@@ -37,18 +28,6 @@ impl fmt::Debug for FusedMaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FusedMaps").finish_non_exhaustive()
     }
-}
-
-/// The fused operation as Burn sees it.
-#[backend_extension(Flex, Autodiff)]
-pub trait MapOps: Backend {
-    /// `[batch, 3, image_size, image_size]` to `[batch, positions, channels]`; `affine` holds the weight and bias of every norm in the
-    /// order of the tower. There is no gradient to the pixels.
-    fn resnet_maps(
-        pixels: FloatTensor<Self>,
-        affine: FloatTensor<Self>,
-        maps: FusedMaps,
-    ) -> FloatTensor<Self>;
 }
 
 /// The frozen tensors of a convolution and its norm on the host.
@@ -131,113 +110,62 @@ impl FusedMaps {
             .norms()
             .iter()
             .flat_map(|norm| [norm.weight.clone(), norm.bias.clone()]);
-        let affine = Tensor::cat(vectors.collect(), 0);
-        Tensor::from_dispatch(Dispatch::resnet_maps(
-            pixels.into_dispatch(),
-            affine.into_dispatch(),
-            self.clone(),
-        ))
+        let affine: Tensor<1> = Tensor::cat(vectors.collect(), 0);
+        Fused::apply(self.clone(), pixels, affine)
     }
 }
 
-type FlexTensor = FloatTensor<Flex>;
-
-/// Batch and side of `[batch, 3, side, side]`.
-fn images(pixels: &FlexTensor) -> (usize, usize) {
-    let shape = pixels.layout().shape();
-    (shape[0], shape[2])
-}
-
-fn map_tensor(values: Vec<f32>, batch: usize, [positions, channels]: [usize; 2]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, [batch, positions, channels]))
-}
-
-impl MapOps for Flex {
-    fn resnet_maps(pixels: FlexTensor, affine: FlexTensor, maps: FusedMaps) -> FlexTensor {
-        let (batch, side) = images(&pixels);
-        let (pixels, affine) = (pixels.to_contiguous(), affine.to_contiguous());
-        let Kernels { tower, workspace } = &*maps.0;
-        let output = tower.forward(affine.storage(), pixels.storage(), side, workspace);
-        map_tensor(output, batch, tower.output_shape(side))
-    }
-}
-
-/// Backward pass of [`MapOps::resnet_maps`].
-#[derive(Debug)]
-struct MapsBackward;
-
-/// What the backward pass needs: the forward pass's activations and affine parameters.
-#[derive(Clone)]
-struct MapsState {
-    saved: Arc<SavedMaps>,
+/// What a forward pass leaves: activations, and the affine parameters that made them.
+struct MapsBackward {
+    saved: SavedMaps,
     affine: FlexTensor,
     maps: FusedMaps,
 }
 
-impl fmt::Debug for MapsState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapsState").finish_non_exhaustive()
+/// `[batch, 3, image_size, image_size]` to `[batch, positions, channels]`; the affine parameters are the weight and bias of every norm in
+/// the order of the tower. There is no gradient to the pixels.
+impl Operation for FusedMaps {
+    fn forward(&self, [pixels, affine]: [FlexTensor; 2]) -> FlexTensor {
+        let [batch, _, side] = axes(&pixels);
+        let Kernels { tower, workspace } = &*self.0;
+        let output = tower.forward(affine.storage(), pixels.storage(), side, workspace);
+        let [positions, channels] = tower.output_shape(side);
+        tensor(output, [batch, positions, channels])
     }
-}
 
-impl Backward<Flex, 2> for MapsBackward {
-    type State = MapsState;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        gradients: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let MapsState {
+    fn forward_training(
+        &self,
+        [pixels, affine]: [FlexTensor; 2],
+    ) -> (FlexTensor, Arc<dyn BackwardPass>) {
+        let [batch, _, side] = axes(&pixels);
+        let Kernels { tower, workspace } = &*self.0;
+        let (output, saved) =
+            tower.forward_training(affine.storage(), pixels.storage(), side, workspace);
+        let [positions, channels] = tower.output_shape(side);
+        let backward = MapsBackward {
             saved,
             affine,
-            maps,
-        } = ops.state;
-        let [pixels, affine_parent] = ops.parents;
-        assert!(
-            pixels.is_none(),
-            "the fused kernels give no gradient to the pixels; the composition does"
-        );
-        if let Some(parent) = affine_parent {
-            let Kernels { tower, workspace } = &*maps.0;
-            let values = tower.backward(affine.storage(), &saved, gradient.storage(), workspace);
-            let len = values.len();
-            let tensor = FlexTensor::from_data(TensorData::new(values, [len]));
-            gradients.register::<Flex>(parent.id, tensor);
-        }
+            maps: self.clone(),
+        };
+        (
+            tensor(output, [batch, positions, channels]),
+            Arc::new(backward),
+        )
     }
 }
 
-impl<C: CheckpointStrategy> MapOps for Autodiff<Flex, C> {
-    fn resnet_maps(
-        pixels: FloatTensor<Self>,
-        affine: FloatTensor<Self>,
-        maps: FusedMaps,
-    ) -> FloatTensor<Self> {
-        let nodes = [pixels.node(), affine.node()];
-        match MapsBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let affine = affine.into_primitive().to_contiguous();
-                let (batch, side) = images(pixels.primitive());
-                let pixels = pixels.into_primitive().to_contiguous();
-                let Kernels { tower, workspace } = &*maps.0;
-                let (output, saved) =
-                    tower.forward_training(affine.storage(), pixels.storage(), side, workspace);
-                let output = map_tensor(output, batch, tower.output_shape(side));
-                let state = MapsState {
-                    saved: Arc::new(saved),
-                    affine,
-                    maps,
-                };
-                prepared.finish(state, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::resnet_maps(
-                pixels.into_primitive(),
-                affine.into_primitive(),
-                maps,
-            )),
-        }
+impl BackwardPass for MapsBackward {
+    fn gradients(&self, gradient: &[f32], [pixels, affine]: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        assert!(
+            !pixels,
+            "the fused kernels give no gradient to the pixels; the composition does"
+        );
+        let affine = affine.then(|| {
+            let Kernels { tower, workspace } = &*self.maps.0;
+            let values = tower.backward(self.affine.storage(), &self.saved, gradient, workspace);
+            let len = values.len();
+            tensor(values, [len])
+        });
+        [None, affine]
     }
 }

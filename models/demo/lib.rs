@@ -1,6 +1,8 @@
 //! The inputs of `ueo demo`: drawings in a style that the shipped models have not seen, under fog, and the names of the
 //! known classes. README.md says where they come from.
 
+#![forbid(unsafe_code)]
+
 /// The drawings, a WebDataset shard with labels.
 pub const IMAGES: &[u8] = include_bytes!("images.tar");
 

@@ -1,6 +1,8 @@
 //! IconCLIP with a vision transformer: a CLIP of 3.2 million parameters for icons, in open_clip's layout. `tools/iconnet` of
 //! the repository trains it.
 
+#![forbid(unsafe_code)]
+
 /// The files that `ueo` reads, by name.
 pub const FILES: [(&str, &[u8]); 3] = [
     (

@@ -10,6 +10,8 @@
 //! under a shift, and is tested on all images of the domain. Labels are used for measuring, to select the classes
 //! that are present, and by the oracle.
 
+#![forbid(unsafe_code)]
+
 mod bootstrap;
 mod cell;
 mod error;

@@ -1,5 +1,7 @@
 //! The command line of `ueo`: reads arguments, resolves settings, calls the library and prints what it answers.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod commands;
 mod config_file;

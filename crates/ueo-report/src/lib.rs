@@ -4,6 +4,8 @@
 //! tables of a benchmark (`benchmark`), and writes one self-contained HTML file: no script, nothing loaded from anywhere, light and dark, plots as SVG (`plot`), small pictures
 //! of the images inside. The same run gives the same bytes.
 
+#![forbid(unsafe_code)]
+
 mod benchmark;
 mod comparison;
 mod error;

@@ -1,6 +1,8 @@
 //! Whole jobs of `ueo` on files: adapt a model to a folder, predict, and the run directory between. The command line calls
 //! this layer; it prints nothing and tells a [`Reporter`](ueo::session::Reporter) what happens.
 
+#![forbid(unsafe_code)]
+
 mod adapting;
 mod directory;
 mod error;

@@ -55,6 +55,8 @@
 //!
 //! Jobs on files, with a run directory that can be resumed, are in the crate `ueo-run`.
 
+#![forbid(unsafe_code)]
+
 pub mod adapt;
 mod atomic;
 pub mod checkpoint;

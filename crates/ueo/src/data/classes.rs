@@ -1,84 +1,124 @@
-//! The list of known classes, and which class a data set's label means.
+//! The list of known classes.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::text_file::read_utf8;
-use super::{DataError, Dataset, SourceKind};
+use super::class_file::{self, ClassEntry};
+use super::class_name::fold;
+use super::text_file::read_bounded;
+use super::{ClassNameMap, DataError, Place};
 
-/// The known classes, in the order of their file.
+/// Longest class file, in bytes. CoOp's splits, which name every image, have some megabytes.
+pub(super) const MAX_CLASS_FILE_BYTES: u64 = 16 << 20;
+
+/// Most classes. ImageNet-21k has 21,841.
+const MAX_CLASSES: usize = 100_000;
+
+/// Longest class name, in characters. CLIP reads 77 tokens.
+pub(super) const MAX_NAME_CHARS: usize = 300;
+
+/// The known classes, in the order of their file, or of their numbers where the file states them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassList {
     names: Vec<String>,
-}
-
-/// What a label means with respect to a class list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClassMatch {
-    /// The known class with this index.
-    Known(usize),
-    /// A class that is not in the list.
-    Unknown,
+    ids: Option<Vec<String>>,
 }
 
 impl ClassList {
-    /// Reads one class name per line. White space around a name, CRLF line ends and a byte order mark are tolerated;
-    /// there are no comments, because `#` may begin a name.
+    /// Reads a class file: one class name per line, or, where it is certain, a table (`id,name`), lines that begin with
+    /// numbers or WordNet ids (`0 cat`, `n02084071 dog`), or JSON (a list of names, `{"0": "cat"}`, `{"cat": 0}`, CoOp's
+    /// splits, ImageNet's class index, a configuration with `id2label`).
+    ///
+    /// White space around a name, all ends of lines and a byte order mark are tolerated; there are no comments, because `#`
+    /// may begin a name.
     ///
     /// # Errors
-    /// Blank lines, duplicates, names that CLIP cannot tell apart and other encodings than UTF-8 are errors that name
-    /// the line.
+    /// [`DataError`]. Blank lines, duplicates, names that mean the same and other encodings than UTF-8 are errors that
+    /// name the line; files that look like something else are refused, and the hint says what to write.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let text = read_utf8(path)?;
-        let mut names: Vec<String> = Vec::new();
-        let mut first_by_words: HashMap<String, usize> = HashMap::new();
-        for (index, line) in text.lines().enumerate() {
-            let (path, line_number, name) = (path.to_path_buf(), index + 1, line.trim());
-            if name.is_empty() {
-                return Err(DataError::BlankClass {
-                    path,
-                    line: line_number,
-                });
-            }
-            if let Some(&first) = first_by_words.get(&words(name)) {
-                let (name, first_line) = (name.to_string(), first + 1);
-                return Err(if names[first] == name {
-                    DataError::DuplicateClass {
-                        path,
-                        line: line_number,
-                        first_line,
-                        name,
-                    }
-                } else {
-                    let first_name = names[first].clone();
-                    DataError::SameWords {
-                        path,
-                        line: line_number,
-                        name,
-                        first_line,
-                        first_name,
-                    }
-                });
-            }
-            first_by_words.insert(words(name), index);
-            names.push(name.to_string());
-        }
-        if names.is_empty() {
+        let bytes = read_bounded(path, MAX_CLASS_FILE_BYTES, "bytes in a class file")?;
+        Self::parse(&bytes, path)
+    }
+
+    /// [`Self::read`] of bytes; `path` is for messages and for the extension.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, DataError> {
+        let entries = class_file::parse(bytes, path)?;
+        if entries.is_empty() {
             return Err(DataError::NoClasses {
                 path: path.to_path_buf(),
             });
         }
-        Ok(Self { names })
+        Self::of_entries(entries, path)
     }
 
     /// The classes that a run directory remembers; they were checked when their file was read.
     pub fn from_names(names: Vec<String>) -> Self {
-        Self { names }
+        Self { names, ids: None }
+    }
+
+    /// The same classes with the ids that labels may spell them by, one for each name.
+    pub fn with_ids(self, ids: Vec<String>) -> Self {
+        debug_assert_eq!(ids.len(), self.names.len());
+        Self {
+            ids: Some(ids),
+            ..self
+        }
+    }
+
+    /// The classes with the names that a map gives to their ids, or to the names that are ids themselves. What was the
+    /// name becomes the id, so that labels still match.
+    ///
+    /// # Errors
+    /// [`DataError::NoClassName`] if a class is not in the map, and [`DataError::SameWords`] if two get the same name.
+    pub fn renamed(&self, map: &ClassNameMap) -> Result<Self, DataError> {
+        let ids = self.ids.as_ref().unwrap_or(&self.names);
+        let missing: Vec<&String> = ids.iter().filter(|id| map.name(id).is_none()).collect();
+        if let Some(first) = missing.first() {
+            return Err(DataError::NoClassName {
+                path: map.path().to_path_buf(),
+                first: (*first).clone(),
+                missing: missing.len(),
+                classes: ids.len(),
+            });
+        }
+        let entries = ids.iter().filter_map(|id| {
+            let (place, name) = map.name(id)?;
+            Some(ClassEntry {
+                place,
+                id: Some(id.clone()),
+                name: name.to_owned(),
+            })
+        });
+        Self::of_entries(entries.collect(), map.path())
+    }
+
+    fn of_entries(entries: Vec<ClassEntry>, path: &Path) -> Result<Self, DataError> {
+        if entries.len() > MAX_CLASSES {
+            return Err(DataError::Limit {
+                path: path.to_path_buf(),
+                line: None,
+                limit: MAX_CLASSES as u64,
+                what: "classes",
+            });
+        }
+        check_names(&entries, path)?;
+        check_ids(&entries, path)?;
+        let ids: Option<Vec<String>> = entries.iter().map(|entry| entry.id.clone()).collect();
+        let names = entries.into_iter().map(|entry| entry.name).collect();
+        Ok(Self { names, ids })
     }
 
     /// The names, exactly as in the file.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The ids beside the names, if the file has any: numbers, WordNet ids or whatever else stands there.
+    pub fn ids(&self) -> Option<&[String]> {
+        self.ids.as_deref()
     }
 
     /// Number of classes.
@@ -92,60 +132,69 @@ impl ClassList {
     }
 }
 
-/// Which class the label of each sample means; `None` where there is no label.
-///
-/// A label is the class whose name it equals, or equals after exchanging underscores and spaces. In list files and
-/// shards whose labels are all non-negative integers and never a class name, an integer is a position in the class
-/// list, from 0; positions past the end are unknown classes.
-pub fn resolve_labels(dataset: &Dataset, classes: &ClassList) -> Vec<Option<ClassMatch>> {
-    let exact: HashMap<&str, usize> = indexed(classes.names.iter().map(String::as_str));
-    let spaced: HashMap<String, usize> = indexed(classes.names.iter().map(|name| spaces(name)));
-    let by_name = |label: &str| {
-        exact
-            .get(label)
-            .or_else(|| spaced.get(&spaces(label)))
-            .copied()
-    };
-
-    let labels = || {
-        dataset
-            .samples
-            .iter()
-            .filter_map(|sample| sample.label.as_deref())
-    };
-    let positions = dataset.kind != SourceKind::Directory
-        && labels().all(|label| label.parse::<usize>().is_ok() && by_name(label).is_none());
-    let resolve = |label: &str| {
-        let index = if positions {
-            label.parse().ok().filter(|&index| index < classes.len())
-        } else {
-            by_name(label)
-        };
-        index.map_or(ClassMatch::Unknown, ClassMatch::Known)
-    };
-    dataset
-        .samples
-        .iter()
-        .map(|sample| sample.label.as_deref().map(resolve))
-        .collect()
+fn check_names(entries: &[ClassEntry], path: &Path) -> Result<(), DataError> {
+    let mut first_by_words: HashMap<String, &ClassEntry> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let (path, place) = (path.to_path_buf(), entry.place);
+        let name = entry.name.clone();
+        if name.is_empty() {
+            return Err(DataError::BlankClass { path, place });
+        }
+        if let Some(found) = wrong_name(&name) {
+            return Err(DataError::ClassName {
+                path,
+                place,
+                found,
+                name,
+            });
+        }
+        if let Some(first) = first_by_words.insert(fold(&name), entry) {
+            let (first, first_name) = (first.place, first.name.clone());
+            return Err(if first_name == name {
+                DataError::DuplicateClass {
+                    path,
+                    place,
+                    first,
+                    name,
+                }
+            } else {
+                DataError::SameWords {
+                    path,
+                    place,
+                    name,
+                    first,
+                    first_name,
+                }
+            });
+        }
+    }
+    Ok(())
 }
 
-fn indexed<K: Eq + std::hash::Hash>(names: impl Iterator<Item = K>) -> HashMap<K, usize> {
-    names
-        .enumerate()
-        .map(|(index, name)| (name, index))
-        .collect()
+fn wrong_name(name: &str) -> Option<&'static str> {
+    if name.contains('\t') {
+        Some("a tab")
+    } else if name.contains(char::is_control) {
+        Some("a control character")
+    } else if name.chars().count() > MAX_NAME_CHARS {
+        Some("more than 300 characters")
+    } else {
+        None
+    }
 }
 
-fn spaces(name: &str) -> String {
-    name.replace('_', " ")
-}
-
-/// A name as CLIP's prompt and tokenizer read it: underscores as spaces, runs of white space as one, lower case.
-fn words(name: &str) -> String {
-    spaces(name)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .to_lowercase()
+fn check_ids(entries: &[ClassEntry], path: &Path) -> Result<(), DataError> {
+    let mut first_by_id: HashMap<&str, Place> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let Some(id) = &entry.id else { continue };
+        if let Some(first) = first_by_id.insert(id, entry.place) {
+            return Err(DataError::DuplicateId {
+                path: path.to_path_buf(),
+                place: entry.place,
+                first,
+                id: id.clone(),
+            });
+        }
+    }
+    Ok(())
 }

@@ -1,16 +1,12 @@
 //! Opening a data set of any of the three kinds, and reading its encoded images.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use super::{DataError, SkipReason, directory, list, shard};
-
-/// Extensions, in lower case, by which images are found in folders and archives.
-pub const IMAGE_EXTENSIONS: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff",
-];
+use super::format::FileKind;
+use super::{DataError, LeftOut, SkipReason, Spool, directory, list, shard};
 
 /// Longest encoded image that is read, in bytes. A longer file is not an image that anybody wants to classify, and
 /// must not fill the memory.
@@ -19,7 +15,9 @@ pub const MAX_ENCODED_BYTES: u64 = 1 << 30;
 /// One image of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Path relative to the images' root, with `/` on every platform (`shard.tar/key.jpg` inside a shard).
+    /// Path relative to the images' root, with `/` on every platform (`shard.tar/key.jpg` inside a shard), exactly as it
+    /// is: [`escaped`](super::escaped) makes it fit to be shown. Bytes that are not UTF-8 appear as `\xE9`. It names the
+    /// image and is no path to write to: a list's may contain `..`.
     pub id: String,
     /// Where the encoded bytes are.
     pub location: Location,
@@ -43,9 +41,18 @@ pub enum Location {
         /// Length of the member in bytes.
         length: u64,
     },
+    /// A member of a compressed tar archive, in the temporary file that it was unpacked to.
+    Spooled {
+        /// The temporary file.
+        spool: Arc<Spool>,
+        /// Offset of the member's bytes.
+        offset: u64,
+        /// Length of the member in bytes.
+        length: u64,
+    },
 }
 
-/// An entry that was left out.
+/// An image that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// As [`Sample::id`].
@@ -74,7 +81,8 @@ pub struct DatasetOptions {
     pub image_root: Option<PathBuf>,
 }
 
-/// Images, their labels, and what was left out.
+/// Images, their labels, and what was left out. Every file that was found is in exactly one of `samples`, `skipped`,
+/// `left_out` and `label_entries`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     /// Folder that the ids are relative to.
@@ -84,15 +92,17 @@ pub struct Dataset {
     /// The images, sorted by the bytes of [`Sample::id`]: the same order on every file system. Those that a program named
     /// one by one keep its order.
     pub samples: Vec<Sample>,
-    /// Entries that were left out, sorted by id.
+    /// Images that cannot be used, sorted by id.
     pub skipped: Vec<Skipped>,
-    /// Number of files ignored because of their extension, by extension in lower case (hidden files under `.`).
-    pub ignored: BTreeMap<String, usize>,
+    /// Files that were not taken, counted by reason.
+    pub left_out: LeftOut,
+    /// Number of entries of shards that label an image.
+    pub label_entries: usize,
 }
 
 impl Dataset {
-    /// Opens a folder, a list file, a `.tar` shard or a folder of shards, or a single image; which of them is
-    /// recognized, not asked.
+    /// Opens a folder, a list file, a shard (`.tar`, `.tar.gz`, `.tgz`) or a folder of shards, or a single image; which of
+    /// them is recognized, not asked.
     ///
     /// # Errors
     /// [`DataError`] when there is nothing to work on or the description of the set is wrong. Entries that cannot be
@@ -101,28 +111,35 @@ impl Dataset {
         let metadata = std::fs::metadata(spec).map_err(|error| open_error(spec, &error))?;
         let mut dataset = if metadata.is_dir() {
             directory::open(spec)?
-        } else if has_extension(spec, &["tar"]) {
-            shard::open(spec)?
-        } else if has_extension(spec, &IMAGE_EXTENSIONS) {
-            directory::open_single(spec)
         } else {
-            list::open(spec, options.image_root.as_deref())?
+            match FileKind::of(spec) {
+                FileKind::Shard => shard::open(spec)?,
+                FileKind::Image => directory::open_single(spec),
+                FileKind::UnreadImage(format) => {
+                    return Err(DataError::UnreadFormat {
+                        path: spec.to_path_buf(),
+                        format,
+                    });
+                }
+                FileKind::UnreadArchive(kind) => {
+                    return Err(DataError::Shard {
+                        path: spec.to_path_buf(),
+                        found: format!("the extension of a {kind} archive"),
+                    });
+                }
+                FileKind::Other => list::open(spec, options.image_root.as_deref())?,
+            }
         };
-        dataset
-            .samples
-            .sort_by(|a, b| a.id.as_bytes().cmp(b.id.as_bytes()));
-        dataset
-            .skipped
-            .sort_by(|a, b| a.id.as_bytes().cmp(b.id.as_bytes()));
+        dataset.sort();
         if dataset.samples.is_empty() {
             return Err(DataError::NoImages {
                 path: spec.to_path_buf(),
                 skipped: dataset.skipped.len(),
-                ignored: dataset.ignored.values().sum(),
+                left_out: dataset.left_out.counts(),
                 first_skipped: dataset
                     .skipped
                     .first()
-                    .map(|skipped| format!("{}: {}", skipped.id, skipped.reason)),
+                    .map(|skipped| (skipped.id.clone(), skipped.reason.clone())),
             });
         }
         Ok(dataset)
@@ -150,12 +167,35 @@ impl Dataset {
 
     fn given(samples: Vec<Sample>) -> Self {
         Self {
-            root: PathBuf::new(),
-            kind: SourceKind::Given,
             samples,
-            skipped: Vec::new(),
-            ignored: BTreeMap::new(),
+            ..Self::empty(Path::new(""), SourceKind::Given)
         }
+    }
+
+
+    /// A data set without anything in it.
+    pub(super) fn empty(root: &Path, kind: SourceKind) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            kind,
+            samples: Vec::new(),
+            skipped: Vec::new(),
+            left_out: LeftOut::default(),
+            label_entries: 0,
+        }
+    }
+
+    /// Lists an image that cannot be used.
+    pub(super) fn skip(&mut self, id: String, reason: SkipReason) {
+        self.skipped.push(Skipped { id, reason });
+    }
+
+    /// Puts images and what was skipped into the order of their ids.
+    pub(super) fn sort(&mut self) {
+        self.samples
+            .sort_by(|a, b| a.id.as_bytes().cmp(b.id.as_bytes()));
+        self.skipped
+            .sort_by(|a, b| a.id.as_bytes().cmp(b.id.as_bytes()));
     }
 
     /// Number of images.
@@ -180,11 +220,11 @@ impl Dataset {
                 format!("there is no image {index} among {}", self.len()),
             )
         })?;
-        let (mut file, length) = match &sample.location {
+        match &sample.location {
             Location::File(path) => {
                 let file = File::open(path)?;
                 let length = file.metadata()?.len();
-                (file, length)
+                read_exactly(file, length)
             }
             Location::TarMember {
                 archive,
@@ -193,44 +233,53 @@ impl Dataset {
             } => {
                 let mut file = File::open(archive)?;
                 file.seek(SeekFrom::Start(*offset))?;
-                (file, *length)
+                read_exactly(file, *length)
             }
-            Location::Memory => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "an image in memory has no encoded bytes",
-                ));
-            }
-        };
-        if length > MAX_ENCODED_BYTES {
-            return Err(Error::new(
-                ErrorKind::FileTooLarge,
-                format!("the file has {length} bytes, more than the limit of {MAX_ENCODED_BYTES}"),
-            ));
+            Location::Memory => Err(Error::new(
+                ErrorKind::Unsupported,
+                "an image in memory has no encoded bytes",
+            )),
+            // Longer members were never copied.
+            Location::Spooled {
+                spool,
+                offset,
+                length,
+            } => spool.read(*offset, *length),
         }
-        let mut bytes = Vec::with_capacity(length as usize);
-        file.by_ref().take(length).read_to_end(&mut bytes)?;
-        Ok(bytes)
     }
 }
 
-/// Whether a path ends in one of these extensions, in any case.
-pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension()
-        .and_then(|extension| extension.to_str())
-        .is_some_and(|found| {
-            extensions
-                .iter()
-                .any(|known| found.eq_ignore_ascii_case(known))
-        })
+fn read_exactly(file: File, length: u64) -> io::Result<Vec<u8>> {
+    if length > MAX_ENCODED_BYTES {
+        return Err(Error::new(
+            ErrorKind::FileTooLarge,
+            format!("the file has {length} bytes, more than the limit of {MAX_ENCODED_BYTES}"),
+        ));
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A path as an id: `/` between the parts on every platform.
 pub(super) fn id_of(path: &Path) -> String {
     path.components()
-        .map(|part| part.as_os_str().to_string_lossy())
+        .filter(|part| !matches!(part, Component::CurDir))
+        .map(|part| text_of_bytes(part.as_os_str().as_encoded_bytes()))
         .collect::<Vec<_>>()
         .join("/")
+}
+
+/// Bytes of a name as text. What is not UTF-8 is written as `\xE9`, so that two names stay two.
+pub(super) fn text_of_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02X}"));
+        }
+    }
+    text
 }
 
 pub(super) fn open_error(path: &Path, error: &Error) -> DataError {

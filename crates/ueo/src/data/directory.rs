@@ -1,24 +1,19 @@
 //! A directory tree as a data set: images are found by extension, the first folder level is the label.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::dataset::{IMAGE_EXTENSIONS, has_extension, id_of};
-use super::{DataError, Dataset, Location, Sample, SkipReason, Skipped, SourceKind, shard};
+use super::dataset::{MAX_ENCODED_BYTES, id_of};
+use super::format::{FileKind, is_hidden};
+use super::{
+    DataError, Dataset, LeftOutReason, Location, Sample, SkipReason, Skipped, SourceKind, shard,
+};
 
 /// Reads a tree. Symbolic links are followed; a link back into its own ancestors is skipped with that reason. Hidden
-/// files and folders (names that begin with a dot, such as `.ipynb_checkpoints` or macOS's `._x.jpg`) are ignored and
-/// counted. A tree without images but with `.tar` files is a folder of shards.
+/// files, and the files of hidden folders, are counted. A tree without images but with tar archives is a folder of shards.
 pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
-    let mut dataset = Dataset {
-        root: root.to_path_buf(),
-        kind: SourceKind::Directory,
-        samples: Vec::new(),
-        skipped: Vec::new(),
-        ignored: BTreeMap::new(),
-    };
+    let mut dataset = Dataset::empty(root, SourceKind::Directory);
     let mut archives = Vec::new();
     let mut walk = WalkDir::new(root).follow_links(true).into_iter();
     while let Some(entry) = walk.next() {
@@ -31,46 +26,39 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
                 });
             }
             Err(error) => {
-                dataset.skipped.push(skipped(root, &error));
+                take_unreadable(&mut dataset, root, &error);
                 continue;
             }
         };
-        if entry.depth() > 0 && is_hidden(&entry) {
-            *dataset.ignored.entry(".".into()).or_default() += 1;
-            if entry.file_type().is_dir() {
+        let is_folder = entry.file_type().is_dir();
+        if entry.depth() > 0 && is_hidden(entry.file_name().as_encoded_bytes()) {
+            if is_folder {
                 walk.skip_current_dir();
+                count_hidden(&mut dataset, root, entry.path());
+            } else {
+                let id = relative_id(root, entry.path());
+                dataset.left_out.add(LeftOutReason::HiddenFile, &id);
             }
-            continue;
-        }
-        if entry.file_type().is_dir() {
-            continue;
-        }
-        let path = entry.path();
-        let relative = path.strip_prefix(root).unwrap_or(path);
-        if !has_extension(path, &IMAGE_EXTENSIONS) {
-            if has_extension(path, &["tar"]) {
-                archives.push(path.to_path_buf());
+        } else if !is_folder {
+            match FileKind::of(entry.path()) {
+                FileKind::Image => take_image(&mut dataset, root, &entry),
+                FileKind::Shard => archives.push(entry.into_path()),
+                kind => {
+                    let reason = LeftOutReason::of(entry.path(), kind);
+                    let id = relative_id(root, entry.path());
+                    dataset.left_out.add(reason, &id);
+                }
             }
-            let extension = path.extension().map_or(String::new(), |extension| {
-                extension.to_string_lossy().to_lowercase()
-            });
-            *dataset.ignored.entry(extension).or_default() += 1;
-        } else if !entry.file_type().is_file() {
-            dataset.skipped.push(Skipped {
-                id: id_of(relative),
-                reason: SkipReason::NotAFile,
-            });
-        } else {
-            dataset.samples.push(Sample {
-                id: id_of(relative),
-                location: Location::File(path.to_path_buf()),
-                label: label_of(relative),
-            });
         }
     }
     if dataset.samples.is_empty() && !archives.is_empty() {
-        dataset.ignored.remove("tar");
         return shard::open_all(dataset, archives);
+    }
+    for archive in &archives {
+        let id = relative_id(root, archive);
+        dataset
+            .left_out
+            .add(LeftOutReason::ShardBesidePictures, &id);
     }
     Ok(dataset)
 }
@@ -78,47 +66,93 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
 /// A single image file as a data set of one.
 pub(super) fn open_single(path: &Path) -> Dataset {
     let name = path.file_name().map_or(path, Path::new);
-    Dataset {
-        root: path.parent().unwrap_or(Path::new("")).to_path_buf(),
-        kind: SourceKind::Directory,
-        samples: vec![Sample {
-            id: id_of(name),
-            location: Location::File(path.to_path_buf()),
-            label: None,
-        }],
-        skipped: Vec::new(),
-        ignored: BTreeMap::new(),
+    let root = path.parent().unwrap_or(Path::new(""));
+    let mut dataset = Dataset::empty(root, SourceKind::Directory);
+    dataset.samples.push(Sample {
+        id: id_of(name),
+        location: Location::File(path.to_path_buf()),
+        label: None,
+    });
+    dataset
+}
+
+fn take_image(dataset: &mut Dataset, root: &Path, entry: &DirEntry) {
+    let path = entry.path();
+    let id = relative_id(root, path);
+    if !entry.file_type().is_file() {
+        return dataset.skip(id, SkipReason::NotAFile);
     }
+    match entry.metadata().map(|metadata| metadata.len()) {
+        Ok(0) => dataset.skip(id, SkipReason::Empty),
+        Ok(length) if length > MAX_ENCODED_BYTES => {
+            dataset.skip(id, SkipReason::TooLarge { length });
+        }
+        Ok(_) => dataset.samples.push(Sample {
+            label: label_of(&id),
+            location: Location::File(path.to_path_buf()),
+            id,
+        }),
+        Err(error) => dataset.skip(
+            id,
+            SkipReason::Unreadable {
+                reason: reason_of(&error),
+            },
+        ),
+    }
+}
+
+/// Counts the files of a hidden folder. Links are not followed there: they may lead anywhere.
+fn count_hidden(dataset: &mut Dataset, root: &Path, folder: &Path) {
+    let walk = WalkDir::new(folder)
+        .follow_links(false)
+        .follow_root_links(false);
+    for entry in walk {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => {}
+            Ok(entry) => {
+                let id = relative_id(root, entry.path());
+                dataset.left_out.add(LeftOutReason::HiddenFolder, &id);
+            }
+            Err(error) => {
+                let id = error
+                    .path()
+                    .map_or_else(String::new, |path| relative_id(root, path));
+                dataset.left_out.add(LeftOutReason::HiddenFolder, &id);
+            }
+        }
+    }
+}
+
+fn relative_id(root: &Path, path: &Path) -> String {
+    id_of(path.strip_prefix(root).unwrap_or(path))
 }
 
 /// The first folder, when the file is in one.
-fn label_of(relative: &Path) -> Option<String> {
-    let mut parts = relative.components();
-    let first = parts.next()?;
-    parts.next()?;
-    Some(first.as_os_str().to_string_lossy().into_owned())
+fn label_of(id: &str) -> Option<String> {
+    id.split_once('/').map(|(folder, _)| folder.to_owned())
 }
 
-fn is_hidden(entry: &DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(b".")
-}
-
-fn skipped(root: &Path, error: &walkdir::Error) -> Skipped {
-    let relative = |path: &Path| id_of(path.strip_prefix(root).unwrap_or(path));
-    Skipped {
-        id: error.path().map_or_else(String::new, relative),
-        reason: match error.loop_ancestor() {
-            Some(ancestor) => SkipReason::SymlinkLoop {
-                target: match relative(ancestor) {
-                    top if top.is_empty() => "the images' root".into(),
-                    inner => inner,
-                },
-            },
-            None => SkipReason::Unreadable {
-                reason: reason_of(error),
+/// Takes note of what the walk could not read: a folder, an image, a broken link.
+fn take_unreadable(dataset: &mut Dataset, root: &Path, error: &walkdir::Error) {
+    let id = error
+        .path()
+        .map_or_else(String::new, |path| relative_id(root, path));
+    let hidden = error.path().and_then(Path::file_name);
+    if hidden.is_some_and(|name| is_hidden(name.as_encoded_bytes())) {
+        return dataset.left_out.add(LeftOutReason::HiddenFile, &id);
+    }
+    let reason = match error.loop_ancestor() {
+        Some(ancestor) => SkipReason::SymlinkLoop {
+            target: match relative_id(root, ancestor) {
+                top if top.is_empty() => "the images' root".into(),
+                inner => inner,
             },
         },
-    }
+        None => SkipReason::Unreadable {
+            reason: reason_of(error),
+        },
+    };
+    dataset.skipped.push(Skipped { id, reason });
 }
 
 /// The operating system's part of the message; the path is told apart.

@@ -1,14 +1,44 @@
-//! What can be wrong with a whole data set or a class file. What is wrong with one entry is a [`SkipReason`].
+//! What can be wrong with a whole data set or a class file. What is wrong with one image is a [`SkipReason`].
+//!
+//! Messages quote at most about a line of a file, and nothing that would steer a terminal.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+use super::LeftOutCount;
+use super::escape::{escaped, quoted, shown};
+
+/// Reasons that a message lists.
+const LISTED: usize = 3;
+
+/// Where an entry of a class file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line, from 1.
+    Line(usize),
+    /// An entry of a JSON file, from 1.
+    Entry(usize),
+}
+
+impl Display for Place {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(formatter, "line {line}"),
+            Self::Entry(entry) => write!(formatter, "entry {entry}"),
+        }
+    }
+}
 
 /// Why a data set cannot be used at all.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DataError {
     /// The path does not exist or cannot be opened.
-    #[error("expected a folder, a list file or a .tar shard at {}, but it cannot be opened: {reason}", path.display())]
+    #[error(
+        "expected a folder, a list file or a .tar shard at {}, but it cannot be opened: {reason}",
+        shown(path)
+    )]
     Open {
         /// The path as given.
         path: PathBuf,
@@ -16,20 +46,35 @@ pub enum DataError {
         reason: String,
     },
     /// Nothing to work on.
-    #[error("expected images in {}, found none ({skipped} skipped, {ignored} files with other extensions){}",
-        path.display(), first_skipped.as_ref().map_or(String::new(), |first| format!("; first skipped: {first}")))]
+    #[error("expected images in {}, found none ({skipped} skipped{}){}", shown(path), summed(left_out),
+        first_skipped.as_ref().map_or(String::new(), |(id, reason)| format!("; first skipped: {}: {reason}", escaped(id))))]
     NoImages {
         /// The path as given.
         path: PathBuf,
-        /// Entries that were skipped.
+        /// Images that were skipped.
         skipped: usize,
-        /// Files that were ignored because of their extension.
-        ignored: usize,
-        /// The first skipped entry with its reason.
-        first_skipped: Option<String>,
+        /// Files that were not taken, by reason.
+        left_out: Vec<LeftOutCount>,
+        /// The first skipped image with its reason.
+        first_skipped: Option<(String, SkipReason)>,
+    },
+    /// A picture of a format that is not read.
+    #[error(
+        "expected an image at {}, found the extension of {format}, a format that is not read",
+        shown(path)
+    )]
+    UnreadFormat {
+        /// The picture.
+        path: PathBuf,
+        /// The format's name.
+        format: &'static str,
     },
     /// A line of a list file cannot be understood.
-    #[error("{}:{line}: expected `path` or `path label`, found {found:?}", path.display())]
+    #[error(
+        "{}:{line}: expected `path` or `path label`, found {}",
+        shown(path),
+        quoted(found)
+    )]
     ListLine {
         /// The list file.
         path: PathBuf,
@@ -39,78 +84,193 @@ pub enum DataError {
         found: String,
     },
     /// The same image twice in a list.
-    #[error("{}:{line}: expected every image once, found {id:?} again (first on line {first_line})", path.display())]
+    #[error(
+        "{}:{line}: expected every image once, found {} again (first on line {first_line})",
+        shown(path),
+        quoted(id)
+    )]
     DuplicateImage {
         /// The list file.
         path: PathBuf,
-        /// Line number, from 1.
+        /// Line number, from 1; the entry's number in JSON.
         line: usize,
         /// Line of the first mention.
         first_line: usize,
         /// The image.
         id: String,
     },
+    /// A list or class file in a form that cannot be read with certainty.
+    #[error("expected {expected} in {}, found {found}", shown(path))]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What it seems to be, with a quotation at most.
+        found: String,
+        /// What to write instead.
+        fix: &'static str,
+    },
     /// A text file that is not UTF-8.
-    #[error("{}:{line}: expected UTF-8 text, found {found} at byte {byte} of the file", path.display())]
+    #[error(
+        "{}:{line}: expected UTF-8 text, found {found} at byte {byte} of the file",
+        shown(path)
+    )]
     Encoding {
         /// The file.
         path: PathBuf,
         /// Line number, from 1.
         line: usize,
         /// Offset in the file, from 0.
-        byte: usize,
+        byte: u64,
         /// What is there.
         found: String,
     },
-    /// A shard that is no uncompressed tar archive.
-    #[error("expected an uncompressed tar archive at {}, found {found}", path.display())]
+    /// More than this program takes from one file.
+    #[error("{}{}: expected at most {limit} {what}, found more", shown(path), line.map_or(String::new(), |line| format!(":{line}")))]
+    Limit {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1, where it is about a line.
+        line: Option<usize>,
+        /// The limit.
+        limit: u64,
+        /// What is counted.
+        what: &'static str,
+    },
+    /// A shard that is no tar archive.
+    #[error(
+        "expected a tar archive at {}, plain or compressed by gzip, found {found}",
+        shown(path)
+    )]
     Shard {
         /// The shard.
         path: PathBuf,
         /// What is there.
         found: String,
     },
-    /// A class file without a name on some line.
-    #[error("{}:{line}: expected a class name, found a blank line", path.display())]
+    /// A compressed shard cannot be unpacked.
+    #[error(
+        "the images of {} cannot be unpacked into a temporary file in {}: {reason}",
+        shown(path),
+        shown(folder)
+    )]
+    Unpack {
+        /// The shard.
+        path: PathBuf,
+        /// The folder for temporary files.
+        folder: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// Labels of a list were asked for where there is no list.
+    #[error("expected a list or shards with labels, found a folder of images")]
+    NoListLabels,
+    /// A class file without a name in some place.
+    #[error("{}: expected a class name, found {}", at(path, *place), match place { Place::Line(_) => "a blank line", Place::Entry(_) => "an empty name" })]
     BlankClass {
         /// The class file.
         path: PathBuf,
-        /// Line number, from 1.
-        line: usize,
+        /// Where.
+        place: Place,
+    },
+    /// A class name that cannot be one.
+    #[error("{}: expected a class name, found {found} in {}", at(path, *place), quoted(name))]
+    ClassName {
+        /// The class file.
+        path: PathBuf,
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        found: &'static str,
+        /// The name.
+        name: String,
     },
     /// A class name twice.
-    #[error("{}:{line}: expected every class once, found {name:?} again (first on line {first_line})", path.display())]
+    #[error("{}: expected every class once, found {} again (first on {first})", at(path, *place), quoted(name))]
     DuplicateClass {
         /// The class file.
         path: PathBuf,
-        /// Line number, from 1.
-        line: usize,
-        /// Line of the first mention.
-        first_line: usize,
+        /// Where.
+        place: Place,
+        /// Where the first one is.
+        first: Place,
         /// The name.
         name: String,
     },
-    /// Two class names that CLIP reads as the same words.
-    #[error("{}:{line}: expected classes that differ, found {name:?}, which CLIP reads like {first_name:?} on line {first_line} \
-        (it takes underscores as spaces and ignores case)", path.display())]
+    /// Two class names that mean the same.
+    #[error("{}: expected classes that differ, found {}, which is the same as {} on {first} \
+        (case, underscores, hyphens, spaces and Unicode's form make no difference)", at(path, *place), quoted(name), quoted(first_name))]
     SameWords {
         /// The class file.
         path: PathBuf,
-        /// Line number, from 1.
-        line: usize,
+        /// Where.
+        place: Place,
         /// The name.
         name: String,
-        /// Line of the first one.
-        first_line: usize,
+        /// Where the first one is.
+        first: Place,
         /// The first one.
         first_name: String,
     },
+    /// An id of two classes.
+    #[error("{}: expected every id once, found {} again (first on {first})", at(path, *place), quoted(id))]
+    DuplicateId {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        place: Place,
+        /// Where the first one is.
+        first: Place,
+        /// The id.
+        id: String,
+    },
+    /// A class that a file of names says nothing about.
+    #[error(
+        "expected a name for each of the classes in {}, found none for {} ({missing} of {classes} are missing)",
+        shown(path),
+        quoted(first)
+    )]
+    NoClassName {
+        /// The file of names.
+        path: PathBuf,
+        /// The first class without a name.
+        first: String,
+        /// Number of classes without a name.
+        missing: usize,
+        /// Number of classes.
+        classes: usize,
+    },
     /// A class file without names.
-    #[error("expected one class name per line in {}, found an empty file", path.display())]
+    #[error(
+        "expected one class name per line in {}, found an empty file",
+        shown(path)
+    )]
     NoClasses {
         /// The class file.
         path: PathBuf,
     },
+}
+
+/// A place of a file as compilers write it.
+fn at(path: &std::path::Path, place: Place) -> String {
+    match place {
+        Place::Line(line) => format!("{}:{line}", shown(path)),
+        Place::Entry(_) => format!("{}, {place}", shown(path)),
+    }
+}
+
+fn summed(left_out: &[LeftOutCount]) -> String {
+    let files: usize = left_out.iter().map(|count| count.files).sum();
+    let mut text = format!(", {files} left out");
+    for (number, count) in left_out.iter().take(LISTED).enumerate() {
+        let start = if number == 0 { ": " } else { ", " };
+        text += &format!("{start}{} x {}", count.files, escaped(&count.reason));
+    }
+    if left_out.len() > LISTED {
+        text += " and so on";
+    }
+    text
 }
 
 impl DataError {
@@ -121,21 +281,33 @@ impl DataError {
             Self::NoImages { .. } => {
                 "images are found by extension: jpg, jpeg, png, webp, gif, bmp, tif, tiff; paths of a list are relative to --image-root or to the list's folder"
             }
+            Self::UnreadFormat { .. } => "convert it to JPEG or PNG, for instance with ImageMagick",
             Self::ListLine { .. } => {
-                "write the image's path first, then at most one label; `#` begins a comment line"
+                "write the image's path first, then at most one label; `#` begins a comment line; a table with commas needs the extension .csv"
             }
-            Self::DuplicateImage { .. } => "remove one of the two lines",
+            Self::DuplicateImage { .. }
+            | Self::DuplicateClass { .. }
+            | Self::DuplicateId { .. } => "remove one of the two",
+            Self::Format { fix, .. } => fix,
             Self::Encoding { .. } => "save the file as UTF-8, for instance with `iconv -t UTF-8`",
-            Self::Shard { .. } => {
-                "unpack compressed archives first: shards are read in place, so they must be plain .tar files"
+            Self::Limit { .. } => "check that this is the file you meant; split it if it is",
+            Self::Shard { .. } => "unpack it first, and give the folder or the .tar file",
+            Self::Unpack { .. } => {
+                "make room there, or set TMPDIR to a folder with room, or unpack the shard to a plain .tar yourself"
+            }
+            Self::NoListLabels => {
+                "the labels of a folder of images are its folders: --labels folders"
             }
             Self::BlankClass { .. } => {
-                "remove the line; the line number is the class's position, so blank lines are not skipped silently"
+                "remove it; the position is the class's number, so blank names are not skipped silently"
             }
-            Self::DuplicateClass { .. } => "remove one of the two lines",
+            Self::ClassName { .. } => {
+                "write one short name per line; a table needs the extension .csv and a first line such as `id,name`"
+            }
             Self::SameWords { .. } => {
                 "rename one of the two so that the words differ, for instance `crane bird` and `crane machine`"
             }
+            Self::NoClassName { .. } => "add a line `id,name` for it",
             Self::NoClasses { .. } => {
                 "write one name per line, in the order the classes should have"
             }
@@ -143,7 +315,7 @@ impl DataError {
     }
 }
 
-/// Why one entry of a data set was left out. The run goes on without it; the caller counts and lists these.
+/// Why one image of a data set was left out. The run goes on without it; the caller counts and lists these.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SkipReason {
     /// A folder or file that cannot be read.
@@ -153,13 +325,16 @@ pub enum SkipReason {
         reason: String,
     },
     /// A symbolic link to a folder that contains it.
-    #[error("expected a folder tree, found a symbolic link back to {target}")]
+    #[error(
+        "expected a folder tree, found a symbolic link back to {}",
+        escaped(target)
+    )]
     SymlinkLoop {
         /// The folder above that the link leads to.
         target: String,
     },
     /// A list names a file that is not there.
-    #[error("expected a file, found nothing at {path}")]
+    #[error("expected a file, found nothing at {}", escaped(path))]
     Missing {
         /// Where it was looked for.
         path: String,
@@ -167,6 +342,18 @@ pub enum SkipReason {
     /// Neither a file nor a folder.
     #[error("expected a regular file, found another kind of entry")]
     NotAFile,
+    /// A file without a byte.
+    #[error("expected an image, found an empty file")]
+    Empty,
+    /// A file that is too long to be an image.
+    #[error(
+        "expected an image of at most {} bytes, found {length}",
+        super::MAX_ENCODED_BYTES
+    )]
+    TooLarge {
+        /// Length in bytes.
+        length: u64,
+    },
     /// A tar member whose bytes are not all there.
     #[error("expected {expected} bytes in the archive, found its end after {found}")]
     TruncatedMember {
@@ -178,10 +365,16 @@ pub enum SkipReason {
     /// A tar member with a name that came before.
     #[error("expected every name once in the archive, found it again")]
     DuplicateMember,
+    /// A tar member that is stored with holes.
+    #[error("expected an image in one piece, found a sparse entry")]
+    SparseMember,
+    /// A tar member with a name that leads out of the archive.
+    #[error("expected a name inside the archive, found one with `..`")]
+    OutsideArchive,
     /// The rest of an archive cannot be read.
     #[error("expected another archive entry or the archive's end, but {reason}")]
     DamagedArchive {
-        /// What the archive reader said.
+        /// What is wrong.
         reason: String,
     },
 }

@@ -1,83 +1,144 @@
-//! A list file as a data set: one `path` or `path label` per line.
+//! A list file as a data set: one `path` or `path label` per line, a table with the extension `.csv` or `.tsv`, or one
+//! split of CoOp's JSON.
 //!
 //! Blank lines and lines that begin with `#` are comments. Paths may contain spaces: the label is what follows the last
 //! image extension of the line, or, when the path has no known extension, the last field. A tab always separates.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::dataset::{IMAGE_EXTENSIONS, has_extension, id_of};
-use super::text_file::read_utf8;
-use super::{DataError, Dataset, Location, Sample, SkipReason, Skipped, SourceKind};
+use super::dataset::{id_of, open_error};
+use super::format::{FileKind, has_extension};
+use super::text_file::Lines;
+use super::{DataError, Dataset, Location, Sample, SkipReason, SourceKind, list_table};
+
+/// Longest list, in bytes: some million images. More are better given as folders or shards.
+const MAX_LIST_BYTES: u64 = 256 << 20;
+
+/// Most images of a list.
+pub(super) const MAX_LIST_IMAGES: usize = 4 << 20;
+
+/// An entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// Line number, from 1; the entry's number in JSON.
+    pub line: usize,
+    /// The path as written.
+    pub path: String,
+    /// The label as written.
+    pub label: Option<String>,
+}
 
 pub(super) fn open(list: &Path, image_root: Option<&Path>) -> Result<Dataset, DataError> {
-    let text = read_utf8(list)?;
     let root = match (image_root, list.parent()) {
         (Some(root), _) => root.to_path_buf(),
         (None, Some(folder)) => folder.to_path_buf(),
         (None, None) => PathBuf::new(),
     };
-    let mut dataset = Dataset {
-        root,
-        kind: SourceKind::List,
-        samples: Vec::new(),
-        skipped: Vec::new(),
-        ignored: BTreeMap::new(),
-    };
-    let mut first_lines: HashMap<String, usize> = HashMap::new();
-    for (index, line) in text.lines().enumerate() {
-        let (number, line) = (index + 1, line.trim());
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (written, label) = split(line, &dataset.root).ok_or_else(|| DataError::ListLine {
-            path: list.to_path_buf(),
-            line: number,
-            found: line.to_string(),
-        })?;
-        let path = dataset.root.join(written);
-        let id = id_within(&path, &dataset.root);
+    let file = File::open(list).map_err(|error| open_error(list, &error))?;
+    let is_file = |path: &str| root.join(path).is_file();
+    let entries = read_list(BufReader::new(file), list, is_file)?;
+    let mut dataset = Dataset::empty(&root, SourceKind::List);
+    let mut first_lines: HashMap<String, usize> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let path = root.join(&entry.path);
+        let id = id_of(path.strip_prefix(&root).unwrap_or(&path));
         if let Some(&first_line) = first_lines.get(&id) {
             return Err(DataError::DuplicateImage {
                 path: list.to_path_buf(),
-                line: number,
+                line: entry.line,
                 first_line,
                 id,
             });
         }
-        first_lines.insert(id.clone(), number);
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => dataset.samples.push(Sample {
+        first_lines.insert(id.clone(), entry.line);
+        match usable(&path) {
+            Ok(()) => dataset.samples.push(Sample {
                 id,
                 location: Location::File(path),
-                label: label.map(str::to_string),
+                label: entry.label,
             }),
-            Ok(_) => dataset.skipped.push(Skipped {
-                id,
-                reason: SkipReason::NotAFile,
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                dataset.skipped.push(Skipped {
-                    id,
-                    reason: SkipReason::Missing {
-                        path: path.display().to_string(),
-                    },
-                })
-            }
-            Err(error) => dataset.skipped.push(Skipped {
-                id,
-                reason: SkipReason::Unreadable {
-                    reason: error.to_string(),
-                },
-            }),
+            Err(reason) => dataset.skip(id, reason),
         }
     }
     Ok(dataset)
 }
 
+/// Reads the entries of a list. `path` is for messages and for the extension; `is_file` is asked only about paths without
+/// a known extension.
+///
+/// # Errors
+/// [`DataError::Encoding`], [`DataError::ListLine`], [`DataError::Format`] and [`DataError::Limit`].
+pub fn read_list(
+    mut text: impl BufRead,
+    path: &Path,
+    is_file: impl Fn(&str) -> bool,
+) -> Result<Vec<ListEntry>, DataError> {
+    let start = text.fill_buf().map_err(|error| open_error(path, &error))?;
+    let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
+    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
+    let is_json = has_extension(path, &["json"]) || matches!(first, Some(b'{' | b'['));
+    if is_json {
+        return list_table::read_json(text, path);
+    }
+    if has_extension(path, &["csv", "tsv"]) {
+        return list_table::read_table(text, path);
+    }
+    let mut lines = Lines::new(text, path, MAX_LIST_BYTES, "bytes in a list");
+    let mut entries = Vec::new();
+    while let Some((number, line)) = lines.next_line()? {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (written, label) = split(line, &is_file).ok_or_else(|| DataError::ListLine {
+            path: path.to_path_buf(),
+            line: number,
+            found: line.to_string(),
+        })?;
+        if entries.len() == MAX_LIST_IMAGES {
+            return Err(too_many(path));
+        }
+        entries.push(ListEntry {
+            line: number,
+            path: written.to_owned(),
+            label: label.map(str::to_owned),
+        });
+    }
+    Ok(entries)
+}
+
+pub(super) fn too_many(path: &Path) -> DataError {
+    DataError::Limit {
+        path: path.to_path_buf(),
+        line: None,
+        limit: MAX_LIST_IMAGES as u64,
+        what: "images in a list",
+    }
+}
+
+fn usable(path: &Path) -> Result<(), SkipReason> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(SkipReason::NotAFile),
+        Ok(metadata) if metadata.len() == 0 => Err(SkipReason::Empty),
+        Ok(metadata) if metadata.len() > super::MAX_ENCODED_BYTES => Err(SkipReason::TooLarge {
+            length: metadata.len(),
+        }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(SkipReason::Missing {
+            path: path.to_string_lossy().into_owned(),
+        }),
+        Err(error) => Err(SkipReason::Unreadable {
+            reason: error.to_string(),
+        }),
+    }
+}
+
 /// Splits a line into path and label; `None` when neither reading makes sense.
-fn split<'a>(line: &'a str, root: &Path) -> Option<(&'a str, Option<&'a str>)> {
-    let is_image = |path: &str| has_extension(Path::new(path), &IMAGE_EXTENSIONS);
+fn split<'a>(line: &'a str, is_file: impl Fn(&str) -> bool) -> Option<(&'a str, Option<&'a str>)> {
+    let is_image = |path: &str| FileKind::of(Path::new(path)).is_picture();
     if let Some((path, label)) = line.rsplit_once('\t') {
         return Some((
             path.trim_end(),
@@ -95,22 +156,11 @@ fn split<'a>(line: &'a str, root: &Path) -> Option<(&'a str, Option<&'a str>)> {
         return Some((path, Some(label)));
     }
     // No known extension anywhere: believe the file system.
-    if root.join(line).is_file() {
+    if is_file(line) {
         return Some((line, None));
     }
     let (path, label) = fields().next_back()?;
-    root.join(path).is_file().then_some((path, Some(label)))
-}
-
-/// The path below the root without `.` parts, or the whole path when it is elsewhere.
-fn id_within(path: &Path, root: &Path) -> String {
-    let inside = path.strip_prefix(root).unwrap_or(path);
-    id_of(
-        &inside
-            .components()
-            .filter(|part| !matches!(part, std::path::Component::CurDir))
-            .collect::<PathBuf>(),
-    )
+    is_file(path).then_some((path, Some(label)))
 }
 
 #[cfg(test)]
@@ -119,7 +169,6 @@ mod tests {
 
     #[test]
     fn lines_are_split_at_the_image_extension() {
-        let nowhere = Path::new("/no/such/folder");
         let cases = [
             (
                 "clipart/aircraft_carrier/x.jpg 0",
@@ -130,12 +179,13 @@ mod tests {
                 Some(("my pictures/a b.JPG", Some("sports car"))),
             ),
             ("my pictures/a b.png", Some(("my pictures/a b.png", None))),
+            ("a b.heic apple pie", Some(("a b.heic", Some("apple pie")))),
             ("a.b.jpg\tlabel", Some(("a.b.jpg", Some("label")))),
             ("odd name\t7", Some(("odd name", Some("7")))),
             ("no extension here", None),
         ];
         for (line, expected) in cases {
-            assert_eq!(split(line, nowhere), expected, "{line}");
+            assert_eq!(split(line, |_| false), expected, "{line}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use ueo::data::{DataError, Dataset, DatasetOptions, SkipReason, SourceKind};
+use ueo::data::{DataError, Dataset, DatasetOptions, LeftOutReason, SkipReason, SourceKind};
 
 fn write(root: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = root.join(name);
@@ -49,6 +49,21 @@ fn skipped(dataset: &Dataset) -> Vec<String> {
         .collect()
 }
 
+/// Number of files, reason and examples.
+fn left_out(dataset: &Dataset) -> Vec<(usize, String)> {
+    dataset
+        .left_out
+        .counts()
+        .into_iter()
+        .map(|count| {
+            (
+                count.files,
+                format!("{}: {}", count.reason, count.examples.join(", ")),
+            )
+        })
+        .collect()
+}
+
 #[test]
 fn a_tree_is_sorted_by_path_bytes_and_labelled_by_its_first_level() {
     let root = TempDir::new().unwrap();
@@ -81,12 +96,15 @@ fn a_tree_is_sorted_by_path_bytes_and_labelled_by_its_first_level() {
         [Some("Z"), Some("b-c"), Some("b"), Some("b"), None]
     );
     assert_eq!(dataset.read_bytes(3).unwrap(), b"b/2.JPG");
-    let ignored: Vec<_> = dataset
-        .ignored
-        .iter()
-        .map(|(name, count)| (name.as_str(), *count))
-        .collect();
-    assert_eq!(ignored, [("", 1), (".", 2), ("txt", 1)]);
+    assert_eq!(
+        left_out(&dataset),
+        [
+            (1, "hidden file: b/._2.jpg".into()),
+            (1, "file in a hidden folder: .hidden/1.png".into()),
+            (1, "file without a known extension: b/readme".into()),
+            (1, "file with the extension .txt: b/notes.txt".into()),
+        ]
+    );
     assert_eq!(dataset.skipped, []);
 }
 
@@ -103,7 +121,7 @@ fn a_folder_without_images() {
     write(root.path(), "notes.txt", "x");
     assert_eq!(
         message(&open(root.path()).unwrap_err(), root.path()),
-        "expected images in ROOT, found none (0 skipped, 1 files with other extensions)"
+        "expected images in ROOT, found none (0 skipped, 1 left out: 1 x file with the extension .txt)"
     );
 }
 
@@ -211,7 +229,7 @@ fn a_list_with_integer_labels_spaces_and_comments() {
     let text = message(&open(&list).unwrap_err(), root.path());
     assert_eq!(
         text,
-        "expected images in ROOT/lists/train.txt, found none (4 skipped, 0 files with other extensions); \
+        "expected images in ROOT/lists/train.txt, found none (4 skipped, 0 left out); \
          first skipped: clipart/a.jpg: expected a file, found nothing at ROOT/lists/./clipart/a.jpg"
     );
 }
@@ -290,7 +308,11 @@ fn a_shard_is_read_in_place() {
         skipped(&dataset),
         ["00.tar/0003.png: expected every name once in the archive, found it again"]
     );
-    assert_eq!(dataset.ignored["txt"], 1);
+    assert_eq!(
+        left_out(&dataset),
+        [(1, "file with the extension .txt: 00.tar/0001.txt".into())]
+    );
+    assert_eq!(dataset.label_entries, 2);
 }
 
 #[test]
@@ -310,7 +332,7 @@ fn a_folder_of_shards_keeps_labels_apart() {
     assert_eq!(ids(&dataset), ["a.tar/1.png", "b.tar/1.png"]);
     assert_eq!(labels(&dataset), [Some("cat"), Some("dog")]);
     assert_eq!(dataset.read_bytes(1).unwrap(), b"b1");
-    assert!(dataset.ignored.is_empty());
+    assert!(dataset.left_out.is_empty());
 }
 
 #[test]
@@ -329,18 +351,330 @@ fn damaged_shards() {
         "{text}"
     );
 
-    let gzip = write(root.path(), "gzip.tar", b"\x1f\x8b\x08\0\0\0");
+    let zstd = write(root.path(), "zstd.tar", b"\x28\xb5\x2f\xfd\0\0\0");
     assert_eq!(
-        message(&open(&gzip).unwrap_err(), root.path()),
-        "expected an uncompressed tar archive at ROOT/gzip.tar, found gzip-compressed data"
+        message(&open(&zstd).unwrap_err(), root.path()),
+        "expected a tar archive at ROOT/zstd.tar, plain or compressed by gzip, found zstd-compressed data"
     );
     let noise = write(root.path(), "noise.tar", vec![7; 5000]);
     let text = message(&open(&noise).unwrap_err(), root.path());
     assert!(
         text.starts_with(
-            "expected images in ROOT/noise.tar, found none (1 skipped, 0 files with other extensions); first skipped: \
+            "expected images in ROOT/noise.tar, found none (1 skipped, 0 left out); first skipped: \
              noise.tar: expected another archive entry or the archive's end, but "
         ),
         "{text}"
     );
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What stands in a data set, whatever the shard's file is called.
+fn contents(dataset: &Dataset) -> Vec<(String, Option<String>, Vec<u8>)> {
+    let inside = |id: &str| id.split_once('/').unwrap().1.to_owned();
+    (0..dataset.len())
+        .map(|index| {
+            let sample = &dataset.samples[index];
+            let bytes = dataset.read_bytes(index).unwrap();
+            (inside(&sample.id), sample.label.clone(), bytes)
+        })
+        .collect()
+}
+
+#[test]
+fn a_compressed_shard_holds_what_the_plain_one_does() {
+    let root = TempDir::new().unwrap();
+    let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let plain = tar_bytes(&[
+        ("b.jpg", &large),
+        ("b.cls", b"dog"),
+        ("a.jpg", b"first"),
+        ("a.cls", b"cat"),
+        ("notes.txt", &[7; 70_000]),
+        ("c.jpg", b"last"),
+    ]);
+    let (head, tail) = plain.split_at(2_000);
+    let files = [
+        ("x.tar", plain.clone()),
+        ("x.tar.gz", gzip(&plain)),
+        ("x.TGZ", gzip(&plain)),
+        // The contents tell, not the name; and several streams in one file are one.
+        ("wrong.tgz", plain.clone()),
+        ("wrong.tar", gzip(&plain)),
+        ("members.tgz", [gzip(head), gzip(tail)].concat()),
+    ];
+    let sets = files.map(|(name, bytes)| open(&write(root.path(), name, bytes)).unwrap());
+    assert_eq!(sets[0].len(), 3);
+    for set in &sets {
+        assert_eq!(contents(set), contents(&sets[0]), "{:?}", set.samples[0].id);
+        assert_eq!((set.left_out.total(), set.label_entries), (1, 2));
+        assert_eq!(set.skipped, []);
+    }
+    // All of them as one folder, read from several threads.
+    let all = open(root.path()).unwrap();
+    assert_eq!(all.len(), 18);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (all, large) = (&all, &large);
+            scope.spawn(move || {
+                for index in (0..all.len()).map(|index| (index * 7 + thread) % all.len()) {
+                    let expected: &[u8] = match all.samples[index].id.rsplit('/').next() {
+                        Some("a.jpg") => b"first",
+                        Some("c.jpg") => b"last",
+                        _ => large,
+                    };
+                    assert_eq!(all.read_bytes(index).unwrap(), expected);
+                }
+            });
+        }
+    });
+
+    let cut = gzip(&plain);
+    let cut = write(root.path(), "cut.tgz", &cut[..cut.len() / 2]);
+    let text = message(&open(&cut).unwrap_err(), root.path());
+    assert!(
+        text.contains("(1 skipped, 0 left out); first skipped: cut.tgz/b.jpg: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn every_file_that_is_not_taken_is_counted_by_reason() {
+    let root = TempDir::new().unwrap();
+    for name in [
+        "apple/1.png",
+        "apple/IMG_1.HEIC",
+        "apple/IMG_2.heif",
+        "apple/x.avif",
+        "apple/x.jxl",
+        "apple/x.jp2",
+        "apple/noextension",
+        "apple/a.docx",
+        "shard.tar",
+        "old.tar.gz",
+        "new.zip",
+        ".git/config",
+        ".git/objects/ab.png",
+        ".DS_Store",
+        "apple/._1.png",
+        "__MACOSX/._1.png",
+    ] {
+        write(root.path(), name, "x");
+    }
+    write(root.path(), "apple/empty.png", "");
+    let dataset = open(root.path()).unwrap();
+    assert_eq!(ids(&dataset), ["apple/1.png"]);
+    assert_eq!(
+        skipped(&dataset),
+        ["apple/empty.png: expected an image, found an empty file"]
+    );
+    let expected = [
+        (1, "AVIF picture, a format that is not read: apple/x.avif"),
+        (
+            2,
+            "HEIC picture, a format that is not read: apple/IMG_1.HEIC, apple/IMG_2.heif",
+        ),
+        (
+            1,
+            "JPEG 2000 picture, a format that is not read: apple/x.jp2",
+        ),
+        (1, "JPEG XL picture, a format that is not read: apple/x.jxl"),
+        (2, "shard beside pictures: old.tar.gz, shard.tar"),
+        (1, "ZIP archive, which is not read: new.zip"),
+        (2, "hidden file: .DS_Store, apple/._1.png"),
+        (
+            3,
+            "file in a hidden folder: .git/config, .git/objects/ab.png, __MACOSX/._1.png",
+        ),
+        (1, "file without a known extension: apple/noextension"),
+        (1, "file with the extension .docx: apple/a.docx"),
+    ];
+    assert_eq!(
+        left_out(&dataset),
+        expected.map(|(files, text)| (files, text.to_owned()))
+    );
+    assert_eq!(dataset.left_out.files(&LeftOutReason::HiddenFile), 2);
+
+    let heic = root.path().join("apple/IMG_1.HEIC");
+    assert_eq!(
+        message(&open(&heic).unwrap_err(), root.path()),
+        "expected an image at ROOT/apple/IMG_1.HEIC, found the extension of HEIC, a format that is not read"
+    );
+}
+
+#[test]
+fn hidden_links_and_unused_members_of_a_shard_are_counted() {
+    use tar::EntryType::{Block, Directory, Fifo, Regular, Symlink};
+    let root = TempDir::new().unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_entry_type(kind);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        if kind == Symlink {
+            header.set_link_name("../../etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        builder.append(&header, bytes).unwrap();
+    };
+    add(Directory, "apple/", b"");
+    add(Regular, "apple/a.input.png", b"picture");
+    add(Regular, "apple/a.output.cls", b"apple");
+    add(Regular, "apple/a.json", br#"{"label": "second choice"}"#);
+    add(Regular, "b.cls", b"nothing to label");
+    add(Regular, "c.json", br#"{"caption": "x"}"#);
+    add(Regular, ".cache/x.png", b"hidden");
+    add(Regular, ".cache/x.cls", b"apple");
+    add(Regular, "._a.png", b"hidden");
+    add(Symlink, "link.png", b"");
+    add(Fifo, "pipe.png", b"");
+    add(Block, "device", b"");
+    add(Regular, "../../leaves.png", b"x");
+    add(Regular, "/absolute.png", b"x");
+    add(Regular, "empty.png", b"");
+    add(Regular, "inner.tar", b"x");
+    let shard = write(root.path(), "h.tar", builder.into_inner().unwrap());
+    let dataset = open(&shard).unwrap();
+    assert_eq!(
+        ids(&dataset),
+        ["h.tar/absolute.png", "h.tar/apple/a.input.png"]
+    );
+    assert_eq!(labels(&dataset), [None, Some("apple")]);
+    assert_eq!(dataset.label_entries, 1);
+    assert_eq!(
+        skipped(&dataset),
+        [
+            "h.tar/../../leaves.png: expected a name inside the archive, found one with `..`",
+            "h.tar/empty.png: expected an image, found an empty file",
+        ]
+    );
+    let expected = [
+        (1, "nested tar archive, which is not read: h.tar/inner.tar"),
+        (1, "link inside an archive: h.tar/link.png"),
+        (
+            2,
+            "special entry of an archive: h.tar/device, h.tar/pipe.png",
+        ),
+        (
+            3,
+            "label of no image: h.tar/apple/a.json, h.tar/b.cls, h.tar/c.json",
+        ),
+        (1, "hidden file: h.tar/._a.png"),
+        (
+            2,
+            "file in a hidden folder: h.tar/.cache/x.cls, h.tar/.cache/x.png",
+        ),
+    ];
+    assert_eq!(
+        left_out(&dataset),
+        expected.map(|(files, text)| (files, text.to_owned()))
+    );
+}
+
+#[test]
+fn coop_splits_are_lists_when_it_is_certain_which_is_meant() {
+    let root = TempDir::new().unwrap();
+    for name in ["a.jpg", "b.jpg"] {
+        write(root.path(), name, name);
+    }
+    let images =
+        r#"[["a.jpg", 0, "abyssinian"], ["b.jpg", 1, "beagle"], ["gone.jpg", 1, "beagle"]]"#;
+    let one = write(
+        root.path(),
+        "split.json",
+        format!(r#"{{"train": {images}, "val": []}}"#),
+    );
+    let dataset = open(&one).unwrap();
+    assert_eq!(labels(&dataset), [Some("abyssinian"), Some("beagle")]);
+    assert_eq!(skipped(&dataset).len(), 1);
+
+    let more = r#"{"train": IMAGES, "val": IMAGES, "test": IMAGES}"#.replace("IMAGES", images);
+    let more = write(root.path(), "split_zhou.json", more);
+    let error = open(&more).unwrap_err();
+    assert_eq!(
+        message(&error, root.path()),
+        "expected a list of images in ROOT/split_zhou.json, found several splits in one file, \"val\", \"test\" among them"
+    );
+    assert!(error.hint().contains("jq -r '.test[]"));
+
+    // A form that nobody knows is quoted by a line at most, with nothing that steers a terminal.
+    let other = format!("{{\"images\": [\"\u{1b}[2J{}\"]}}", "x".repeat(500_000));
+    let other = write(root.path(), "other.txt", other);
+    let text = message(&open(&other).unwrap_err(), root.path());
+    assert!(text.len() < 400 && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn tables_are_lists_with_the_columns_that_they_name() {
+    let root = TempDir::new().unwrap();
+    for name in ["a.jpg", "b, c.jpg", "d.jpg"] {
+        write(root.path(), name, name);
+    }
+    let tables = [
+        (
+            "kaggle.csv",
+            "filename,label\na.jpg,cat\n\"b, c.jpg\",dog\nd.jpg,\n",
+        ),
+        ("plain.csv", "a.jpg,cat\n\"b, c.jpg\",dog\nd.jpg,\n"),
+        (
+            "excel.csv",
+            "\u{FEFF}Class;Image Path\r\ncat;a.jpg\r\ndog;b, c.jpg\r\n;d.jpg\r\n",
+        ),
+        (
+            "tabs.tsv",
+            "image\tsize\tcategory\na.jpg\t1\tcat\nb, c.jpg\t2\tdog\nd.jpg\t3\t\n",
+        ),
+    ];
+    for (name, text) in tables {
+        let dataset = open(&write(root.path(), name, text)).unwrap();
+        assert_eq!(ids(&dataset), ["a.jpg", "b, c.jpg", "d.jpg"], "{name}");
+        assert_eq!(labels(&dataset), [Some("cat"), Some("dog"), None], "{name}");
+    }
+    let odd = write(root.path(), "odd.csv", "what,where\n1,2\n");
+    assert_eq!(
+        message(&open(&odd).unwrap_err(), root.path()),
+        "expected a list of images in ROOT/odd.csv, found a table whose first line, \"what,where\", does not say where \
+         the paths are"
+    );
+}
+
+#[test]
+fn names_keep_their_control_characters_and_messages_escape_them() {
+    let root = TempDir::new().unwrap();
+    let list = write(
+        root.path(),
+        "bad\u{1b}[31m.txt",
+        "x\u{1b}]0;title\u{7} and nothing else\n",
+    );
+    let text = message(&open(&list).unwrap_err(), root.path());
+    assert_eq!(
+        text,
+        "ROOT/bad\\u{1b}[31m.txt:1: expected `path` or `path label`, found \"x\\u{1b}]0;title\\u{7} and nothing else\""
+    );
+    write(root.path(), "a\u{1b}[2J.png", "x");
+    let dataset = open(root.path()).unwrap();
+    assert_eq!(ids(&dataset), ["a\u{1b}[2J.png"]);
+    assert_eq!(
+        ueo::data::escaped(&dataset.samples[0].id),
+        "a\\u{1b}[2J.png"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text_stay_apart() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let root = TempDir::new().unwrap();
+    for name in [&b"\xe9.png"[..], b"\xe8.png"] {
+        fs::write(root.path().join(OsStr::from_bytes(name)), "x").unwrap();
+    }
+    assert_eq!(ids(&open(root.path()).unwrap()), ["\\xE8.png", "\\xE9.png"]);
 }

@@ -21,6 +21,9 @@ pub(super) struct ClassEntry {
     pub name: String,
 }
 
+/// Most classes. ImageNet-21k has 21,841.
+const MAX_CLASSES: usize = 100_000;
+
 /// What a class file has to be.
 pub(super) const EXPECTED: &str = "class names";
 
@@ -53,6 +56,7 @@ fn parse_lines(bytes: &[u8], text: &str, path: &Path) -> Result<Vec<ClassEntry>,
     let mut lines = Vec::new();
     while let Some((number, line)) = reader.next_line()? {
         lines.push((number, line.trim().to_owned()));
+        check_count(lines.len(), path)?;
     }
     if let Some(entries) = class_table::parse_certain(text, &lines, path)? {
         return Ok(entries);
@@ -75,6 +79,19 @@ fn parse_lines(bytes: &[u8], text: &str, path: &Path) -> Result<Vec<ClassEntry>,
             name,
         })
         .collect())
+}
+
+/// Refuses a file with too many classes, before more of it is kept.
+pub(super) fn check_count(classes: usize, path: &Path) -> Result<(), DataError> {
+    if classes <= MAX_CLASSES {
+        return Ok(());
+    }
+    Err(DataError::Limit {
+        path: path.to_path_buf(),
+        line: None,
+        limit: MAX_CLASSES as u64,
+        what: "classes",
+    })
 }
 
 pub(super) fn refused(path: &Path, found: String, fix: &'static str) -> DataError {

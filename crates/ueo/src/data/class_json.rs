@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::class_file::{ClassEntry, FIX, is_number, is_wordnet_id, refused};
+use super::class_file::{ClassEntry, FIX, check_count, is_number, is_wordnet_id, refused};
 use super::escape::quoted;
 use super::format::has_extension;
 use super::json_pairs::Pairs;
@@ -52,13 +52,13 @@ fn known_form(text: &str, path: &Path) -> Result<Option<Vec<ClassEntry>>, DataEr
     // Each form has a type of its own, so that reading one takes no more memory than its names, and stops at the first
     // value of another form.
     if let Ok(names) = serde_json::from_str::<Vec<String>>(text) {
-        return Ok(Some(entries(names.into_iter().map(|name| (None, name)))));
+        return entries(names.into_iter().map(|name| (None, name)), path).map(Some);
     }
     if let Ok(Pairs(numbers)) = serde_json::from_str::<Pairs<u64>>(text) {
         let named = numbers
             .into_iter()
             .map(|(name, id)| (Some(id.to_string()), name));
-        return Ok(Some(entries(named)));
+        return entries(named, path).map(Some);
     }
     if let Ok(Pairs(names)) = serde_json::from_str::<Pairs<String>>(text) {
         return named_by_id(names, path).map(Some);
@@ -70,7 +70,7 @@ fn known_form(text: &str, path: &Path) -> Result<Option<Vec<ClassEntry>>, DataEr
             let mut index = index;
             index.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(u64::MAX));
             let named = index.into_iter().map(|(_, (id, name))| (Some(id), name));
-            return Ok(Some(entries(named)));
+            return entries(named, path).map(Some);
         }
         return Ok(None);
     }
@@ -98,9 +98,7 @@ fn named_by_id(names: Vec<(String, String)>, path: &Path) -> Result<Vec<ClassEnt
             FIX,
         ));
     }
-    Ok(entries(
-        names.into_iter().map(|(id, name)| (Some(id), name)),
-    ))
+    entries(names.into_iter().map(|(id, name)| (Some(id), name)), path)
 }
 
 /// The classes of CoOp's splits, which name the class of every image.
@@ -123,20 +121,21 @@ fn of_splits(
             ));
         }
     }
-    Ok(entries(
-        names
-            .into_iter()
-            .map(|(number, name)| (Some(number.to_string()), name)),
-    ))
+    let named = names
+        .into_iter()
+        .map(|(number, name)| (Some(number.to_string()), name));
+    entries(named, path)
 }
 
-fn entries(named: impl Iterator<Item = (Option<String>, String)>) -> Vec<ClassEntry> {
-    named
-        .enumerate()
-        .map(|(index, (id, name))| ClassEntry {
-            place: Place::Entry(index + 1),
-            id,
-            name: name.trim().to_owned(),
-        })
-        .collect()
+fn entries(
+    named: impl ExactSizeIterator<Item = (Option<String>, String)>,
+    path: &Path,
+) -> Result<Vec<ClassEntry>, DataError> {
+    check_count(named.len(), path)?;
+    let entries = named.enumerate().map(|(index, (id, name))| ClassEntry {
+        place: Place::Entry(index + 1),
+        id,
+        name: name.trim().to_owned(),
+    });
+    Ok(entries.collect())
 }

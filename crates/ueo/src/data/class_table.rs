@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::class_file::{
-    ClassEntry, FIX, all_differ, are_positions, is_number, is_wordnet_id, refused,
+    ClassEntry, FIX, all_differ, are_positions, check_count, is_number, is_wordnet_id, refused,
 };
 use super::escape::quoted;
 use super::format::has_extension;
@@ -48,8 +48,11 @@ const ID_COLUMNS: [&str; 16] = [
 
 /// A file whose extension says that it is a table.
 pub(super) fn parse_named(text: &str, path: &Path) -> Result<Vec<ClassEntry>, DataError> {
-    let rows: Vec<_> =
-        table::Rows::new(text, path, has_extension(path, &["tsv"]))?.collect::<Result<_, _>>()?;
+    let mut rows = Vec::new();
+    for row in table::Rows::new(text, path, has_extension(path, &["tsv"]))? {
+        rows.push(row?);
+        check_count(rows.len(), path)?;
+    }
     let Some((_, first)) = rows.first() else {
         return Ok(Vec::new());
     };

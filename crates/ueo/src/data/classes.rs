@@ -11,9 +11,6 @@ use super::{ClassNameMap, DataError, Place};
 /// Longest class file, in bytes. CoOp's splits, which name every image, have some megabytes.
 pub(super) const MAX_CLASS_FILE_BYTES: u64 = 16 << 20;
 
-/// Most classes. ImageNet-21k has 21,841.
-const MAX_CLASSES: usize = 100_000;
-
 /// Longest class name, in characters. CLIP reads 77 tokens.
 pub(super) const MAX_NAME_CHARS: usize = 300;
 
@@ -96,14 +93,6 @@ impl ClassList {
     }
 
     fn of_entries(entries: Vec<ClassEntry>, path: &Path) -> Result<Self, DataError> {
-        if entries.len() > MAX_CLASSES {
-            return Err(DataError::Limit {
-                path: path.to_path_buf(),
-                line: None,
-                limit: MAX_CLASSES as u64,
-                what: "classes",
-            });
-        }
         check_names(&entries, path)?;
         check_ids(&entries, path)?;
         let ids: Option<Vec<String>> = entries.iter().map(|entry| entry.id.clone()).collect();

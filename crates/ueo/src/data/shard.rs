@@ -400,7 +400,8 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
         let mut best: HashMap<&str, &LabelEntry> = HashMap::new();
         for entry in self.labels.iter().filter(|entry| entry.label.is_some()) {
             let chosen = best.entry(&entry.key).or_insert(entry);
-            if entry.rank < chosen.rank {
+            // Not the order of the archive decides between two of the same kind.
+            if (entry.rank, &entry.id) < (chosen.rank, &chosen.id) {
                 *chosen = entry;
             }
         }

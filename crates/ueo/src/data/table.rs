@@ -1,6 +1,8 @@
 //! Tables that users write: cells between commas, semicolons or tabs, perhaps in quotation marks, perhaps with a first
 //! line of column names.
 
+use std::borrow::Cow;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecordsIntoIter, Trim};
@@ -11,7 +13,7 @@ use super::text_file::MAX_LINE_BYTES;
 
 /// The rows of a table with their line numbers.
 pub(super) struct Rows<'a> {
-    records: StringRecordsIntoIter<&'a [u8]>,
+    records: StringRecordsIntoIter<Cursor<Cow<'a, [u8]>>>,
     path: PathBuf,
 }
 
@@ -30,6 +32,11 @@ impl<'a> Rows<'a> {
                 what: "bytes in a line",
             });
         }
+        // The parser takes a carriage return for the end of a line, but does not count it.
+        let text = match text.contains('\r') {
+            true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
+            false => Cow::Borrowed(text),
+        };
         let first_line = text.lines().next().unwrap_or_default();
         let delimiter = match tab {
             true => b'\t',
@@ -41,7 +48,10 @@ impl<'a> Rows<'a> {
             .has_headers(false)
             .delimiter(delimiter)
             .trim(Trim::All)
-            .from_reader(text.as_bytes());
+            .from_reader(Cursor::new(match text {
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            }));
         Ok(Self {
             records: reader.into_records(),
             path: path.to_path_buf(),

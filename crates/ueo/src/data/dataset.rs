@@ -139,7 +139,7 @@ impl Dataset {
                 first_skipped: dataset
                     .skipped
                     .first()
-                    .map(|skipped| (skipped.id.clone(), skipped.reason.clone())),
+                    .map(|skipped| Box::new((skipped.id.clone(), skipped.reason.clone()))),
             });
         }
         Ok(dataset)

@@ -47,7 +47,7 @@ pub enum DataError {
     },
     /// Nothing to work on.
     #[error("expected images in {}, found none ({skipped} skipped{}){}", shown(path), summed(left_out),
-        first_skipped.as_ref().map_or(String::new(), |(id, reason)| format!("; first skipped: {}: {reason}", escaped(id))))]
+        first_skipped.as_ref().map_or(String::new(), |first| format!("; first skipped: {}: {}", escaped(&first.0), first.1)))]
     NoImages {
         /// The path as given.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum DataError {
         /// Files that were not taken, by reason.
         left_out: Vec<LeftOutCount>,
         /// The first skipped image with its reason.
-        first_skipped: Option<(String, SkipReason)>,
+        first_skipped: Option<Box<(String, SkipReason)>>,
     },
     /// A picture of a format that is not read.
     #[error(

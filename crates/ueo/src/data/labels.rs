@@ -183,13 +183,15 @@ impl Labelling {
         let are_positions = !any_class
             && matcher.ids.is_empty()
             && distinct.iter().any(|label| position(label).is_some());
-        let (basis, resolve): (_, &dyn Fn(&str) -> Option<usize>) = if are_positions {
-            let resolve = |label: &str| position(label).filter(|&at| at < matcher.folded.len());
-            (LabelBasis::Positions, &{ resolve })
-        } else {
-            (LabelBasis::Names, &|label: &str| matcher.class(label))
+        let class = |label: &str| match are_positions {
+            true => position(label).filter(|&at| at < matcher.folded.len()),
+            false => matcher.class(label),
         };
-        let mut labelling = Self::resolve(&labels, missing, basis, resolve, matcher);
+        let basis = match are_positions {
+            true => LabelBasis::Positions,
+            false => LabelBasis::Names,
+        };
+        let mut labelling = Self::resolve(&labels, missing, basis, class, matcher);
         labelling.counts_from_one =
             are_positions && counts_from_one(&distinct, matcher.folded.len());
         let any_known = labelling
@@ -217,8 +219,8 @@ impl Labelling {
         let basis = LabelBasis::Folders {
             level: level.unwrap_or(0),
         };
-        let resolve = |label: &str| matcher.class(label);
-        let mut labelling = Self::resolve(&labels, Unlabelled::NoFolder, basis, &resolve, matcher);
+        let class = |label: &str| matcher.class(label);
+        let mut labelling = Self::resolve(&labels, Unlabelled::NoFolder, basis, class, matcher);
         if level.is_none() && choice == LabelChoice::Auto {
             labelling.discard(Unlabelled::FoldersAreNoClasses);
         }
@@ -229,7 +231,7 @@ impl Labelling {
         labels: &[Option<&str>],
         missing: Unlabelled,
         basis: LabelBasis,
-        class: &dyn Fn(&str) -> Option<usize>,
+        class: impl Fn(&str) -> Option<usize>,
         matcher: &Matcher,
     ) -> Self {
         let mut unmatched: Vec<UnmatchedLabel> = Vec::new();

@@ -137,7 +137,7 @@ fn usable(path: &Path) -> Result<(), SkipReason> {
 }
 
 /// Splits a line into path and label; `None` when neither reading makes sense.
-fn split<'a>(line: &'a str, is_file: impl Fn(&str) -> bool) -> Option<(&'a str, Option<&'a str>)> {
+fn split(line: &str, is_file: impl Fn(&str) -> bool) -> Option<(&str, Option<&str>)> {
     let is_image = |path: &str| FileKind::of(Path::new(path)).is_picture();
     if let Some((path, label)) = line.rsplit_once('\t') {
         return Some((

@@ -416,7 +416,7 @@ fn damaged_shards_do_no_harm() {
                         Location::Spooled { length, .. } => {
                             assert_eq!(dataset.read_bytes(index).unwrap().len() as u64, length);
                         }
-                        Location::File(_) => panic!("{round}: {sample:?}"),
+                        Location::File(_) | Location::Memory => panic!("{round}: {sample:?}"),
                     }
                 }
             }

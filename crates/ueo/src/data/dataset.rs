@@ -172,7 +172,6 @@ impl Dataset {
         }
     }
 
-
     /// A data set without anything in it.
     pub(super) fn empty(root: &Path, kind: SourceKind) -> Self {
         Self {

@@ -61,6 +61,8 @@ pub enum Unlabelled {
     FoldersAreNoClasses,
     /// No label is a known class, so that they seem to mean something else.
     LabelsAreNoClasses,
+    /// A program named it, without a label.
+    NoneGiven,
     /// Labels were not asked for.
     NotAsked,
 }
@@ -129,6 +131,9 @@ impl Labelling {
         match (choice, dataset.kind) {
             (LabelChoice::None, _) => Ok(Self::nothing(dataset, Unlabelled::NotAsked)),
             (LabelChoice::List, SourceKind::Directory) => Err(DataError::NoListLabels),
+            (LabelChoice::Auto | LabelChoice::List, SourceKind::Given) => {
+                Ok(Self::nothing(dataset, Unlabelled::NoneGiven))
+            }
             (LabelChoice::List, _) | (LabelChoice::Auto, SourceKind::List) => {
                 Ok(Self::of_entries(dataset, &matcher, choice))
             }
@@ -176,7 +181,7 @@ impl Labelling {
             .collect();
         let missing = match dataset.kind {
             SourceKind::Shards => Unlabelled::NoLabelEntry,
-            SourceKind::List | SourceKind::Directory => Unlabelled::NoListLabel,
+            SourceKind::List | SourceKind::Directory | SourceKind::Given => Unlabelled::NoListLabel,
         };
         let distinct: HashSet<&str> = labels.iter().flatten().copied().collect();
         let any_class = distinct.iter().any(|label| matcher.class(label).is_some());
@@ -418,6 +423,7 @@ impl Display for Unlabelled {
             Self::NoLabelEntry => "without a label entry in their shard",
             Self::FoldersAreNoClasses => "in folders that are mostly no known classes",
             Self::LabelsAreNoClasses => "with labels of which none is a known class",
+            Self::NoneGiven => "named by a program, without labels",
             Self::NotAsked => "labels were not asked for",
         })
     }

@@ -12,6 +12,7 @@
 pub mod adapt;
 mod atomic;
 pub mod benchmark;
+pub mod budget;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
@@ -20,6 +21,7 @@ pub mod image;
 pub mod method;
 pub mod model;
 pub mod objective;
+pub mod quote;
 pub mod report;
 pub mod run;
 pub mod tensor;

@@ -59,6 +59,7 @@
 
 pub mod adapt;
 mod atomic;
+pub mod budget;
 pub mod checkpoint;
 pub mod data;
 mod device;
@@ -68,6 +69,7 @@ pub mod image;
 pub mod method;
 pub mod model;
 pub mod objective;
+pub mod quote;
 pub mod session;
 pub mod tensor;
 pub mod text;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use ueo::checkpoint::{
     Activation, Checkpoint, CheckpointKind, TransformerConfig, VisionConfig, load,
 };
-use ueo::text::TokenizerSource;
+use ueo::text::{TextCleaning, TokenizerSource, Vocabulary};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -105,7 +105,7 @@ fn openai_archives() {
     for name in ["openai-vit-torchscript-f16", "openai-vit-torchscript-f32"] {
         let checkpoint = load_and_check(name);
         assert_eq!(checkpoint.kind, CheckpointKind::OpenAiTorchScript);
-        assert_eq!(checkpoint.tokenizer, TokenizerSource::OpenAi);
+        assert_eq!(checkpoint.tokenizer, TokenizerSource::OPENAI);
         assert!(has_decision(&checkpoint, &["QuickGELU", "TorchScript"]));
         assert_eq!(checkpoint.tensors["text_projection"].shape, [64, 32]);
         assert_eq!(checkpoint.tensors["logit_scale"].shape, [0_usize; 0]);
@@ -155,7 +155,7 @@ fn hugging_face_directories() {
     assert_eq!(checkpoint.kind, CheckpointKind::HuggingFace);
     assert_eq!(
         checkpoint.tokenizer,
-        TokenizerSource::TokenizerJson(checkpoint.path.join("tokenizer.json"))
+        TokenizerSource::tokenizer_json(checkpoint.path.join("tokenizer.json"))
     );
     let checkpoint = load_and_check("hf-vit-bin");
     assert_eq!(
@@ -163,8 +163,8 @@ fn hugging_face_directories() {
         checkpoint.path.join("pytorch_model.bin")
     );
     assert_eq!(
-        checkpoint.tokenizer,
-        TokenizerSource::VocabAndMerges {
+        checkpoint.tokenizer.vocabulary,
+        Vocabulary::VocabAndMerges {
             vocab: checkpoint.path.join("vocab.json"),
             merges: checkpoint.path.join("merges.txt"),
         }
@@ -177,9 +177,10 @@ fn open_clip_directories() {
         let checkpoint = load_and_check(name);
         assert_eq!(checkpoint.kind, CheckpointKind::OpenClip);
         assert!(matches!(
-            checkpoint.tokenizer,
-            TokenizerSource::TokenizerJson(_)
+            checkpoint.tokenizer.vocabulary,
+            Vocabulary::TokenizerJson(_)
         ));
+        assert_eq!(checkpoint.tokenizer.cleaning, TextCleaning::Whitespace);
         assert!(has_decision(&checkpoint, &["activation", "quick_gelu"]));
     }
     let VisionConfig::Vit(vit) = load_and_check("openclip-vit").config.vision else {

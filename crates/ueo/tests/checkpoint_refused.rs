@@ -129,7 +129,12 @@ fn lengths_that_the_file_does_not_have() {
 #[test]
 fn files_of_another_format() {
     let (_directory, path) = written("model.bin", b"\x89PNG\r\n\x1a\n and so on");
-    assert_refused(&path, &["a safetensors file or a PyTorch file", "\\x89PNG"]);
+    assert_refused(
+        &path,
+        &["a safetensors file or a PyTorch file", "a PNG image"],
+    );
+    let (_directory, path) = written("model.bin", b"\x01\x02 and so on");
+    assert_refused(&path, &["a file that begins with \"\\x01\\x02 and so on\""]);
     let (_directory, path) = written("model.bin", b"version https://git-lfs.github.com/spec/v1\n");
     assert_refused(&path, &["git lfs pull"]);
     let directory = tempfile::tempdir().unwrap();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of this crate from the lowest floor to the highest; each may use those before it.
 const MODULES: &[&str] = &[
+    "budget",
+    "quote",
     "tensor",
     "data",
     "text",

@@ -33,7 +33,7 @@ fn read<T: DeserializeOwned>(name: &str) -> T {
 }
 
 fn openai() -> Tokenizer {
-    Tokenizer::load(&TokenizerSource::OpenAi).unwrap()
+    Tokenizer::load(&TokenizerSource::OPENAI).unwrap()
 }
 
 /// Mojibake that ftfy 6.3.1 repairs and plsfix 0.1.8 leaves alone.
@@ -70,7 +70,7 @@ fn embedded_vocabulary_equals_openai_clip() {
 #[test]
 fn tokenizer_json_equals_transformers() {
     let tokenizer =
-        Tokenizer::load(&TokenizerSource::TokenizerJson(fixture("tokenizer.json"))).unwrap();
+        Tokenizer::load(&TokenizerSource::tokenizer_json(fixture("tokenizer.json"))).unwrap();
     assert_eq!(tokenizer.vocab_size(), 2014);
     assert_eq!(tokenizer.end_of_text(), 2013);
     assert!(different(&tokenizer, |case| &case.trimmed).is_empty());
@@ -163,10 +163,10 @@ fn overlong_text_is_an_error_or_truncated_as_openai_clip_does() {
 
 #[test]
 fn unreadable_and_foreign_files_are_named() {
-    let missing = TokenizerSource::TokenizerJson(fixture("missing.json"));
+    let missing = TokenizerSource::tokenizer_json(fixture("missing.json"));
     let error = Tokenizer::load(&missing).unwrap_err();
     assert!(error.to_string().contains("missing.json"), "{error}");
-    let foreign = TokenizerSource::TokenizerJson(fixture("class_names.json"));
+    let foreign = TokenizerSource::tokenizer_json(fixture("class_names.json"));
     let error = Tokenizer::load(&foreign).unwrap_err();
     assert!(matches!(error, TextError::Malformed { .. }), "{error:?}");
 }

@@ -76,7 +76,7 @@ impl Adapted {
             return Err(CheckpointError::malformed(
                 path,
                 "only affine parameters of visual normalization layers beside the context",
-                format!("`{name}` of shape {:?}", tensor.shape),
+                format!("`{}` of shape {:?}", crate::quote::name(name), tensor.shape),
             ));
         }
         Ok(Self {

@@ -6,7 +6,7 @@ use super::error::WrongShape;
 use super::store::{OpenStore, TensorStore};
 use crate::tensor::{HostTensor, TensorMap};
 
-use super::{CheckpointError, TensorMismatch};
+use super::{CheckpointError, TensorMismatch, positions};
 
 /// How a parameter is made of the tensors of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub(super) enum Recipe {
     Transpose(String),
     /// Three tensors one after the other along the first axis.
     Stack([String; 3]),
+    /// A table of image positions of this shape, resampled to another grid.
+    Grid(String, Vec<usize>),
+    /// A table of text positions of this shape, resampled to another length.
+    Line(String, Vec<usize>),
 }
 
 /// A parameter with its place in a file.
@@ -35,6 +39,7 @@ impl Parameter {
     fn sources(&self) -> Vec<(&str, Vec<usize>)> {
         match &self.recipe {
             Recipe::Copy(name) => vec![(name, self.shape.clone())],
+            Recipe::Grid(name, shape) | Recipe::Line(name, shape) => vec![(name, shape.clone())],
             Recipe::Transpose(name) => {
                 vec![(name, self.shape.iter().rev().copied().collect())]
             }
@@ -55,6 +60,8 @@ impl Parameter {
         let data = match &self.recipe {
             Recipe::Copy(name) => store.read(name)?.data,
             Recipe::Transpose(name) => transpose(&store.read(name)?),
+            Recipe::Grid(name, _) => positions::grid(&store.read(name)?, self.shape[0]),
+            Recipe::Line(name, _) => positions::line(&store.read(name)?, self.shape[0]),
             Recipe::Stack(names) => {
                 let mut data = Vec::new();
                 for name in names {

@@ -4,18 +4,22 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::budget::BudgetError;
+use crate::quote;
+use crate::text::TextError;
+
 /// Why a checkpoint cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The path does not exist.
-    #[error("no such file or directory: {}", path.display())]
+    #[error("no such file or directory: {}", quote::path(path))]
     NotFound {
         /// The path that the user named.
         path: PathBuf,
     },
     /// The operating system refused an operation.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", quote::path(path))]
     Io {
         /// What was attempted (`read`, `write`).
         action: &'static str,
@@ -25,7 +29,12 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// Nothing about the path looks like a checkpoint.
-    #[error("{} is no checkpoint: expected {expected}, found {found}", path.display())]
+    #[error(
+        "{} is no checkpoint: expected {}, found {}",
+        quote::path(path),
+        quote::line(expected),
+        quote::line(found)
+    )]
     Unrecognized {
         /// The file or directory.
         path: PathBuf,
@@ -35,7 +44,12 @@ pub enum CheckpointError {
         found: String,
     },
     /// A file is damaged, or not what its name or its first bytes say.
-    #[error("{} is damaged: expected {expected}, found {found}", path.display())]
+    #[error(
+        "{} is damaged: expected {}, found {}",
+        quote::path(path),
+        quote::line(expected),
+        quote::line(found)
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -46,8 +60,9 @@ pub enum CheckpointError {
     },
     /// A pickle asks Python to do something other than to rebuild tensors. It was not executed.
     #[error(
-        "{} asks Python for `{requested}`, but a checkpoint may only ask for tensors; nothing was executed",
-        path.display()
+        "{} asks Python for `{}`, but a checkpoint may only ask for tensors; nothing was executed",
+        quote::path(path),
+        quote::name(requested)
     )]
     ForbiddenPickle {
         /// The file.
@@ -56,7 +71,12 @@ pub enum CheckpointError {
         requested: String,
     },
     /// The file holds tensors, but not those of a CLIP model.
-    #[error("{} is not a CLIP model: expected {expected}, found {found}", path.display())]
+    #[error(
+        "{} is not a CLIP model: expected {}, found {}",
+        quote::path(path),
+        quote::line(expected),
+        quote::line(found)
+    )]
     NotClip {
         /// The file.
         path: PathBuf,
@@ -66,15 +86,60 @@ pub enum CheckpointError {
         found: String,
     },
     /// The model is a relative of CLIP whose architecture is not implemented.
-    #[error("{}: {feature} is not supported", path.display())]
+    #[error("{}: {} is not supported", quote::path(path), quote::line(feature))]
     Unsupported {
         /// The file that says so.
         path: PathBuf,
         /// The feature, for example `attentional pooling (attentional_pool)`.
         feature: String,
     },
+    /// A file asks for more memory or work than any checkpoint needs.
+    #[error(
+        "{} is not read: it has more than {}, the most that a checkpoint may have",
+        quote::path(path),
+        quote::line(limit)
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What it may have at most, for example `a pickle of 8388608 bytes`.
+        limit: String,
+    },
+    /// The file holds several models, and nothing says which is meant.
+    #[error(
+        "{} holds several models: {}",
+        quote::path(path),
+        places_of_models(places)
+    )]
+    SeveralModels {
+        /// The file.
+        path: PathBuf,
+        /// Keys or prefixes that lead to them.
+        places: Vec<String>,
+    },
+    /// A value of a configuration or a weight with which nothing can be computed.
+    #[error(
+        "{}: `{}` must be {}, but is {}",
+        quote::path(path),
+        quote::name(name),
+        quote::line(expected),
+        quote::line(found)
+    )]
+    BadValue {
+        /// The file.
+        path: PathBuf,
+        /// Key of the configuration, or name of the tensor.
+        name: String,
+        /// Which values are possible.
+        expected: String,
+        /// The value.
+        found: String,
+    },
+    /// The checkpoint's tokenizer cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TextError),
     /// Configuration and tensors do not agree.
-    #[error("{}{mismatch}", path.display())]
+    #[error("{}{mismatch}", quote::path(path))]
     Tensors {
         /// The file that holds the weights.
         path: PathBuf,
@@ -111,6 +176,19 @@ pub struct WrongShape {
     pub found: Vec<usize>,
 }
 
+/// Lists the places of models in a message.
+fn places_of_models(places: &[String]) -> String {
+    let mut listed: Vec<String> = places
+        .iter()
+        .take(LISTED_NAMES)
+        .map(|place| format!("`{}`", quote::name(place.trim_end_matches('.'))))
+        .collect();
+    if places.len() > LISTED_NAMES {
+        listed.push(format!("and {} more", places.len() - LISTED_NAMES));
+    }
+    listed.join(", ")
+}
+
 /// Names of one kind that a message spells out before it counts the rest.
 const LISTED_NAMES: usize = 12;
 
@@ -129,7 +207,9 @@ impl fmt::Display for TensorMismatch {
             .map(|tensor| {
                 format!(
                     "{}: expected {:?}, found {:?}",
-                    tensor.name, tensor.expected, tensor.found
+                    quote::name(&tensor.name),
+                    tensor.expected,
+                    tensor.found
                 )
             })
             .collect();
@@ -144,7 +224,7 @@ impl fmt::Display for TensorMismatch {
             let plural = if names.len() == 1 { "" } else { "s" };
             write!(f, "\n  {} {what} tensor{plural}:", names.len())?;
             for name in names.iter().take(LISTED_NAMES) {
-                write!(f, "\n    {name}")?;
+                write!(f, "\n    {}", quote::line(name))?;
             }
             if names.len() > LISTED_NAMES {
                 write!(f, "\n    and {} more", names.len() - LISTED_NAMES)?;
@@ -179,6 +259,20 @@ impl CheckpointError {
                 "use a CLIP model with OpenAI's architecture: a vision transformer or modified ResNet with a \
                  causal text transformer"
             }
+            Self::TooLarge { .. } => {
+                "if the file is sound, load it in Python and save only the model's tensors: \
+                 safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
+            }
+            Self::SeveralModels { .. } => {
+                "save the model that you mean alone: torch.save(torch.load(file)[key], \"model.pt\")"
+            }
+            Self::BadValue { .. } => {
+                "correct the value, or fetch the checkpoint again from its source; a training run that diverged leaves \
+                 such weights"
+            }
+            Self::Tokenizer(error) => error
+                .hint()
+                .unwrap_or("copy the tokenizer's files again from the source of the checkpoint"),
             Self::Tensors { .. } => {
                 "weights and configuration must belong to the same model, and other parameters (adapters, heads) \
                  must be merged or removed first"
@@ -206,6 +300,53 @@ impl CheckpointError {
             path: path.to_owned(),
             expected: expected.into(),
             found: found.into(),
+        }
+    }
+
+    pub(super) fn unrecognized(
+        path: &Path,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Unrecognized {
+            path: path.to_owned(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    pub(super) fn bad_value(
+        path: &Path,
+        name: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Self {
+        Self::BadValue {
+            path: path.to_owned(),
+            name: name.into(),
+            expected: expected.into(),
+            found: found.to_string(),
+        }
+    }
+
+    pub(super) fn too_large(path: &Path, limit: impl Into<String>) -> Self {
+        Self::TooLarge {
+            path: path.to_owned(),
+            limit: limit.into(),
+        }
+    }
+
+    /// The error for a file of JSON that was not taken; `expected` is what it should have been.
+    pub(super) fn budget(path: &Path, expected: &str, error: BudgetError) -> Self {
+        match error {
+            BudgetError::Io(source) => Self::io("read", path)(source),
+            BudgetError::Bytes { limit } => {
+                Self::too_large(path, format!("{limit} bytes of {expected}"))
+            }
+            BudgetError::Values { limit } => {
+                Self::too_large(path, format!("{limit} values of {expected}"))
+            }
+            BudgetError::Json { reason } => Self::malformed(path, expected, reason),
         }
     }
 

@@ -4,10 +4,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::image::{Interpolation, Preprocessing};
+use crate::image::{CropRule, Interpolation, Preprocessing};
+use crate::quote;
+use crate::text::TextCleaning;
 
 use super::assemble::{Parameter, Recipe};
+use super::draft::FeatureToken;
 use super::json::{Section, read_object};
+use super::validate::check_pixel_values;
 use super::{
     Activation, CheckpointError, ClipConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
@@ -47,16 +51,78 @@ pub(super) fn is_clip(config: &Map<String, Value>) -> bool {
             .is_some_and(|list| list.iter().any(|item| named(item, "CLIPModel")))
 }
 
+/// Image processors that resize the shorter side, crop the centre and normalize.
+const PROCESSORS: [&str; 4] = [
+    "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
+    "CLIPImageProcessorPil",
+    "CLIPFeatureExtractor",
+];
+/// Where a checkpoint of this library says what this layout has no key for: the text cleaning and the crop rule of the
+/// package that the weights came from.
+pub(super) const OWN_SECTION: &str = "ueo";
+
+/// What `config.json` says beside the architecture.
+#[derive(Debug)]
+pub(super) struct HuggingFaceConfig {
+    pub architecture: ClipConfig,
+    pub feature_token: FeatureToken,
+    /// Of a checkpoint that this library wrote.
+    pub cleaning: Option<TextCleaning>,
+    /// Of a checkpoint that this library wrote.
+    pub crop_rule: Option<CropRule>,
+}
+
 /// Reads `config.json`.
-pub(super) fn architecture(
+pub(super) fn read_config(
     config: &Map<String, Value>,
     path: &Path,
-) -> Result<ClipConfig, CheckpointError> {
+) -> Result<HuggingFaceConfig, CheckpointError> {
+    let architecture = architecture(config, path)?;
+    let root = Section::new(config, path, "");
+    let text = tower(&root, "text_config")?;
+    let text = Section::new(&text, path, "text_config.");
+    let feature_token = match text.get("eos_token_id") {
+        None => FeatureToken::Unsaid,
+        // transformers takes 2, which old configurations say, as "the highest id".
+        Some(value) => match value.as_u64() {
+            Some(2) => FeatureToken::HighestId,
+            Some(id) => FeatureToken::Id(id),
+            None => return Err(text.unsupported("eos_token_id", value)),
+        },
+    };
+    let own = root.section(OWN_SECTION, "ueo.")?;
+    let own = |key: &str| {
+        own.as_ref()
+            .and_then(|own| Some((own.get(key)?.clone(), own)))
+    };
+    Ok(HuggingFaceConfig {
+        architecture,
+        feature_token,
+        cleaning: own("text_cleaning")
+            .map(|(value, own)| {
+                serde_json::from_value(value.clone())
+                    .map_err(|_| own.unsupported("text_cleaning", &value))
+            })
+            .transpose()?,
+        crop_rule: own("crop_rule")
+            .map(|(value, own)| {
+                serde_json::from_value(value.clone())
+                    .map_err(|_| own.unsupported("crop_rule", &value))
+            })
+            .transpose()?,
+    })
+}
+
+fn architecture(config: &Map<String, Value>, path: &Path) -> Result<ClipConfig, CheckpointError> {
     if !is_clip(config) {
         let kind = config.get("model_type").unwrap_or(&Value::Null);
         return Err(CheckpointError::unsupported(
             path,
-            format!("the model type {kind} (only \"clip\" is)"),
+            format!(
+                "the model type {} (only \"clip\" is)",
+                quote::name(&kind.to_string())
+            ),
         ));
     }
     let root = Section::new(config, path, "");
@@ -73,8 +139,8 @@ pub(super) fn architecture(
     Ok(ClipConfig {
         embed_dim: root.size("projection_dim", DEFAULT_EMBED_DIM)?,
         vision: VisionConfig::Vit(VitConfig {
-            image_size: vision.size("image_size", DEFAULT_IMAGE_SIZE)?,
-            patch_size: vision.size("patch_size", DEFAULT_PATCH_SIZE)?,
+            image_size: vision.square("image_size", DEFAULT_IMAGE_SIZE)?,
+            patch_size: vision.square("patch_size", DEFAULT_PATCH_SIZE)?,
             transformer: transformer(&vision, &VISION_DEFAULTS)?,
         }),
         text: TextConfig {
@@ -124,15 +190,33 @@ fn transformer(
 }
 
 /// Reads `preprocessor_config.json` (or the `image_processor` of a `processor_config.json`).
-pub(super) fn preprocessing(path: &Path) -> Result<Preprocessing, CheckpointError> {
-    let object = read_object(path)?;
-    let root = Section::new(&object, path, "");
+pub(super) fn read_preprocessing(path: &Path) -> Result<Preprocessing, CheckpointError> {
+    preprocessing(&read_object(path)?, path)
+}
+
+/// As [`read_preprocessing`], of a file that was read.
+pub(super) fn preprocessing(
+    object: &Map<String, Value>,
+    path: &Path,
+) -> Result<Preprocessing, CheckpointError> {
+    let root = Section::new(object, path, "");
     let section = root
         .section("image_processor", "image_processor.")?
         .unwrap_or(root);
-    for key in ["do_resize", "do_center_crop", "do_rescale", "do_normalize"] {
+    for key in ["image_processor_type", "feature_extractor_type"] {
+        let class = section.text(key, PROCESSORS[0])?;
+        if !PROCESSORS.contains(&class) {
+            return Err(section.unsupported(key, &Value::from(class)));
+        }
+    }
+    for key in ["do_resize", "do_center_crop"] {
         if !section.flag(key, true)? {
             return Err(section.unsupported(key, &Value::Bool(false)));
+        }
+    }
+    for key in ["do_pad", "default_to_square", "use_square_size"] {
+        if section.flag(key, false)? {
+            return Err(section.unsupported(key, &Value::Bool(true)));
         }
     }
     let clip = Preprocessing::clip(DEFAULT_IMAGE_SIZE);
@@ -142,13 +226,32 @@ pub(super) fn preprocessing(path: &Path) -> Result<Preprocessing, CheckpointErro
         2.0 => Interpolation::Bilinear,
         other => return Err(section.unsupported("resample", &Value::from(other))),
     };
-    Ok(Preprocessing {
+    let (mean, std) = if section.flag("do_normalize", true)? {
+        (
+            section.rgb("image_mean", clip.mean)?,
+            section.deviation("image_std", clip.std)?,
+        )
+    } else {
+        ([0.0; 3], [1.0; 3])
+    };
+    let factor = if section.flag("do_rescale", true)? {
+        section.positive("rescale_factor", 1.0 / 255.0)?
+    } else {
+        1.0
+    };
+    // (v f - mean) / std = (v / 255 - mean / 255 f) / (std / 255 f): any factor is a mean and a deviation.
+    let shrink =
+        |values: [f32; 3]| values.map(|value| (f64::from(value) / (factor * 255.0)) as f32);
+    let preprocessing = Preprocessing {
         resize: side(&section, "size", clip.resize)?,
         crop: side(&section, "crop_size", clip.crop)?,
-        mean: section.rgb("image_mean", clip.mean)?,
-        std: section.rgb("image_std", clip.std)?,
+        mean: shrink(mean),
+        std: shrink(std),
         interpolation,
-    })
+        crop_rule: CropRule::Transformers,
+    };
+    check_pixel_values(&preprocessing, path)?;
+    Ok(preprocessing)
 }
 
 /// A size in any of its forms: `224`, `{"shortest_edge": 224}`, or `{"height": 224, "width": 224}` for the crop.

@@ -5,20 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::image::Preprocessing;
-use crate::text::TokenizerSource;
+use crate::image::{CropRule, Preprocessing};
+use crate::quote;
 
-use super::assemble::assemble;
-use super::digest::sha256_of_files;
+use super::draft::{Draft, FeatureToken};
 use super::json::read_object;
-use super::parameters::parameters;
 use super::state_dict::{Origin, refuse_relatives, unwrap_names};
 use super::store::TensorStore;
-use super::validate::validate;
+use super::tokenizer::OpenClipTokenizer;
 use super::weights_file::{self, WeightsFile};
 use super::{
-    Checkpoint, CheckpointError, CheckpointKind, ClipConfig, VisionConfig, hugging_face, open_clip,
-    state_dict, tokenizer,
+    ActivationSource, Checkpoint, CheckpointError, CheckpointKind, LoadOptions, VisionConfig,
+    hugging_face, open_clip, state_dict, tokenizer,
 };
 
 const HF_CONFIG: &str = "config.json";
@@ -35,6 +33,8 @@ const OPEN_CLIP_WEIGHTS: [&str; 3] = [
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin",
 ];
+/// Files that one checkpoint may be split into.
+const MAX_SHARDS: usize = 1_000;
 /// A tensor that only transformers' layout has.
 const HF_TENSOR: &str = "text_model.embeddings.token_embedding.weight";
 
@@ -48,6 +48,15 @@ const HF_TENSOR: &str = "text_model.embeddings.token_embedding.weight";
 ///
 /// [`CheckpointError`], which names the file, what was expected and what was found.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    load_with(path, &LoadOptions::new())
+}
+
+/// As [`load`], with what the user knows better than the files.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Checkpoint, CheckpointError> {
     let metadata = fs::metadata(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => CheckpointError::NotFound {
             path: path.to_owned(),
@@ -60,43 +69,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     } else {
         single_file(&path)?
     };
-    draft.read(path)
-}
-
-/// A checkpoint whose tensors are still on disk.
-struct Draft {
-    config: ClipConfig,
-    preprocessing: Preprocessing,
-    tokenizer: TokenizerSource,
-    kind: CheckpointKind,
-    store: TensorStore,
-    weights_path: PathBuf,
-    decisions: Vec<String>,
-}
-
-impl Draft {
-    fn read(self, path: PathBuf) -> Result<Checkpoint, CheckpointError> {
-        validate(&self.config, &self.weights_path)?;
-        let list = parameters(&self.config);
-        let tensors = if self.kind == CheckpointKind::HuggingFace {
-            let parameters = hugging_face::place(list);
-            assemble(&self.store, &parameters, hugging_face::is_known_extra)?
-        } else {
-            let parameters = state_dict::place(list);
-            assemble(&self.store, &parameters, state_dict::is_known_extra)?
-        };
-        Ok(Checkpoint {
-            sha256: sha256_of_files(&self.store.files)?,
-            config: self.config,
-            preprocessing: self.preprocessing,
-            tokenizer: self.tokenizer,
-            tensors,
-            kind: self.kind,
-            path,
-            weights_path: self.weights_path,
-            decisions: self.decisions,
-        })
-    }
+    draft.read(path, options)
 }
 
 fn first_file(directory: &Path, names: &[&str]) -> Option<PathBuf> {
@@ -132,7 +105,7 @@ fn directory(path: &Path) -> Result<Draft, CheckpointError> {
         _ => {}
     }
     match (open_clip_config.is_file(), open_clip_weights) {
-        (true, Some(weights)) => open_clip_draft(&weights, weights_file::open(&weights)?, true),
+        (true, Some(weights)) => open_clip_draft(&weights, open_unwrapped(&weights)?, true),
         (false, Some(weights)) => single_file(&weights),
         (true, None) => Err(unrecognized(
             path,
@@ -152,6 +125,10 @@ fn unrecognized(path: &Path, found: &str) -> Result<CheckpointError, CheckpointE
         names.sort();
         let count = names.len();
         names.truncate(5);
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| quote::name(name).to_string())
+            .collect();
         match count {
             0 => "an empty directory".to_owned(),
             1..=5 => names.join(", "),
@@ -170,60 +147,82 @@ fn unrecognized(path: &Path, found: &str) -> Result<CheckpointError, CheckpointE
     })
 }
 
-fn single_file(path: &Path) -> Result<Draft, CheckpointError> {
+/// A weights file whose tensors have the names that they have in the model itself.
+struct Unwrapped {
+    file: WeightsFile,
+    /// Whether it was open_clip's `CustomTextCLIP`.
+    custom_text: bool,
+}
+
+fn open_unwrapped(path: &Path) -> Result<Unwrapped, CheckpointError> {
     let mut file = weights_file::open(path)?;
+    let custom_text = unwrap_names(&mut file.store, &mut file.decisions)?;
+    Ok(Unwrapped { file, custom_text })
+}
+
+fn single_file(path: &Path) -> Result<Draft, CheckpointError> {
+    let unwrapped = open_unwrapped(path)?;
     let directory = parent(path);
-    let custom_text = unwrap_names(&mut file.store);
+    let file = &unwrapped.file;
     if file.store.tensors.contains_key(HF_TENSOR) {
         if directory.join(HF_CONFIG).is_file() {
-            return hugging_face_draft(path, file.store);
+            return hugging_face_draft(path, unwrapped.file);
         }
-        return Err(CheckpointError::Unrecognized {
-            path: path.to_owned(),
-            expected: format!("{HF_CONFIG} beside weights with Hugging Face's names"),
-            found: "no such file".to_owned(),
-        });
+        return Err(CheckpointError::unrecognized(
+            path,
+            format!("{HF_CONFIG} beside weights with Hugging Face's names"),
+            "no such file",
+        ));
     }
     if !file.script && directory.join(OPEN_CLIP_CONFIG).is_file() {
-        return open_clip_draft(path, file, false);
+        return open_clip_draft(path, unwrapped, false);
     }
+    state_dict_draft(path, unwrapped)
+}
+
+/// A file that stands alone: the architecture follows from the shapes, everything else from conventions.
+fn state_dict_draft(path: &Path, unwrapped: Unwrapped) -> Result<Draft, CheckpointError> {
+    let Unwrapped { file, custom_text } = unwrapped;
     let shapes = file.store.shapes();
     refuse_relatives(&shapes, path)?;
+    let open_clip_name = path
+        .file_name()
+        .is_some_and(|name| OPEN_CLIP_WEIGHTS.iter().any(|known| name == *known));
     let origin = Origin {
         script: file.script,
         training_checkpoint: file.training_checkpoint,
         custom_text,
-        open_clip_name: path
-            .file_name()
-            .is_some_and(|name| OPEN_CLIP_WEIGHTS.iter().any(|known| name == *known)),
+        open_clip_name,
     };
-    let (config, mut decisions) = state_dict::architecture(&shapes, origin, path)?;
-    let tokenizer =
-        tokenizer::for_openai_names(directory, config.text.vocab_size, false, &mut decisions);
+    let (config, activation_source, said) = state_dict::architecture(&shapes, origin, path)?;
+    let mut decisions = file.decisions;
+    decisions.extend(said);
+    let tokenizer = tokenizer::for_openai_names(
+        parent(path),
+        config.text.vocab_size,
+        &OpenClipTokenizer::default(),
+        &mut decisions,
+    )?;
     decisions.push(
         "preprocessing: CLIP's own mean and deviation, because the file does not say".to_owned(),
     );
+    let kind = if origin.script {
+        CheckpointKind::OpenAiTorchScript
+    } else if origin.training_checkpoint || custom_text || open_clip_name {
+        CheckpointKind::OpenClip
+    } else {
+        CheckpointKind::StateDict
+    };
     Ok(Draft {
         preprocessing: Preprocessing::clip(config.vision.image_size()),
         config,
         tokenizer,
-        kind: match origin {
-            Origin { script: true, .. } => CheckpointKind::OpenAiTorchScript,
-            Origin {
-                training_checkpoint: true,
-                ..
-            }
-            | Origin {
-                custom_text: true, ..
-            }
-            | Origin {
-                open_clip_name: true,
-                ..
-            } => CheckpointKind::OpenClip,
-            _ => CheckpointKind::StateDict,
-        },
+        feature_token: FeatureToken::HighestId,
+        activation_source,
+        kind,
         store: file.store,
         weights_path: path.to_owned(),
+        config_path: path.to_owned(),
         decisions,
     })
 }
@@ -233,11 +232,9 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Lists a weights file, or all shards that an index names.
-fn open_weights(path: &Path) -> Result<TensorStore, CheckpointError> {
+fn open_weights(path: &Path) -> Result<WeightsFile, CheckpointError> {
     if path.extension().is_none_or(|extension| extension != "json") {
-        let mut store = weights_file::open(path)?.store;
-        unwrap_names(&mut store);
-        return Ok(store);
+        return Ok(open_unwrapped(path)?.file);
     }
     let index = read_object(path)?;
     let Some(Value::Object(map)) = index.get("weight_map") else {
@@ -258,29 +255,42 @@ fn open_weights(path: &Path) -> Result<TensorStore, CheckpointError> {
                 return Err(CheckpointError::malformed(
                     path,
                     "names of files in the same directory",
-                    shard.to_string(),
+                    quote::name(&shard.to_string()).to_string(),
                 ));
             }
         }
     }
     shards.sort_unstable();
     shards.dedup();
-    let mut store = TensorStore::default();
-    for shard in shards {
-        store.append(weights_file::open(&parent(path).join(shard))?.store);
+    if shards.len() > MAX_SHARDS {
+        return Err(CheckpointError::too_large(
+            path,
+            format!("{MAX_SHARDS} shards"),
+        ));
     }
-    Ok(store)
+    let mut file = WeightsFile {
+        store: TensorStore::default(),
+        script: false,
+        training_checkpoint: false,
+        decisions: Vec::new(),
+    };
+    for shard in shards {
+        file.store
+            .append(weights_file::open(&parent(path).join(shard))?.store);
+    }
+    Ok(file)
 }
 
-fn hugging_face_draft(weights: &Path, store: TensorStore) -> Result<Draft, CheckpointError> {
+fn hugging_face_draft(weights: &Path, file: WeightsFile) -> Result<Draft, CheckpointError> {
     let directory = parent(weights);
     let config_path = directory.join(HF_CONFIG);
-    let config = hugging_face::architecture(&read_object(&config_path)?, &config_path)?;
-    let mut decisions = Vec::new();
-    let image_size = config.vision.image_size();
-    let preprocessing = match first_file(directory, &HF_PREPROCESSING) {
+    let config = hugging_face::read_config(&read_object(&config_path)?, &config_path)?;
+    let architecture = config.architecture;
+    let mut decisions = file.decisions;
+    let image_size = architecture.vision.image_size();
+    let mut preprocessing = match first_file(directory, &HF_PREPROCESSING) {
         Some(path) => {
-            let preprocessing = hugging_face::preprocessing(&path)?;
+            let preprocessing = hugging_face::read_preprocessing(&path)?;
             if preprocessing.crop != image_size {
                 return Err(CheckpointError::malformed(
                     &path,
@@ -295,17 +305,31 @@ fn hugging_face_draft(weights: &Path, store: TensorStore) -> Result<Draft, Check
                 "preprocessing: CLIP's own mean and deviation, because the directory has no {}",
                 HF_PREPROCESSING[0]
             ));
-            Preprocessing::clip(image_size)
+            Preprocessing {
+                crop_rule: CropRule::Transformers,
+                ..Preprocessing::clip(image_size)
+            }
         }
     };
-    let tokenizer = tokenizer::for_hugging_face(directory, config.text.vocab_size, &mut decisions)?;
+    if let Some(crop_rule) = config.crop_rule {
+        preprocessing.crop_rule = crop_rule;
+    }
+    let tokenizer = tokenizer::for_hugging_face(
+        directory,
+        architecture.text.vocab_size,
+        config.cleaning,
+        &mut decisions,
+    )?;
     Ok(Draft {
-        config,
+        config: architecture,
         preprocessing,
         tokenizer,
+        feature_token: config.feature_token,
+        activation_source: ActivationSource::Configuration,
         kind: CheckpointKind::HuggingFace,
-        store,
+        store: file.store,
         weights_path: weights.to_owned(),
+        config_path,
         decisions,
     })
 }
@@ -313,16 +337,18 @@ fn hugging_face_draft(weights: &Path, store: TensorStore) -> Result<Draft, Check
 /// `whole_directory` says that the user named the directory, so its configuration is no surprise.
 fn open_clip_draft(
     weights: &Path,
-    file: WeightsFile,
+    unwrapped: Unwrapped,
     whole_directory: bool,
 ) -> Result<Draft, CheckpointError> {
     let directory = parent(weights);
     let config_path = directory.join(OPEN_CLIP_CONFIG);
     let config = open_clip::read_config(&config_path)?;
-    let mut store = file.store;
-    unwrap_names(&mut store);
+    let WeightsFile {
+        store,
+        mut decisions,
+        ..
+    } = unwrapped.file;
     refuse_relatives(&store.shapes(), weights)?;
-    let mut decisions = Vec::new();
     if !whole_directory {
         decisions.push(format!(
             "configuration: read from {OPEN_CLIP_CONFIG} beside the file"
@@ -340,16 +366,19 @@ fn open_clip_draft(
     let tokenizer = tokenizer::for_openai_names(
         directory,
         architecture.text.vocab_size,
-        config.own_tokenizer,
+        &config.tokenizer,
         &mut decisions,
-    );
+    )?;
     Ok(Draft {
         config: architecture,
         preprocessing: config.preprocessing,
         tokenizer,
+        feature_token: FeatureToken::HighestId,
+        activation_source: ActivationSource::Configuration,
         kind: CheckpointKind::OpenClip,
         store,
         weights_path: weights.to_owned(),
+        config_path,
         decisions,
     })
 }

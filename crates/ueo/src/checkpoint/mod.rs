@@ -8,7 +8,9 @@ mod adapted;
 mod assemble;
 mod config;
 mod digest;
+mod draft;
 mod error;
+pub mod fuzzing;
 mod hugging_face;
 mod infer;
 mod json;
@@ -16,14 +18,17 @@ mod load;
 mod open_clip;
 mod parameters;
 mod pickle;
+mod positions;
 mod safetensors_file;
 mod save;
+mod saved_object;
 mod state_dict;
 mod store;
 mod tokenizer;
 mod torch_file;
 mod validate;
 mod weights_file;
+mod wrapper;
 mod write;
 
 use std::path::PathBuf;
@@ -40,7 +45,7 @@ pub use config::{
 };
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};
-pub use load::load;
+pub use load::{load, load_with};
 pub use save::{Saved, save};
 
 /// Where a checkpoint came from.
@@ -64,7 +69,7 @@ pub struct Checkpoint {
     pub config: ClipConfig,
     /// Size, crop, mean and standard deviation of the image input.
     pub preprocessing: Preprocessing,
-    /// Which vocabulary the text tower was trained with.
+    /// Which vocabulary the text tower was trained with, and what happens to texts before it.
     pub tokenizer: TokenizerSource,
     /// All weights, complete and of the right shapes for `config`.
     pub tensors: TensorMap,
@@ -76,6 +81,60 @@ pub struct Checkpoint {
     pub weights_path: PathBuf,
     /// SHA-256 of the weights file, lowercase hexadecimal.
     pub sha256: String,
+    /// SHA-256 of everything that results depend on: configuration, preprocessing, tokenizer and weights, in the canonical
+    /// form that `digest.rs` describes. An edited activation or exchanged token ids change it, moving files does not.
+    pub content_sha256: String,
+    /// How the activation is known.
+    pub activation_source: ActivationSource,
     /// How ambiguous facts were decided (for example the activation), one sentence each, for `inspect` and `run.json`.
     pub decisions: Vec<String>,
+}
+
+impl Checkpoint {
+    /// What a user should know before trusting results, if there is anything: one sentence, for every command to show.
+    pub fn warning(&self) -> Option<String> {
+        if self.activation_source != ActivationSource::Assumed {
+            return None;
+        }
+        Some(format!(
+            "the checkpoint does not say its activation; {} is assumed, and the other one loses accuracy without any error",
+            self.config.text.transformer.activation.name()
+        ))
+    }
+}
+
+/// How the activation of a checkpoint is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActivationSource {
+    /// A configuration file says it.
+    Configuration,
+    /// Only one package distributes such files, and all of them with one activation.
+    Distribution,
+    /// A guess by what is usual; the file does not say.
+    Assumed,
+    /// [`LoadOptions::activation`].
+    Requested,
+}
+
+/// What a user knows about a checkpoint better than its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// The activation of both towers, in place of what the files say or leave open.
+    pub activation: Option<Activation>,
+}
+
+impl LoadOptions {
+    /// Nothing but what the files say.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes this activation, whatever the files say; `None` leaves it to them.
+    #[must_use]
+    pub fn activation(mut self, activation: Option<Activation>) -> Self {
+        self.activation = activation;
+        self
+    }
 }

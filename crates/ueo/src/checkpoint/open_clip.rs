@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::image::{Interpolation, Preprocessing};
+use crate::text::TextCleaning;
 
 use super::infer::LAYER_NORM_EPSILON;
 use super::json::{Section, read_object};
+use super::tokenizer::OpenClipTokenizer;
+use super::validate::check_pixel_values;
 use super::{
     Activation, CheckpointError, ClipConfig, ResNetConfig, TextConfig, TransformerConfig,
     VisionConfig, VitConfig,
@@ -29,7 +32,7 @@ const TEXT_LAYERS: usize = 12;
 const RESNET_EXPANSION: usize = 32;
 
 /// Keys that change the architecture; any value but null, false and the one given here is refused.
-const FIXED_VISION_KEYS: [(&str, &str); 18] = [
+const FIXED_VISION_KEYS: [(&str, &str); 20] = [
     ("timm_model_name", ""),
     ("attentional_pool", ""),
     ("attn_pooler_queries", "*"),
@@ -46,10 +49,12 @@ const FIXED_VISION_KEYS: [(&str, &str); 18] = [
     ("qk_norm", ""),
     ("scaled_cosine_attn", ""),
     ("scale_heads", ""),
+    ("scale_attn_inner", ""),
     ("scale_attn", ""),
     ("scale_fc", ""),
+    ("output_tokens", ""),
 ];
-const FIXED_TEXT_KEYS: [(&str, &str); 14] = [
+const FIXED_TEXT_KEYS: [(&str, &str); 18] = [
     ("hf_model_name", ""),
     ("embed_cls", ""),
     ("ls_init_value", ""),
@@ -62,8 +67,61 @@ const FIXED_TEXT_KEYS: [(&str, &str); 14] = [
     ("act_kwargs", ""),
     ("qk_norm", ""),
     ("scaled_cosine_attn", ""),
+    ("scale_heads", ""),
+    ("scale_attn_inner", ""),
     ("scale_attn", ""),
     ("scale_fc", ""),
+    ("output_tokens", ""),
+    ("tokenizer_mode", ""),
+];
+/// Keys that are read here, or change nothing in a CLIP model that is not trained by open_clip itself. Any other key is
+/// refused by name: open_clip knows no others.
+const MODEL_KEYS: [&str; 11] = [
+    "embed_dim",
+    "vision_cfg",
+    "text_cfg",
+    "quick_gelu",
+    "custom_text",
+    "init_logit_scale",
+    "nonscalar_logit_scale",
+    "cast_dtype",
+    "output_dict",
+    "model_cfg",
+    "preprocess_cfg",
+];
+const VISION_KEYS: [&str; 14] = [
+    "layers",
+    "width",
+    "head_width",
+    "mlp_ratio",
+    "patch_size",
+    "image_size",
+    "norm_kwargs",
+    "patch_dropout",
+    // Of an image tower of timm, which is refused where it is named.
+    "timm_model_pretrained",
+    "timm_pool",
+    "timm_proj",
+    "timm_proj_bias",
+    "timm_drop",
+    "timm_drop_path",
+];
+const TEXT_KEYS: [&str; 14] = [
+    "context_length",
+    "vocab_size",
+    "hf_tokenizer_name",
+    "tokenizer_kwargs",
+    "width",
+    "heads",
+    "layers",
+    "mlp_ratio",
+    "norm_kwargs",
+    // Of padding, which no causal tower looks at, and of a text tower of Hugging Face, which is refused where it is named.
+    "pad_id",
+    "eos_id",
+    "hf_model_pretrained",
+    "hf_proj_type",
+    "hf_pooler_type",
 ];
 
 /// What `open_clip_config.json` says.
@@ -71,14 +129,21 @@ const FIXED_TEXT_KEYS: [(&str, &str); 14] = [
 pub(super) struct OpenClipConfig {
     pub architecture: ClipConfig,
     pub preprocessing: Preprocessing,
-    /// Whether the text tower was trained with a tokenizer other than OpenAI's.
-    pub own_tokenizer: bool,
+    /// What it says about texts.
+    pub tokenizer: OpenClipTokenizer,
 }
 
 /// Reads `open_clip_config.json`, or one of open_clip's bare model configurations.
 pub(super) fn read_config(path: &Path) -> Result<OpenClipConfig, CheckpointError> {
-    let object = read_object(path)?;
-    let root = Section::new(&object, path, "");
+    config(&read_object(path)?, path)
+}
+
+/// As [`read_config`], of a file that was read.
+pub(super) fn config(
+    object: &Map<String, Value>,
+    path: &Path,
+) -> Result<OpenClipConfig, CheckpointError> {
+    let root = Section::new(object, path, "");
     let preprocess = root.section("preprocess_cfg", "preprocess_cfg.")?;
     let model = root.section("model_cfg", "model_cfg.")?.unwrap_or(root);
     for key in ["multimodal_cfg", "init_logit_bias"] {
@@ -96,8 +161,9 @@ pub(super) fn read_config(path: &Path) -> Result<OpenClipConfig, CheckpointError
             "a configuration without them",
         ));
     };
-    refuse_variants(&vision, &FIXED_VISION_KEYS)?;
-    refuse_variants(&text, &FIXED_TEXT_KEYS)?;
+    refuse_variants(&vision, &FIXED_VISION_KEYS, &VISION_KEYS)?;
+    refuse_variants(&text, &FIXED_TEXT_KEYS, &TEXT_KEYS)?;
+    model.refuse_unknown(&MODEL_KEYS)?;
     let activation = if model.flag("quick_gelu", false)? {
         Activation::QuickGelu
     } else {
@@ -122,11 +188,32 @@ pub(super) fn read_config(path: &Path) -> Result<OpenClipConfig, CheckpointError
         vision: vision_config,
     };
     let preprocessing = preprocessing(preprocess, architecture.vision.image_size(), path)?;
-    let own_tokenizer = !text.text("hf_tokenizer_name", "")?.is_empty();
     Ok(OpenClipConfig {
         architecture,
         preprocessing,
-        own_tokenizer,
+        tokenizer: tokenizer(&text)?,
+    })
+}
+
+/// The tokenizer's name and text cleaning; any other argument of open_clip's tokenizers is refused.
+fn tokenizer(text: &Section<'_>) -> Result<OpenClipTokenizer, CheckpointError> {
+    let name = text.text("hf_tokenizer_name", "")?;
+    let cleaning = match text.section("tokenizer_kwargs", "text_cfg.tokenizer_kwargs.")? {
+        None => None,
+        Some(arguments) => {
+            arguments.refuse_unknown(&["clean"])?;
+            match arguments.text("clean", "")? {
+                "" => None,
+                "whitespace" => Some(TextCleaning::Whitespace),
+                "lower" => Some(TextCleaning::Lower),
+                "canonicalize" => Some(TextCleaning::Canonicalize),
+                other => return Err(arguments.unsupported("clean", &Value::from(other))),
+            }
+        }
+    };
+    Ok(OpenClipTokenizer {
+        name: (!name.is_empty()).then(|| name.to_owned()),
+        cleaning,
     })
 }
 
@@ -136,16 +223,7 @@ fn vision_config(
 ) -> Result<VisionConfig, CheckpointError> {
     let width = section.size("width", VISION_WIDTH)?;
     let head_width = section.size("head_width", HEAD_WIDTH)?;
-    let image_size = match section.get("image_size") {
-        Some(value @ Value::Array(sides)) => match sides.as_slice() {
-            [height, side] if height == side => side
-                .as_u64()
-                .and_then(|side| usize::try_from(side).ok())
-                .ok_or_else(|| section.wrong("image_size", "an integer", value))?,
-            _ => return Err(section.unsupported("image_size", value)),
-        },
-        _ => section.size("image_size", IMAGE_SIZE)?,
-    };
+    let image_size = section.square("image_size", IMAGE_SIZE)?;
     if let Some(value @ Value::Array(stages)) = section.get("layers") {
         let layers: Option<Vec<usize>> = stages
             .iter()
@@ -163,7 +241,7 @@ fn vision_config(
     }
     Ok(VisionConfig::Vit(VitConfig {
         image_size,
-        patch_size: section.size("patch_size", PATCH_SIZE)?,
+        patch_size: section.square("patch_size", PATCH_SIZE)?,
         transformer: TransformerConfig {
             width,
             layers: section.size("layers", VISION_LAYERS)?,
@@ -193,7 +271,11 @@ fn epsilon(section: &Section<'_>) -> Result<f64, CheckpointError> {
     arguments.number("eps", LAYER_NORM_EPSILON)
 }
 
-fn refuse_variants(section: &Section<'_>, fixed: &[(&str, &str)]) -> Result<(), CheckpointError> {
+fn refuse_variants(
+    section: &Section<'_>,
+    fixed: &[(&str, &str)],
+    known: &[&str],
+) -> Result<(), CheckpointError> {
     for &(key, accepted) in fixed {
         let Some(value) = section.get(key) else {
             continue;
@@ -208,7 +290,9 @@ fn refuse_variants(section: &Section<'_>, fixed: &[(&str, &str)]) -> Result<(), 
             return Err(section.unsupported(key, value));
         }
     }
-    Ok(())
+    let fixed = fixed.iter().map(|(key, _)| *key);
+    let all: Vec<&str> = fixed.chain(known.iter().copied()).collect();
+    section.refuse_unknown(&all)
 }
 
 fn preprocessing(
@@ -225,16 +309,18 @@ fn preprocessing(
         "bilinear" => Interpolation::Bilinear,
         other => return Err(section.unsupported("interpolation", &Value::from(other))),
     };
-    if section.text("resize_mode", "shortest")? != "shortest" {
-        return Err(CheckpointError::unsupported(
-            path,
-            "a `preprocess_cfg.resize_mode` other than \"shortest\"",
-        ));
+    for (key, expected) in [("resize_mode", "shortest"), ("mode", "RGB")] {
+        let found = section.text(key, expected)?;
+        if found != expected {
+            return Err(section.unsupported(key, &Value::from(found)));
+        }
     }
-    Ok(Preprocessing {
+    let preprocessing = Preprocessing {
         mean: section.rgb("mean", clip.mean)?,
-        std: section.rgb("std", clip.std)?,
+        std: section.deviation("std", clip.std)?,
         interpolation,
         ..clip
-    })
+    };
+    check_pixel_values(&preprocessing, path)?;
+    Ok(preprocessing)
 }

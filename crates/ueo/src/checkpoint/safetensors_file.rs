@@ -2,17 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::CheckpointError;
-use super::store::{ElementType, StoredTensor, TensorStore, contiguous_strides, element_count};
+use crate::budget::JsonBudget;
+use crate::quote;
 
-/// Largest header that is read, as in the reference implementation of the format.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
+use super::CheckpointError;
+use super::store::{
+    ElementType, MAX_AXES, StoredTensor, TensorStore, contiguous_strides, element_count,
+};
+
+/// Largest header that is read. The largest CLIP has 2,000 tensors, each with 100 to 150 bytes of it.
+const HEADER_BUDGET: JsonBudget = JsonBudget {
+    bytes: 8 << 20,
+    values: 1 << 19,
+};
 /// Bytes of the header's length in front of the header.
 const PREFIX_BYTES: u64 = 8;
 
@@ -25,30 +33,42 @@ pub(super) struct SafetensorsFile {
 
 /// Reads the header of a safetensors file and checks it against the file's length.
 pub(super) fn open(path: &Path) -> Result<SafetensorsFile, CheckpointError> {
-    let mut file = File::open(path).map_err(CheckpointError::io("read", path))?;
-    let length = file
-        .metadata()
-        .map_err(CheckpointError::io("read", path))?
-        .len();
+    let file = File::open(path).map_err(CheckpointError::io("read", path))?;
+    read(file, path)
+}
+
+/// As [`open`], from a file or from memory; `path` is for messages and for reading the tensors later.
+pub(super) fn read(
+    mut file: impl Read + Seek,
+    path: &Path,
+) -> Result<SafetensorsFile, CheckpointError> {
     let mut prefix = [0; PREFIX_BYTES as usize];
-    file.read_exact(&mut prefix)
+    let length = file
+        .seek(SeekFrom::End(0))
+        .and_then(|length| file.rewind().map(|()| length))
+        .and_then(|length| file.read_exact(&mut prefix).map(|()| length))
         .map_err(CheckpointError::io("read", path))?;
     let header_bytes = u64::from_le_bytes(prefix);
-    let available = length.saturating_sub(PREFIX_BYTES);
-    if header_bytes > MAX_HEADER_BYTES.min(available) {
+    if header_bytes > length.saturating_sub(PREFIX_BYTES) {
         return Err(CheckpointError::malformed(
             path,
             format!("a safetensors header of {header_bytes} bytes"),
             format!("a file of {length} bytes"),
         ));
     }
+    if header_bytes > HEADER_BUDGET.bytes {
+        return Err(CheckpointError::too_large(
+            path,
+            format!("a safetensors header of {} bytes", HEADER_BUDGET.bytes),
+        ));
+    }
     let mut header = Vec::new();
     file.take(header_bytes)
         .read_to_end(&mut header)
         .map_err(CheckpointError::io("read", path))?;
-    let header: Metadata = serde_json::from_slice(&header).map_err(|error| {
-        CheckpointError::malformed(path, "a safetensors header", error.to_string())
-    })?;
+    let header: Metadata = HEADER_BUDGET
+        .parse(&header)
+        .map_err(|error| CheckpointError::budget(path, "a safetensors header", error))?;
 
     let data_start = PREFIX_BYTES + header_bytes;
     let data_bytes = length - data_start;
@@ -56,26 +76,40 @@ pub(super) fn open(path: &Path) -> Result<SafetensorsFile, CheckpointError> {
     for (name, info) in header.tensors() {
         let (start, end) = info.data_offsets;
         let element = element_type(info.dtype);
+        if info.shape.len() > MAX_AXES {
+            return Err(CheckpointError::unsupported(
+                path,
+                format!(
+                    "a tensor of {} axes (`{}`; at most {MAX_AXES} are)",
+                    info.shape.len(),
+                    quote::name(&name)
+                ),
+            ));
+        }
         let bytes = element_count(&info.shape)
             .and_then(|count| count.checked_mul(element.size_bytes()))
             .ok_or_else(|| {
                 CheckpointError::malformed(
                     path,
-                    format!("a shape that fits into memory for `{name}`"),
+                    format!("a shape that fits into memory for `{}`", quote::name(&name)),
                     format!("{:?}", info.shape),
                 )
             })?;
         if end.checked_sub(start) != Some(bytes) {
             return Err(CheckpointError::malformed(
                 path,
-                format!("{bytes} bytes for `{name}` of shape {:?}", info.shape),
+                format!(
+                    "{bytes} bytes for `{}` of shape {:?}",
+                    quote::name(&name),
+                    info.shape
+                ),
                 format!("the range {start}..{end}"),
             ));
         }
         if end as u64 > data_bytes {
             return Err(CheckpointError::malformed(
                 path,
-                format!("data up to byte {end} (`{name}`)"),
+                format!("data up to byte {end} (`{}`)", quote::name(&name)),
                 format!("{data_bytes} bytes of data: the file is truncated"),
             ));
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::image::{Interpolation, Preprocessing};
-use crate::text::TokenizerSource;
+use crate::image::{CropRule, Interpolation, Preprocessing};
+use crate::text::{TextCleaning, TokenizerContent, TokenizerSource, Vocabulary};
 
 use super::assemble::{Recipe, transpose};
 use super::error::WrongShape;
@@ -17,8 +17,8 @@ use super::infer::LAYER_NORM_EPSILON;
 use super::parameters::parameters;
 use super::write::{self, Entry};
 use super::{
-    Activation, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, TensorMismatch,
-    TransformerConfig, VisionConfig, VitConfig,
+    Activation, Checkpoint, CheckpointError, CheckpointKind, TensorMismatch, TransformerConfig,
+    VisionConfig, VitConfig,
 };
 
 /// Tokens of OpenAI's vocabulary; the last two are `[SOS]` and `[EOS]`.
@@ -60,7 +60,7 @@ pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, Checkpoi
     check_tensors(checkpoint, directory)?;
     fs::create_dir_all(directory).map_err(CheckpointError::io("create", directory))?;
     let config = &checkpoint.config;
-    let readable_vocabulary = checkpoint.tokenizer != TokenizerSource::OpenAi
+    let readable_vocabulary = checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
         || config.text.vocab_size == OPENAI_VOCAB_SIZE;
     match &config.vision {
         VisionConfig::Vit(vit) if readable_vocabulary => {
@@ -106,11 +106,13 @@ fn save_hugging_face(
     for (name, shape) in parameters(&checkpoint.config) {
         let tensor = &checkpoint.tensors[&name];
         match hugging_face::recipe(&name) {
-            Recipe::Copy(name) => entries.push(Entry {
-                name,
-                shape,
-                data: Cow::Borrowed(&tensor.data),
-            }),
+            Recipe::Copy(name) | Recipe::Grid(name, _) | Recipe::Line(name, _) => {
+                entries.push(Entry {
+                    name,
+                    shape,
+                    data: Cow::Borrowed(&tensor.data),
+                })
+            }
             Recipe::Transpose(name) => entries.push(Entry {
                 name,
                 shape: shape.iter().rev().copied().collect(),
@@ -132,20 +134,29 @@ fn save_hugging_face(
     }
     let weights_path = directory.join("model.safetensors");
     write::safetensors(&weights_path, entries, &torch_metadata())?;
-    let config = hugging_face_config(&checkpoint.config, vit);
+    let config = hugging_face_config(checkpoint, vit)?;
     write::json(&directory.join("config.json"), &config)?;
     write::json(
         &directory.join("preprocessor_config.json"),
         &hugging_face_preprocessing(&checkpoint.preprocessing),
     )?;
+    let mut notes = copy_tokenizer(directory, &checkpoint.tokenizer)?;
+    if let Some(name) = checkpoint.tokenizer.cleaning.open_clip_name()
+        && checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
+    {
+        notes.push(format!(
+            "texts: this program cleans them as open_clip does (`{name}`) before the tokenizer; transformers does not"
+        ));
+    }
     Ok(Saved {
         kind: CheckpointKind::HuggingFace,
         weights_path,
-        notes: copy_tokenizer(directory, &checkpoint.tokenizer)?,
+        notes,
     })
 }
 
-fn hugging_face_config(config: &ClipConfig, vit: &VitConfig) -> Value {
+fn hugging_face_config(checkpoint: &Checkpoint, vit: &VitConfig) -> Result<Value, CheckpointError> {
+    let config = &checkpoint.config;
     let tower = |transformer: &TransformerConfig| {
         json!({
             "hidden_size": transformer.width,
@@ -170,21 +181,53 @@ fn hugging_face_config(config: &ClipConfig, vit: &VitConfig) -> Value {
         text["eos_token_id"] = (vocab_size - 1).into();
     } else {
         text["bos_token_id"] = Value::Null;
-        text["eos_token_id"] = HIGHEST_ID_IS_EOS.into();
+        text["eos_token_id"] = eos_token_id(&checkpoint.tokenizer)?.into();
     }
     let mut vision = tower(&vit.transformer);
     vision["model_type"] = "clip_vision_model".into();
     vision["image_size"] = vit.image_size.into();
     vision["patch_size"] = vit.patch_size.into();
     vision["num_channels"] = 3.into();
-    json!({
+    let mut value = json!({
         "architectures": ["CLIPModel"],
         "model_type": "clip",
         "projection_dim": config.embed_dim,
         "torch_dtype": "float32",
         "text_config": text,
         "vision_config": vision,
+    });
+    let own = own_section(checkpoint);
+    if !own.is_empty() {
+        value[hugging_face::OWN_SECTION] = Value::Object(own);
+    }
+    Ok(value)
+}
+
+/// The id at whose first place the text feature is read.
+fn eos_token_id(tokenizer: &TokenizerSource) -> Result<usize, CheckpointError> {
+    let content = TokenizerContent::read(tokenizer)?;
+    Ok(match content.end_of_text() {
+        Some(end) if content.highest_id() != Some(end) => end as usize,
+        _ => HIGHEST_ID_IS_EOS,
     })
+}
+
+/// What transformers' layout has no key for, and what it does otherwise: only this library reads it.
+fn own_section(checkpoint: &Checkpoint) -> Map<String, Value> {
+    let mut own = Map::new();
+    let source = &checkpoint.tokenizer;
+    let usual = match source.vocabulary {
+        Vocabulary::OpenAi => TextCleaning::Lower,
+        _ => TextCleaning::None,
+    };
+    if source.cleaning != usual {
+        own.insert("text_cleaning".to_owned(), json!(source.cleaning));
+    }
+    let crop_rule = checkpoint.preprocessing.crop_rule;
+    if crop_rule != CropRule::Transformers {
+        own.insert("crop_rule".to_owned(), json!(crop_rule));
+    }
+    own
 }
 
 fn hugging_face_preprocessing(preprocessing: &Preprocessing) -> Value {
@@ -221,19 +264,19 @@ fn copy_tokenizer(
     directory: &Path,
     tokenizer: &TokenizerSource,
 ) -> Result<Vec<String>, CheckpointError> {
-    let origin = match tokenizer {
-        TokenizerSource::OpenAi => {
+    let origin = match &tokenizer.vocabulary {
+        Vocabulary::OpenAi => {
             return Ok(vec![
                 "no tokenizer files are written: the vocabulary is OpenAI's (openai/clip-vit-base-patch32 has it for \
                  transformers)"
                     .to_owned(),
             ]);
         }
-        TokenizerSource::TokenizerJson(path) => {
+        Vocabulary::TokenizerJson(path) => {
             copy_once(path, &directory.join("tokenizer.json"))?;
             path.parent()
         }
-        TokenizerSource::VocabAndMerges { vocab, merges } => {
+        Vocabulary::VocabAndMerges { vocab, merges } => {
             copy_once(vocab, &directory.join("vocab.json"))?;
             copy_once(merges, &directory.join("merges.txt"))?;
             vocab.parent()
@@ -270,9 +313,9 @@ fn save_open_clip(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, Ch
     let weights_path = directory.join("open_clip_model.safetensors");
     write::safetensors(&weights_path, entries, &torch_metadata())?;
     write::json(&directory.join("open_clip_config.json"), &config)?;
-    let notes = match &checkpoint.tokenizer {
-        TokenizerSource::OpenAi => Vec::new(),
-        files => copy_tokenizer(directory, files)?,
+    let notes = match &checkpoint.tokenizer.vocabulary {
+        Vocabulary::OpenAi => Vec::new(),
+        _ => copy_tokenizer(directory, &checkpoint.tokenizer)?,
     };
     Ok(Saved {
         kind: CheckpointKind::OpenClip,
@@ -310,11 +353,30 @@ fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, Check
     text_cfg["heads"] = text.heads.into();
     text_cfg["context_length"] = config.text.context_length.into();
     text_cfg["vocab_size"] = config.text.vocab_size.into();
-    if checkpoint.tokenizer != TokenizerSource::OpenAi {
+    let source = &checkpoint.tokenizer;
+    let usual = if source.vocabulary == Vocabulary::OpenAi {
+        TextCleaning::Lower
+    } else {
         // open_clip then reads the tokenizer's files of the directory itself.
         text_cfg["hf_tokenizer_name"] = "tokenizer.json".into();
+        TextCleaning::Whitespace
+    };
+    if source.cleaning != usual {
+        let Some(name) = source.cleaning.open_clip_name() else {
+            return Err(CheckpointError::unsupported(
+                path,
+                "a tokenizer without text cleaning, in open_clip's layout,",
+            ));
+        };
+        text_cfg["tokenizer_kwargs"] = json!({"clean": name});
     }
     let preprocessing = &checkpoint.preprocessing;
+    if preprocessing.crop_rule != CropRule::Torchvision {
+        return Err(CheckpointError::unsupported(
+            path,
+            "transformers' centre crop, in open_clip's layout,",
+        ));
+    }
     if preprocessing.resize != preprocessing.crop {
         return Err(CheckpointError::unsupported(
             path,

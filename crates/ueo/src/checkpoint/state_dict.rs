@@ -5,27 +5,24 @@ use std::path::Path;
 use super::assemble::{Parameter, Recipe};
 use super::infer::{Shapes, infer, is_open_clip_size};
 use super::store::TensorStore;
-use super::{Activation, CheckpointError, ClipConfig};
+use super::{Activation, ActivationSource, CheckpointError, ClipConfig, wrapper};
 
-/// Prefixes that wrappers of PyTorch put in front of every name: distributed training, and compilation.
-const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 /// Where open_clip's `CustomTextCLIP` keeps the text tower, whose tensors OpenAI has at the top.
 const CUSTOM_TEXT: &str = "text.";
 /// Integers that OpenAI's archive holds beside the weights, as buffers.
 const OPENAI_SCALARS: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
 /// Brings the names of a state dict to OpenAI's; says whether it was open_clip's `CustomTextCLIP`.
-pub(super) fn unwrap_names(store: &mut TensorStore) -> bool {
-    while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| {
-        !store.tensors.is_empty() && store.tensors.keys().all(|name| name.starts_with(**wrapper))
-    }) {
-        store.rename(|name| name.strip_prefix(wrapper).unwrap_or(name).to_owned());
-    }
+pub(super) fn unwrap_names(
+    store: &mut TensorStore,
+    decisions: &mut Vec<String>,
+) -> Result<bool, CheckpointError> {
+    wrapper::unwrap(store, decisions)?;
     let custom_text = store.tensors.contains_key("text.token_embedding.weight");
     if custom_text {
         store.rename(|name| name.strip_prefix(CUSTOM_TEXT).unwrap_or(name).to_owned());
     }
-    custom_text
+    Ok(custom_text)
 }
 
 /// Places every parameter under its own name.
@@ -95,7 +92,7 @@ pub(super) fn architecture(
     shapes: &Shapes,
     origin: Origin,
     path: &Path,
-) -> Result<(ClipConfig, Vec<String>), CheckpointError> {
+) -> Result<(ClipConfig, ActivationSource, Vec<String>), CheckpointError> {
     const REMEDY: &str = "an open_clip_config.json beside the file overrides this";
     let draft = infer(shapes, Activation::QuickGelu, path)?;
     let (activation, reason) = if origin.script {
@@ -136,6 +133,12 @@ pub(super) fn architecture(
             ),
         )
     };
+    // Archives and sizes are known to belong to one package; all else is a guess that can be wrong.
+    let source = if origin.script || is_open_clip_size(&draft.vision) {
+        ActivationSource::Distribution
+    } else {
+        ActivationSource::Assumed
+    };
     let config = infer(shapes, activation, path)?;
     let decisions = vec![
         "architecture: inferred from the shapes of the tensors by OpenAI's rules (heads of 64 channels, except in the \
@@ -143,5 +146,5 @@ pub(super) fn architecture(
             .to_owned(),
         format!("activation: {reason}"),
     ];
-    Ok((config, decisions))
+    Ok((config, source, decisions))
 }

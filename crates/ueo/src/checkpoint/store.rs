@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
+use crate::quote;
 use crate::tensor::HostTensor;
 
 use super::CheckpointError;
+
+/// Axes that a tensor may have: a convolution's weights have four.
+pub(super) const MAX_AXES: usize = 8;
 
 /// Element type of a stored tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +175,7 @@ impl OpenStore<'_> {
         let Some(tensor) = store.tensors.get(name) else {
             return Err(CheckpointError::malformed(
                 store.path(),
-                format!("a tensor `{name}`"),
+                format!("a tensor `{}`", quote::name(name)),
                 "none",
             ));
         };
@@ -179,7 +183,10 @@ impl OpenStore<'_> {
         let too_large = || {
             CheckpointError::malformed(
                 path,
-                format!("tensors that do not overlap, `{name}` among them"),
+                format!(
+                    "tensors that do not overlap, `{}` among them",
+                    quote::name(name)
+                ),
                 "more data than the file has",
             )
         };
@@ -202,10 +209,18 @@ impl OpenStore<'_> {
         let values = decode(&raw, tensor.element).ok_or_else(|| {
             CheckpointError::malformed(
                 path,
-                format!("floating-point values in `{name}`"),
+                format!("floating-point values in `{}`", quote::name(name)),
                 tensor.element.name(),
             )
         })?;
+        if let Some(place) = first_not_finite(&values) {
+            return Err(CheckpointError::bad_value(
+                path,
+                name,
+                "a tensor of finite numbers",
+                format!("{} at element {place}", values[place]),
+            ));
+        }
         let data = if tensor.strides == contiguous_strides(&tensor.shape) {
             values
         } else {
@@ -234,6 +249,24 @@ fn decode(raw: &[u8], element: ElementType) -> Option<Vec<f32>> {
         ElementType::Bf16 => Some(convert(raw, |bytes| bf16::from_le_bytes(bytes).to_f32())),
         ElementType::Other { .. } => None,
     }
+}
+
+/// Position of the first value that is infinite or no number. Whole stretches are looked at before single values, which
+/// the compiler turns into a few instructions for many values.
+fn first_not_finite(values: &[f32]) -> Option<usize> {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const STRETCH: usize = 4_096;
+    let stretch = values.chunks(STRETCH).position(|stretch| {
+        let bad = stretch.iter().fold(0_u32, |bad, value| {
+            bad | u32::from(value.to_bits() & EXPONENT == EXPONENT)
+        });
+        bad != 0
+    })?;
+    let start = stretch * STRETCH;
+    let within = values[start..]
+        .iter()
+        .position(|value| !value.is_finite())?;
+    Some(start + within)
 }
 
 /// Copies a strided view into row-major order.
@@ -268,6 +301,16 @@ mod tests {
         // [[0, 1, 2], [3, 4, 5]] seen as its transpose.
         let values: Vec<f32> = (0..6).map(|value| value as f32).collect();
         assert_eq!(gather(&values, &[3, 2], &[1, 3]), [0., 3., 1., 4., 2., 5.]);
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found() {
+        let mut values = vec![f32::MAX; 10_000];
+        assert_eq!(first_not_finite(&values), None);
+        values[9_999] = f32::NAN;
+        values[5_000] = f32::NEG_INFINITY;
+        assert_eq!(first_not_finite(&values), Some(5_000));
+        assert_eq!(first_not_finite(&values[5_001..]), Some(4_998));
     }
 
     #[test]

@@ -1,67 +1,152 @@
-//! Decides which vocabulary belongs to a checkpoint.
+//! Decides which vocabulary and which text cleaning belong to a checkpoint.
 
 use std::path::Path;
 
-use crate::text::TokenizerSource;
+use serde_json::Value;
+
+use crate::text::{END_OF_TEXT, START_OF_TEXT, TextCleaning, TokenizerSource, Vocabulary};
 
 use super::CheckpointError;
+use super::json::{Section, read_object};
 
 /// Tokens of OpenAI's vocabulary.
 const OPENAI_VOCAB_SIZE: usize = 49_408;
+/// Classes of transformers that build CLIP's pipeline, or take `tokenizer.json` as it is.
+const HUGGING_FACE_CLASSES: [&str; 5] = [
+    "CLIPTokenizer",
+    "CLIPTokenizerFast",
+    "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
+    "TokenizersBackend",
+];
 
-/// A tokenizer that is in files of the directory: `tokenizer.json` before `vocab.json` and `merges.txt`.
-pub(super) fn in_directory(directory: &Path) -> Option<TokenizerSource> {
+/// A vocabulary that is in files of the directory: `tokenizer.json` before `vocab.json` and `merges.txt`.
+fn in_directory(directory: &Path) -> Result<Option<Vocabulary>, CheckpointError> {
     let json = directory.join("tokenizer.json");
-    if json.is_file() {
-        return Some(TokenizerSource::TokenizerJson(json));
-    }
     let vocab = directory.join("vocab.json");
     let merges = directory.join("merges.txt");
-    (vocab.is_file() && merges.is_file())
-        .then_some(TokenizerSource::VocabAndMerges { vocab, merges })
+    let vocabulary = if json.is_file() {
+        Vocabulary::TokenizerJson(json)
+    } else if vocab.is_file() && merges.is_file() {
+        refuse_added_tokens(&directory.join("added_tokens.json"))?;
+        Vocabulary::VocabAndMerges { vocab, merges }
+    } else {
+        return Ok(None);
+    };
+    check_settings(&directory.join("tokenizer_config.json"))?;
+    Ok(Some(vocabulary))
+}
+
+/// Settings beside a vocabulary that would change token ids.
+fn check_settings(path: &Path) -> Result<(), CheckpointError> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let object = read_object(path)?;
+    let section = Section::new(&object, path, "");
+    let class = section.text("tokenizer_class", "CLIPTokenizer")?;
+    if !HUGGING_FACE_CLASSES.contains(&class) {
+        return Err(section.unsupported("tokenizer_class", &Value::from(class)));
+    }
+    for (key, expected) in [("bos_token", START_OF_TEXT), ("eos_token", END_OF_TEXT)] {
+        // A token is a text, or an object with its text under `content`.
+        let found = section
+            .get(key)
+            .map(|token| token.get("content").unwrap_or(token));
+        if let Some(found) = found
+            && found != expected
+        {
+            return Err(section.unsupported(key, found));
+        }
+    }
+    Ok(())
+}
+
+/// Tokens that were added to the older pair of files; CLIP's two markers may stand there too.
+fn refuse_added_tokens(path: &Path) -> Result<(), CheckpointError> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let object = read_object(path)?;
+    Section::new(&object, path, "").refuse_unknown(&[START_OF_TEXT, END_OF_TEXT])
 }
 
 /// The tokenizer of a Hugging Face directory, whose files must say it unless the vocabulary has OpenAI's size.
+///
+/// `cleaning` is what a checkpoint that this library wrote says about its texts; transformers itself cleans nothing.
 pub(super) fn for_hugging_face(
     directory: &Path,
     vocab_size: usize,
+    cleaning: Option<TextCleaning>,
     decisions: &mut Vec<String>,
 ) -> Result<TokenizerSource, CheckpointError> {
-    if let Some(source) = in_directory(directory) {
-        return Ok(source);
+    if let Some(vocabulary) = in_directory(directory)? {
+        return Ok(TokenizerSource {
+            vocabulary,
+            cleaning: cleaning.unwrap_or(TextCleaning::None),
+        });
     }
     if vocab_size == OPENAI_VOCAB_SIZE {
         decisions.push(
             "tokenizer: OpenAI's, because the directory has no tokenizer and the vocabulary has OpenAI's 49,408 tokens"
                 .to_owned(),
         );
-        return Ok(TokenizerSource::OpenAi);
+        return Ok(TokenizerSource {
+            cleaning: cleaning.unwrap_or(TextCleaning::Lower),
+            ..TokenizerSource::OPENAI
+        });
     }
-    Err(CheckpointError::Unrecognized {
-        path: directory.to_owned(),
-        expected: format!(
+    Err(CheckpointError::unrecognized(
+        directory,
+        format!(
             "tokenizer.json, or vocab.json and merges.txt, for the vocabulary of {vocab_size} tokens"
         ),
-        found: "neither".to_owned(),
-    })
+        "neither",
+    ))
+}
+
+/// What open_clip's configuration says about texts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OpenClipTokenizer {
+    /// The Hugging Face tokenizer that it names.
+    pub name: Option<String>,
+    /// The cleaning that it names.
+    pub cleaning: Option<TextCleaning>,
 }
 
 /// The tokenizer of the other layouts: OpenAI's, unless the vocabulary has another size and the directory has files.
 pub(super) fn for_openai_names(
     directory: &Path,
     vocab_size: usize,
-    own_tokenizer: bool,
+    asked: &OpenClipTokenizer,
     decisions: &mut Vec<String>,
-) -> TokenizerSource {
-    if vocab_size == OPENAI_VOCAB_SIZE && !own_tokenizer {
-        return TokenizerSource::OpenAi;
+) -> Result<TokenizerSource, CheckpointError> {
+    let openai = TokenizerSource {
+        vocabulary: Vocabulary::OpenAi,
+        cleaning: asked.cleaning.unwrap_or(TextCleaning::Lower),
+    };
+    if vocab_size == OPENAI_VOCAB_SIZE && asked.name.is_none() {
+        return Ok(openai);
     }
-    if let Some(source) = in_directory(directory) {
-        return source;
+    if let Some(vocabulary) = in_directory(directory)? {
+        return Ok(TokenizerSource {
+            vocabulary,
+            cleaning: asked.cleaning.unwrap_or(TextCleaning::Whitespace),
+        });
+    }
+    if let Some(name) = &asked.name {
+        return Err(CheckpointError::unrecognized(
+            directory,
+            format!(
+                "tokenizer.json, or vocab.json and merges.txt, of the tokenizer `{}` that `hf_tokenizer_name` names",
+                crate::quote::name(name)
+            ),
+            "neither",
+        ));
     }
     decisions.push(format!(
         "tokenizer: OpenAI's, because nothing names another one; but the vocabulary has {vocab_size} tokens instead of \
          49,408, so texts whose tokens are outside of it will be refused"
     ));
-    TokenizerSource::OpenAi
+    Ok(openai)
 }

@@ -1,28 +1,21 @@
 //! Lists the tensors of a file that PyTorch wrote: `torch.save` and `torch.jit.save` archives, and the older stream.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::rc::Rc;
+
+use crate::quote;
 
 use zip::{CompressionMethod, ZipArchive};
 
 use super::CheckpointError;
-use super::pickle::{Machine, Pickle, Source, StorageRef, TensorRef, Value, ValueId};
+use super::pickle::{Machine, Source, StorageRef, Value};
+use super::saved_object::{Named, SavedObject};
 use super::store::{StoredTensor, TensorStore};
 
 /// First value of the stream format that PyTorch wrote before 1.6, as a pickle of its own.
 const STREAM_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// Keys under which trainers put the model's tensors, beside the optimizer and counters.
-const STATE_DICT_KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
-/// Modules inside modules that are followed; CLIP's archives have seven.
-const MAX_MODULE_DEPTH: usize = 64;
-/// Modules and tensors that one archive may have; the largest CLIP has fewer than 2,000 of each.
-const MAX_ENTRIES: usize = 100_000;
-
-/// Tensors of a pickle by name.
-type Named<'p> = Vec<(String, &'p TensorRef)>;
-
 /// A listed PyTorch file.
 pub(super) struct TorchFile {
     pub store: TensorStore,
@@ -30,14 +23,18 @@ pub(super) struct TorchFile {
     pub script: bool,
     /// Whether a trainer wrote it: the tensors are under `state_dict` (or the like), with other things beside it.
     pub training_checkpoint: bool,
+    /// What was chosen and what was left out, one sentence each.
+    pub decisions: Vec<String>,
 }
 
 /// Reads a zip archive of `torch.save` or `torch.jit.save`.
-pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
+pub(super) fn open_archive(
+    file: impl Read + Seek,
+    path: &Path,
+) -> Result<TorchFile, CheckpointError> {
     let damaged = |error: zip::result::ZipError| {
         CheckpointError::malformed(path, "a complete zip archive", error.to_string())
     };
-    let file = File::open(path).map_err(CheckpointError::io("read", path))?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
     let names: Vec<String> = archive
         .file_names()
@@ -48,7 +45,7 @@ pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
         .filter_map(|name| name.strip_suffix("data.pkl"))
         .min_by_key(|root| root.len())
         .ok_or_else(|| {
-            CheckpointError::malformed(
+            CheckpointError::unrecognized(
                 path,
                 "a PyTorch archive with `data.pkl`",
                 "a zip archive without it",
@@ -68,7 +65,7 @@ pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
         if order != "little" {
             return Err(CheckpointError::unsupported(
                 path,
-                format!("the byte order `{order}`"),
+                format!("the byte order `{}`", quote::name(&order)),
             ));
         }
     }
@@ -80,10 +77,10 @@ pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
             .run(&mut Source::new(BufReader::new(entry)))
             .map_err(|error| error.at(path))?
     };
-    let (named, training_checkpoint) = named_tensors(&pickle, path)?;
+    let object = SavedObject::read(&pickle, path)?;
 
     let mut storages = HashMap::new();
-    for (name, tensor) in &named {
+    for (name, tensor) in &object.tensors {
         let key = &tensor.storage.key;
         if storages.contains_key(key) {
             continue;
@@ -98,15 +95,20 @@ pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
             ));
         }
         let start = entry.data_start().ok_or_else(|| {
-            CheckpointError::malformed(path, format!("the place of `{name}`"), "no such entry")
+            CheckpointError::malformed(
+                path,
+                format!("the place of `{}`", quote::name(name)),
+                "no such entry",
+            )
         })?;
         let bytes = entry.size();
-        storages.insert(key.clone(), StoragePlace { start, bytes });
+        storages.insert(Rc::clone(key), StoragePlace { start, bytes });
     }
     Ok(TorchFile {
-        store: TensorStore::single(path, place(named, &storages, path)?),
+        store: TensorStore::single(path, place(object.tensors, &storages, path)?),
         script,
-        training_checkpoint,
+        training_checkpoint: object.wrapped,
+        decisions: object.decisions,
     })
 }
 
@@ -114,12 +116,14 @@ pub(super) fn open_archive(path: &Path) -> Result<TorchFile, CheckpointError> {
 ///
 /// After the magic number come the protocol version, the system's properties, the saved object and the list of storage
 /// keys, each a pickle; then every storage in that order: its number of elements (8 bytes) and its bytes.
-pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
-    let file = File::open(path).map_err(CheckpointError::io("read", path))?;
+pub(super) fn open_stream(
+    mut file: impl Read + Seek,
+    path: &Path,
+) -> Result<TorchFile, CheckpointError> {
     let length = file
-        .metadata()
-        .map_err(CheckpointError::io("read", path))?
-        .len();
+        .seek(SeekFrom::End(0))
+        .and_then(|length| file.rewind().map(|()| length))
+        .map_err(CheckpointError::io("read", path))?;
     let mut source = Source::new(BufReader::new(file));
     let mut next = || {
         Machine::new(false)
@@ -129,11 +133,11 @@ pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
     let (_magic, _protocol, _system) = (next()?, next()?, next()?);
     let pickle = next()?;
     let keys = next()?;
-    let (named, training_checkpoint) = named_tensors(&pickle, path)?;
+    let object = SavedObject::read(&pickle, path)?;
 
     let mut sizes = HashMap::new();
     for storage in pickle.storages() {
-        sizes.insert(storage.key.as_str(), storage_bytes(storage, path)?);
+        sizes.insert(Rc::clone(&storage.key), storage_bytes(storage, path)?);
     }
     let Value::List(keys_in_order) = keys.value(keys.root) else {
         return Err(CheckpointError::malformed(
@@ -155,11 +159,11 @@ pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
                 ));
             }
         };
-        let bytes = *sizes.get(key.as_str()).ok_or_else(|| {
+        let bytes = *sizes.get(key).ok_or_else(|| {
             CheckpointError::malformed(
                 path,
                 "storages that tensors use",
-                format!("an unused storage `{key}`"),
+                format!("an unused storage `{}`", quote::name(key)),
             )
         })?;
         let start = position.saturating_add(8);
@@ -171,12 +175,13 @@ pub(super) fn open_stream(path: &Path) -> Result<TorchFile, CheckpointError> {
                 format!("{length} bytes: the file is truncated"),
             ));
         }
-        storages.insert(key.clone(), StoragePlace { start, bytes });
+        storages.insert(Rc::clone(key), StoragePlace { start, bytes });
     }
     Ok(TorchFile {
-        store: TensorStore::single(path, place(named, &storages, path)?),
+        store: TensorStore::single(path, place(object.tensors, &storages, path)?),
         script: false,
-        training_checkpoint,
+        training_checkpoint: object.wrapped,
+        decisions: object.decisions,
     })
 }
 
@@ -186,17 +191,10 @@ pub(super) fn is_stream(beginning: &[u8]) -> bool {
 }
 
 /// Reads a pickle that is in no container, only to say what is wrong with it: no tensor can be in it.
-pub(super) fn refuse_bare_pickle(path: &Path) -> CheckpointError {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(source) => return CheckpointError::io("read", path)(source),
-    };
-    if let Err(source) = file.seek(SeekFrom::Start(0)) {
-        return CheckpointError::io("read", path)(source);
-    }
+pub(super) fn refuse_bare_pickle(file: impl Read, path: &Path) -> CheckpointError {
     match Machine::new(false).run(&mut Source::new(BufReader::new(file))) {
         Err(error) => error.at(path),
-        Ok(pickle) => CheckpointError::malformed(
+        Ok(pickle) => CheckpointError::unrecognized(
             path,
             "a PyTorch file with tensors",
             format!("a bare pickle of {}", pickle.value(pickle.root).type_name()),
@@ -227,7 +225,7 @@ struct StoragePlace {
 /// Places every tensor in the file, after a check that its storage is as long as the pickle says.
 fn place(
     named: Named<'_>,
-    storages: &HashMap<String, StoragePlace>,
+    storages: &HashMap<Rc<str>, StoragePlace>,
     path: &Path,
 ) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
     named
@@ -240,7 +238,7 @@ fn place(
                 .ok_or_else(|| {
                     CheckpointError::malformed(
                         path,
-                        format!("{declared} bytes of data for `{name}`"),
+                        format!("{declared} bytes of data for `{}`", quote::name(&name)),
                         "a smaller storage",
                     )
                 })?;
@@ -255,94 +253,5 @@ fn place(
             };
             Ok((name, stored))
         })
-        .collect()
-}
-
-/// The model's tensors by name, and whether they were one entry of a trainer's dictionary.
-fn named_tensors<'p>(
-    pickle: &'p Pickle,
-    path: &Path,
-) -> Result<(Named<'p>, bool), CheckpointError> {
-    match pickle.value(pickle.root) {
-        Value::Object(_) => Ok((module_tensors(pickle, path)?, false)),
-        Value::Dict(_) => {
-            let wrapped = STATE_DICT_KEYS
-                .iter()
-                .filter_map(|key| pickle.entry(pickle.root, key))
-                .find(|&id| matches!(pickle.value(id), Value::Dict(_)));
-            let named = state_dict_tensors(pickle, wrapped.unwrap_or(pickle.root), path)?;
-            Ok((named, wrapped.is_some()))
-        }
-        other => Err(CheckpointError::malformed(
-            path,
-            "a module or a dictionary of tensors",
-            other.type_name(),
-        )),
-    }
-}
-
-/// The tensors among the attributes of a TorchScript module and of the modules inside it.
-fn module_tensors<'p>(pickle: &'p Pickle, path: &Path) -> Result<Named<'p>, CheckpointError> {
-    let mut named = Vec::new();
-    let mut pending = vec![(pickle.root, String::new(), 0)];
-    // Modules may share modules, and a hostile file can nest that sharing; so visits are counted, not modules.
-    let mut visits = 0;
-    while let Some((module, prefix, depth)) = pending.pop() {
-        visits += 1;
-        if depth > MAX_MODULE_DEPTH || visits > MAX_ENTRIES || named.len() > MAX_ENTRIES {
-            return Err(CheckpointError::malformed(
-                path,
-                format!(
-                    "at most {MAX_ENTRIES} modules and tensors, {MAX_MODULE_DEPTH} levels deep"
-                ),
-                "more",
-            ));
-        }
-        let Value::Object(Some(attributes)) = pickle.value(module) else {
-            continue;
-        };
-        let Value::Dict(items) = pickle.value(*attributes) else {
-            continue;
-        };
-        for &(key, value) in items {
-            let Value::Text(key) = pickle.value(key) else {
-                continue;
-            };
-            match pickle.value(value) {
-                Value::Tensor(tensor) => named.push((format!("{prefix}{key}"), tensor)),
-                Value::Object(_) => pending.push((value, format!("{prefix}{key}."), depth + 1)),
-                _ => {}
-            }
-        }
-    }
-    Ok(named)
-}
-
-/// The entries of a state dict, all of which must be tensors.
-fn state_dict_tensors<'p>(
-    pickle: &'p Pickle,
-    dict: ValueId,
-    path: &Path,
-) -> Result<Named<'p>, CheckpointError> {
-    let Value::Dict(items) = pickle.value(dict) else {
-        return Ok(Vec::new());
-    };
-    items
-        .iter()
-        .map(
-            |&(key, value)| match (pickle.value(key), pickle.value(value)) {
-                (Value::Text(key), Value::Tensor(tensor)) => Ok((key.clone(), tensor)),
-                (Value::Text(key), other) => Err(CheckpointError::malformed(
-                    path,
-                    format!("a state dict whose entry `{key}` is a tensor"),
-                    other.type_name(),
-                )),
-                (other, _) => Err(CheckpointError::malformed(
-                    path,
-                    "a state dict with names",
-                    other.type_name(),
-                )),
-            },
-        )
         .collect()
 }

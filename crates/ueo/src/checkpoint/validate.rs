@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::image::Preprocessing;
+
 use super::{CheckpointError, ClipConfig, TransformerConfig, VisionConfig};
 
 /// Generous bounds: the largest published CLIP has 64 layers, a width of 8,192 (MLP 32,768) and an input of 1,024 pixels.
@@ -11,6 +13,28 @@ const MAX_IMAGE_SIZE: usize = 1 << 14;
 const MAX_VOCAB_SIZE: usize = 1 << 24;
 /// Downsampling of CLIP's ResNets.
 const RESNET_STRIDE: usize = 32;
+
+/// Largest magnitude of a pixel's value; CLIP's own reach 2.7, pixels that are not rescaled 255.
+const MAX_PIXEL_VALUE: f32 = 1e6;
+
+/// Checks that black and white pixels become numbers that a model can compute with.
+pub(super) fn check_pixel_values(
+    preprocessing: &Preprocessing,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    for (mean, std) in preprocessing.mean.iter().zip(preprocessing.std) {
+        let largest = [0.0, 1.0].map(|pixel| ((pixel - mean) / std).abs());
+        if !largest.iter().all(|value| *value <= MAX_PIXEL_VALUE) {
+            return Err(CheckpointError::bad_value(
+                path,
+                "mean and standard deviation",
+                format!("such that pixels become numbers up to {MAX_PIXEL_VALUE}"),
+                format!("{mean} and {std}"),
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// Checks that the numbers of `config` are possible together.
 pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), CheckpointError> {

@@ -103,6 +103,26 @@ pub struct Preprocessing {
     pub std: [f32; 3],
     /// Resampling filter, antialiased.
     pub interpolation: Interpolation,
+    /// Where the centre is when an odd number of pixels is left over.
+    #[serde(default, skip_serializing_if = "CropRule::is_default")]
+    pub crop_rule: CropRule,
+}
+
+/// Which pixels a centre crop takes when the crop leaves an odd number of them: the packages differ by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CropRule {
+    /// torchvision rounds half of what is left to the nearest integer, halves to even.
+    #[default]
+    Torchvision,
+    /// transformers cuts half of what is left off to an integer.
+    Transformers,
+}
+
+impl CropRule {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Antialiased resampling filters of Pillow.
@@ -129,6 +149,7 @@ impl Preprocessing {
             mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
             interpolation: Interpolation::Bicubic,
+            crop_rule: CropRule::Torchvision,
         }
     }
 }

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::resize::{Region, resize_region, resize_then_crop};
-use super::{ImageError, Preprocessing, RgbImage};
+use super::{CropRule, ImageError, Preprocessing, RgbImage};
 
 /// Which view of an image is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +46,16 @@ impl Preprocessing {
         }
     }
 
-    /// torchvision's `Resize(resize)` and `CenterCrop(crop)` on a PIL image; what the crop has beyond the image is black.
+    /// torchvision's `Resize(resize)` on a PIL image and the package's centre crop; what the crop has beyond the image
+    /// is black.
     ///
     /// # Errors
     /// [`ImageError::Resize`], which no decoded image should cause.
     pub fn test_view(&self, image: &RgbImage) -> Result<RgbImage, ImageError> {
         let (width, height) = shorter_side_to(self.resize, image.width(), image.height());
         let (columns, rows) = (
-            CenterCrop::new(width, self.crop),
-            CenterCrop::new(height, self.crop),
+            CenterCrop::new(width, self.crop, self.crop_rule),
+            CenterCrop::new(height, self.crop, self.crop_rule),
         );
         let visible = Region {
             left: columns.from,
@@ -155,7 +156,7 @@ fn shorter_side_to(size: usize, width: usize, height: usize) -> (usize, usize) {
     }
 }
 
-/// One axis of torchvision's `center_crop`.
+/// One axis of torchvision's `center_crop`, or of that of transformers' `CLIPImageProcessor`.
 struct CenterCrop {
     /// First pixel taken from the image.
     from: usize,
@@ -166,7 +167,7 @@ struct CenterCrop {
 }
 
 impl CenterCrop {
-    fn new(image: usize, crop: usize) -> Self {
+    fn new(image: usize, crop: usize, rule: CropRule) -> Self {
         if image < crop {
             return Self {
                 from: 0,
@@ -174,8 +175,11 @@ impl CenterCrop {
                 length: image,
             };
         }
-        // Python's round(): halves to even.
-        let from = ((image - crop) as f64 / 2.0).round_ties_even() as usize;
+        let from = match rule {
+            // Python's round(): halves to even.
+            CropRule::Torchvision => ((image - crop) as f64 / 2.0).round_ties_even() as usize,
+            CropRule::Transformers => (image - crop) / 2,
+        };
         Self {
             from,
             to: 0,

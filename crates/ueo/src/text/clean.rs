@@ -1,17 +1,68 @@
-//! Text cleaning of openai-clip: `ftfy.fix_text`, `html.unescape` twice, white space, lowercase.
+//! Text cleaning of openai-clip and open_clip: `ftfy.fix_text`, `html.unescape` twice, white space, case, punctuation.
 
-/// Repairs, unescapes, collapses white space and lowercases.
+use serde::{Deserialize, Serialize};
+
+/// What happens to a text before its tokenizer sees it, as the package that owns the checkpoint does it.
 ///
-/// Source: `whitespace_clean(basic_clean(text)).lower()` in openai-clip's `simple_tokenizer.py`, with ftfy 6.3.1.
+/// All but [`TextCleaning::None`] first repair wrongly decoded and typographic characters (ftfy 6.3.1) and resolve HTML
+/// entities twice.
 ///
 /// Known difference: plsfix recognizes about one in a hundred strings of mojibake (text decoded in the wrong encoding)
 /// differently from ftfy; the tests name examples. Text that was decoded correctly is not affected.
-pub(super) fn clean(text: &str) -> String {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextCleaning {
+    /// Nothing: transformers leaves everything to the tokenizer's own pipeline.
+    None,
+    /// White space becomes single spaces: open_clip around a Hugging Face tokenizer.
+    Whitespace,
+    /// As `Whitespace`, then lower case: openai-clip, and open_clip with OpenAI's vocabulary.
+    Lower,
+    /// Underscores become spaces, ASCII punctuation is removed, then as `Lower`: open_clip's `canonicalize`.
+    Canonicalize,
+}
+
+impl TextCleaning {
+    /// open_clip's name of the cleaning (`tokenizer_kwargs.clean`); `None` has none.
+    pub fn open_clip_name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Whitespace => Some("whitespace"),
+            Self::Lower => Some("lower"),
+            Self::Canonicalize => Some("canonicalize"),
+        }
+    }
+
+    /// Cleans a text.
+    ///
+    /// Source: `_clean_whitespace`, `_clean_lower`, `_clean_canonicalize` in open_clip's `tokenizer.py`;
+    /// `whitespace_clean(basic_clean(text)).lower()` in openai-clip's `simple_tokenizer.py` is `_clean_lower`.
+    pub(super) fn apply(self, text: &str) -> String {
+        match self {
+            Self::None => text.to_owned(),
+            Self::Whitespace => single_spaces(&repair(text)),
+            Self::Lower => single_spaces(&repair(text)).to_lowercase(),
+            Self::Canonicalize => {
+                let words: String = repair(text)
+                    .replace('_', " ")
+                    .chars()
+                    .filter(|c| !c.is_ascii_punctuation())
+                    .collect();
+                single_spaces(&words.to_lowercase())
+            }
+        }
+    }
+}
+
+/// `basic_clean`, less its white space at both ends, which every cleaning removes later.
+fn repair(text: &str) -> String {
     let text = drop_invalid_references(&drop_terminal_escapes(text));
-    let fixed = fix_text(&text);
-    let unescaped = unescape(&unescape(&fixed));
-    let words: Vec<&str> = unescaped.split_whitespace().collect();
-    words.join(" ").to_lowercase()
+    unescape(&unescape(&fix_text(&text)))
+}
+
+fn single_spaces(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
 }
 
 /// ftfy's `fix_text`.

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::quote;
+
 /// A tokenizer that cannot be loaded, or a text that cannot be a prompt.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextError {
     /// A tokenizer file that cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", quote::path(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -14,7 +17,11 @@ pub enum TextError {
         source: std::io::Error,
     },
     /// A tokenizer file that is not what its name says.
-    #[error("{} is not a valid {expected}: {found}", path.display())]
+    #[error(
+        "{} is not a valid {expected}: {}",
+        quote::path(path),
+        quote::line(found)
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -23,8 +30,37 @@ pub enum TextError {
         /// What the parser found instead.
         found: String,
     },
+    /// A tokenizer with parts that no supported model has.
+    #[error("{}: {} is not supported", quote::path(path), quote::line(feature))]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The part, for example `` `model.dropout`: 0.9 ``.
+        feature: String,
+    },
+    /// A tokenizer file that asks for more memory or work than any checkpoint's.
+    #[error("{} is not read: it has more than {limit}", quote::path(path))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What it may have at most.
+        limit: String,
+    },
+    /// A text that is far longer than any prompt.
+    #[error(
+        "the text \"{}\" has {bytes} bytes; at most {limit} are read",
+        quote::name(text)
+    )]
+    TextTooLarge {
+        /// Its beginning.
+        text: String,
+        /// Its length.
+        bytes: usize,
+        /// The longest text that is tokenized.
+        limit: usize,
+    },
     /// A vocabulary without one of CLIP's two special tokens.
-    #[error("the tokenizer of {origin} has no token {token}")]
+    #[error("the tokenizer of {} has no token {token}", quote::line(origin))]
     MissingSpecialToken {
         /// The file, or the name of the embedded vocabulary.
         origin: String,
@@ -38,7 +74,7 @@ pub enum TextError {
         found: String,
     },
     /// The tokenizer refused a text, for example a character that its vocabulary cannot spell.
-    #[error("cannot tokenize {text:?}: {reason}")]
+    #[error("cannot tokenize \"{}\": {}", quote::name(text), quote::line(reason))]
     Encode {
         /// The text.
         text: String,
@@ -47,8 +83,9 @@ pub enum TextError {
     },
     /// A class name whose prompt does not fit into the text tower.
     #[error(
-        "the prompt of class {class:?} has {tokens} tokens with the context and both end markers; the text tower \
-         takes at most {limit}"
+        "the prompt of class \"{}\" has {tokens} tokens with the context and both end markers; the text tower \
+         takes at most {limit}",
+        quote::name(class)
     )]
     ClassTooLong {
         /// The class name as given.
@@ -60,7 +97,8 @@ pub enum TextError {
     },
     /// A plain text that does not fit into the text tower.
     #[error(
-        "{text:?} has {tokens} tokens with both end markers; the text tower takes at most {limit}"
+        "\"{}\" has {tokens} tokens with both end markers; the text tower takes at most {limit}",
+        quote::name(text)
     )]
     TextTooLong {
         /// The text as given.
@@ -71,7 +109,7 @@ pub enum TextError {
         limit: usize,
     },
     /// A context without a single token has nothing to learn.
-    #[error("the context {context:?} has no tokens")]
+    #[error("the context \"{}\" has no tokens", quote::name(context))]
     EmptyContext {
         /// The context as given.
         context: String,
@@ -86,6 +124,10 @@ impl TextError {
                 Some("check that the checkpoint directory is complete and readable")
             }
             Self::Malformed { .. } => Some("copy the file again from the source of the checkpoint"),
+            Self::Unsupported { .. } | Self::TooLarge { .. } => Some(
+                "use the tokenizer of a CLIP model: byte-pair encoding with CLIP's normalizer and word splitting",
+            ),
+            Self::TextTooLarge { .. } => Some("shorten the text"),
             Self::MissingSpecialToken { .. } => Some(
                 "the text tower must be CLIP's, whose vocabulary holds <|startoftext|> and <|endoftext|>",
             ),

@@ -1,70 +1,30 @@
-//! Tokenizers of Hugging Face directories, as transformers' `CLIPTokenizer` builds them.
+//! The tokenizer of Hugging Face's files: CLIP's pipeline around their vocabulary, as transformers' `CLIPTokenizer` has it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::TextError;
-use super::tokenizer::{END_OF_TEXT, START_OF_TEXT};
+use super::content::{BytePairs, END_OF_WORD, WORDS, normalizer};
 
 /// A `tokenizers` pipeline without truncation, padding or special tokens around the text.
 #[derive(Debug)]
 pub(super) struct HuggingFaceTokenizer(tokenizers::Tokenizer);
 
 impl HuggingFaceTokenizer {
-    /// Reads a `tokenizer.json` as it is.
-    pub(super) fn from_json_file(path: &Path) -> Result<Self, TextError> {
-        Self::from_json(&read(path)?, path)
-    }
-
-    /// Builds the pipeline that transformers builds around a vocabulary and its merges.
-    pub(super) fn from_vocab_and_merges(vocab: &Path, merges: &Path) -> Result<Self, TextError> {
-        let malformed = |path: &Path, expected, found: String| TextError::Malformed {
-            path: path.to_owned(),
-            expected,
-            found,
-        };
-        let ids: BTreeMap<String, u32> =
-            serde_json::from_slice(&read(vocab)?).map_err(|error| {
-                malformed(
-                    vocab,
-                    "vocab.json (an object of token to id)",
-                    error.to_string(),
-                )
-            })?;
-        let text = String::from_utf8(read(merges)?)
-            .map_err(|error| malformed(merges, "merges.txt", error.to_string()))?;
-        let mut pairs = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            if line.is_empty() || line.starts_with("#version") {
-                continue;
-            }
-            let pair: Vec<&str> = line.split(' ').collect();
-            if pair.len() != 2 {
-                let found = format!("line {} is {line:?}, not two pieces", index + 1);
-                return Err(malformed(merges, "merges.txt", found));
-            }
-            pairs.push(pair);
-        }
-        let special: Vec<Value> = [START_OF_TEXT, END_OF_TEXT]
-            .iter()
-            .filter_map(|token| ids.get(*token).map(|id| special_token(token, *id)))
-            .collect();
+    /// Builds the pipeline; `path` is for messages.
+    pub(super) fn new(pairs: &BytePairs, path: &Path) -> Result<Self, TextError> {
+        // Length limits belong to the prompts, which report what does not fit.
         let pipeline = json!({
             "version": "1.0",
             "truncation": null,
             "padding": null,
-            "added_tokens": special,
-            "normalizer": {"type": "Sequence", "normalizers": [
-                {"type": "NFC"},
-                {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-                {"type": "Lowercase"},
-            ]},
+            "added_tokens": pairs.added,
+            "normalizer": normalizer(),
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
                 {
                     "type": "Split",
-                    "pattern": {"Regex": r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"},
+                    "pattern": {"Regex": WORDS},
                     "behavior": "Removed",
                     "invert": true,
                 },
@@ -75,32 +35,26 @@ impl HuggingFaceTokenizer {
             "model": {
                 "type": "BPE",
                 "dropout": null,
-                "unk_token": END_OF_TEXT,
+                "unk_token": pairs.unknown,
                 "continuing_subword_prefix": "",
-                "end_of_word_suffix": "</w>",
+                "end_of_word_suffix": END_OF_WORD,
                 "fuse_unk": false,
                 "byte_fallback": false,
                 "ignore_merges": false,
-                "vocab": ids,
-                "merges": pairs,
+                "vocab": pairs.vocab,
+                "merges": pairs.merges,
             },
         });
-        Self::from_json(pipeline.to_string().as_bytes(), merges)
+        tokenizers::Tokenizer::from_bytes(pipeline.to_string())
+            .map(Self)
+            .map_err(|error| TextError::Malformed {
+                path: path.to_owned(),
+                expected: "tokenizer of the Hugging Face kind",
+                found: error.to_string(),
+            })
     }
 
-    fn from_json(json: &[u8], path: &Path) -> Result<Self, TextError> {
-        let malformed = |error: tokenizers::Error| TextError::Malformed {
-            path: path.to_owned(),
-            expected: "tokenizer of the Hugging Face kind",
-            found: error.to_string(),
-        };
-        let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(malformed)?;
-        // Length limits belong to the prompts, which report what does not fit.
-        tokenizer.with_truncation(None).map_err(malformed)?;
-        tokenizer.with_padding(None);
-        Ok(Self(tokenizer))
-    }
-
+    /// Token ids of a text that was cleaned.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         self.0
             .encode_fast(text, false)
@@ -120,25 +74,6 @@ impl HuggingFaceTokenizer {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    std::fs::read(path).map_err(|source| TextError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn special_token(content: &str, id: u32) -> Value {
-    json!({
-        "id": id,
-        "content": content,
-        "single_word": false,
-        "lstrip": false,
-        "rstrip": false,
-        "normalized": false,
-        "special": true,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -147,7 +82,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::super::openai::{embedded_merges, pieces};
-    use super::super::{TextError, Tokenizer, TokenizerSource};
+    use super::super::{TextCleaning, TextError, Tokenizer, TokenizerSource, Vocabulary};
 
     #[derive(Deserialize)]
     struct Case {
@@ -157,9 +92,12 @@ mod tests {
 
     fn load(vocab: &str, merges: &str) -> Result<Tokenizer, TextError> {
         let folder = TempDir::new().unwrap();
-        let source = TokenizerSource::VocabAndMerges {
-            vocab: folder.path().join("vocab.json"),
-            merges: folder.path().join("merges.txt"),
+        let source = TokenizerSource {
+            vocabulary: Vocabulary::VocabAndMerges {
+                vocab: folder.path().join("vocab.json"),
+                merges: folder.path().join("merges.txt"),
+            },
+            cleaning: TextCleaning::None,
         };
         fs::write(folder.path().join("vocab.json"), vocab).unwrap();
         fs::write(folder.path().join("merges.txt"), merges).unwrap();

@@ -3,22 +3,34 @@
 //! The first stage of the text tower's input: names and sentences come in, token ids go out.
 
 mod clean;
+mod content;
 mod error;
 mod hugging_face;
 mod openai;
 mod prompt;
 mod tokenizer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use clean::TextCleaning;
+pub use content::TokenizerContent;
 pub use error::TextError;
 pub use prompt::{DEFAULT_CONTEXT, Overlong, PromptSet, tokenize_text};
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer};
 
-/// Which vocabulary and which text cleaning a checkpoint was trained with.
+/// The tokenizer that a checkpoint was trained with: where its vocabulary is, and what happens to a text before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenizerSource {
-    /// OpenAI's vocabulary of 49,408 tokens, embedded in this library, with openai-clip's text cleaning.
+pub struct TokenizerSource {
+    /// Where the vocabulary and its merges are.
+    pub vocabulary: Vocabulary,
+    /// What the owning package does to a text first.
+    pub cleaning: TextCleaning,
+}
+
+/// Where a vocabulary is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// OpenAI's vocabulary of 49,408 tokens, embedded in this library.
     OpenAi,
     /// A Hugging Face `tokenizer.json`.
     TokenizerJson(PathBuf),
@@ -29,4 +41,29 @@ pub enum TokenizerSource {
         /// Path of `merges.txt`.
         merges: PathBuf,
     },
+}
+
+impl TokenizerSource {
+    /// OpenAI's vocabulary with openai-clip's text cleaning.
+    pub const OPENAI: Self = Self {
+        vocabulary: Vocabulary::OpenAi,
+        cleaning: TextCleaning::Lower,
+    };
+
+    /// A Hugging Face `tokenizer.json` as transformers uses it.
+    pub fn tokenizer_json(path: impl Into<PathBuf>) -> Self {
+        Self {
+            vocabulary: Vocabulary::TokenizerJson(path.into()),
+            cleaning: TextCleaning::None,
+        }
+    }
+
+    /// The vocabulary's files; none for OpenAI's.
+    pub fn files(&self) -> Vec<&Path> {
+        match &self.vocabulary {
+            Vocabulary::OpenAi => Vec::new(),
+            Vocabulary::TokenizerJson(path) => vec![path],
+            Vocabulary::VocabAndMerges { vocab, merges } => vec![vocab, merges],
+        }
+    }
 }

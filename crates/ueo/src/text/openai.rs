@@ -8,7 +8,6 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::utils::SysRegex;
 
 use super::TextError;
-use super::clean::clean;
 use super::tokenizer::{END_OF_TEXT, START_OF_TEXT};
 
 /// Compressed merges, one `left right` pair per line; see the notice beside the file.
@@ -65,10 +64,10 @@ impl OpenAiTokenizer {
         })
     }
 
+    /// Token ids of a text that was cleaned.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let text = clean(text);
         let mut ids = Vec::new();
-        for (start, end) in self.words.find_iter(&text) {
+        for (start, end) in self.words.find_iter(text) {
             let word = &text[start..end];
             if let (START_OF_TEXT | END_OF_TEXT, Some(id)) = (word, self.token_id(word)) {
                 ids.push(id);
@@ -82,7 +81,7 @@ impl OpenAiTokenizer {
                 .bpe
                 .tokenize(&spelled)
                 .map_err(|error| TextError::Encode {
-                    text: text.clone(),
+                    text: text.to_owned(),
                     reason: error.to_string(),
                 })?;
             ids.extend(tokens.into_iter().map(|token| token.id));

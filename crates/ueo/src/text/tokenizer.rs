@@ -1,8 +1,15 @@
 //! One tokenizer type for every kind of checkpoint.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
 use super::hugging_face::HuggingFaceTokenizer;
 use super::openai::OpenAiTokenizer;
-use super::{TextError, TokenizerSource};
+use super::{TextCleaning, TextError, TokenizerContent, TokenizerSource};
+use crate::quote;
+
+/// Longest text that is tokenized; a prompt of CLIP has 77 tokens, which is less than a kilobyte.
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// First token of every prompt, `[SOS]`.
 pub const START_OF_TEXT: &str = "<|startoftext|>";
@@ -16,13 +23,14 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// ```
 /// use ueo::text::{Tokenizer, TokenizerSource};
 ///
-/// let tokenizer = Tokenizer::load(&TokenizerSource::OpenAi)?;
+/// let tokenizer = Tokenizer::load(&TokenizerSource::OPENAI)?;
 /// assert_eq!(tokenizer.encode("a photo of a dog.")?, [320, 1125, 539, 320, 1929, 269]);
 /// # Ok::<(), ueo::text::TextError>(())
 /// ```
 #[derive(Debug)]
 pub struct Tokenizer {
     kind: Kind,
+    cleaning: TextCleaning,
     start_of_text: u32,
     end_of_text: u32,
 }
@@ -40,32 +48,44 @@ impl Tokenizer {
     ///
     /// If a file cannot be read or parsed, or its vocabulary lacks CLIP's special tokens.
     pub fn load(source: &TokenizerSource) -> Result<Self, TextError> {
-        let (kind, origin) = match source {
-            TokenizerSource::OpenAi => (
-                Kind::OpenAi(Box::new(OpenAiTokenizer::embedded()?)),
-                "OpenAI's release".to_owned(),
-            ),
-            TokenizerSource::TokenizerJson(path) => (
-                Kind::HuggingFace(Box::new(HuggingFaceTokenizer::from_json_file(path)?)),
-                path.display().to_string(),
-            ),
-            TokenizerSource::VocabAndMerges { vocab, merges } => (
-                Kind::HuggingFace(Box::new(HuggingFaceTokenizer::from_vocab_and_merges(
-                    vocab, merges,
-                )?)),
-                vocab.display().to_string(),
-            ),
+        let files = source.files();
+        let path = files
+            .first()
+            .copied()
+            .unwrap_or(Path::new("OpenAI's release"));
+        Self::build(&TokenizerContent::read(source)?, path)
+    }
+
+    /// Builds the tokenizer of a content that was read; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// If its merges make tokens that its vocabulary does not have, or CLIP's special tokens are not in it.
+    pub fn build(content: &TokenizerContent, path: &Path) -> Result<Self, TextError> {
+        let kind = match &content.pairs {
+            None => Kind::OpenAi(Box::new(OpenAiTokenizer::embedded()?)),
+            Some(pairs) => {
+                let tokenizer = without_panic(|| HuggingFaceTokenizer::new(pairs, path));
+                Kind::HuggingFace(Box::new(tokenizer.unwrap_or_else(|reason| {
+                    Err(TextError::Malformed {
+                        path: path.to_owned(),
+                        expected: "tokenizer of the Hugging Face kind",
+                        found: reason,
+                    })
+                })?))
+            }
         };
         let special = |token: &'static str| {
             kind.token_id(token)
                 .ok_or_else(|| TextError::MissingSpecialToken {
-                    origin: origin.clone(),
+                    origin: quote::path(path),
                     token,
                 })
         };
         Ok(Self {
             start_of_text: special(START_OF_TEXT)?,
             end_of_text: special(END_OF_TEXT)?,
+            cleaning: content.cleaning,
             kind,
         })
     }
@@ -76,12 +96,29 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// If a Hugging Face tokenizer refuses the text. OpenAI's vocabulary spells every byte and refuses nothing.
+    /// If the text is longer than 64 KiB, or a Hugging Face tokenizer refuses it. OpenAI's vocabulary spells every byte
+    /// and refuses nothing.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        match &self.kind {
-            Kind::OpenAi(tokenizer) => tokenizer.encode(text),
-            Kind::HuggingFace(tokenizer) => tokenizer.encode(text),
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(TextError::TextTooLarge {
+                text: text.chars().take(100).collect(),
+                bytes: text.len(),
+                limit: MAX_TEXT_BYTES,
+            });
         }
+        let encoded = without_panic(|| {
+            let text = self.cleaning.apply(text);
+            match &self.kind {
+                Kind::OpenAi(tokenizer) => tokenizer.encode(&text),
+                Kind::HuggingFace(tokenizer) => tokenizer.encode(&text),
+            }
+        });
+        encoded.unwrap_or_else(|reason| {
+            Err(TextError::Encode {
+                text: text.to_owned(),
+                reason,
+            })
+        })
     }
 
     /// Id of `[SOS]`.
@@ -110,4 +147,19 @@ impl Kind {
             Self::HuggingFace(tokenizer) => tokenizer.token_id(token),
         }
     }
+}
+
+/// Turns a panic inside a library into its message. Content that is known to cause one is refused before; this is for
+/// what is not known.
+fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|&text| text.to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        format!(
+            "the tokenizer failed: {}",
+            message.as_deref().unwrap_or("no reason given")
+        )
+    })
 }

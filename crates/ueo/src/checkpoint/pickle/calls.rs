@@ -1,9 +1,11 @@
 //! The few calls that a pickle may make: they rebuild dictionaries, storages and tensors.
 
+use std::rc::Rc;
+
 use super::PickleError;
 use super::machine::Machine;
 use super::value::{Global, StorageRef, TensorRef, Value, ValueId};
-use crate::checkpoint::store::{element_count, span};
+use crate::checkpoint::store::{MAX_AXES, element_count, span};
 
 impl Machine {
     pub(super) fn call(
@@ -20,7 +22,7 @@ impl Machine {
         match global {
             Global::RebuildTensor => {
                 let tensor = self.rebuild_tensor(arguments)?;
-                self.push(Value::Tensor(tensor))
+                self.push(Value::Tensor(Rc::new(tensor)))
             }
             Global::FirstArgument => {
                 let &first = arguments
@@ -42,6 +44,7 @@ impl Machine {
                 };
                 self.push(Value::Dict(items))
             }
+            Global::PlainData => self.push(Value::PlainData),
             Global::ScriptClass | Global::Storage(_) => Err(PickleError::malformed(
                 "a call that rebuilds a tensor",
                 "a call of a class",
@@ -50,18 +53,19 @@ impl Machine {
     }
 
     /// The items of `OrderedDict([(key, value), ...])`.
-    fn pairs(&self, list: ValueId) -> Result<Vec<(ValueId, ValueId)>, PickleError> {
+    fn pairs(&mut self, list: ValueId) -> Result<Vec<(ValueId, ValueId)>, PickleError> {
         let not_pairs = || PickleError::malformed("a list of pairs", "another value");
+        if let Value::List(items) = &self.values[list] {
+            self.spend(items.len())?;
+        }
         let Value::List(items) = &self.values[list] else {
             return Err(not_pairs());
         };
         items
             .iter()
             .map(|&item| match &self.values[item] {
-                Value::Tuple(pair) | Value::List(pair) => match pair[..] {
-                    [key, value] => Ok((key, value)),
-                    _ => Err(not_pairs()),
-                },
+                Value::Tuple(pair) => pair_of(pair).ok_or_else(not_pairs),
+                Value::List(pair) => pair_of(pair).ok_or_else(not_pairs),
                 _ => Err(not_pairs()),
             })
             .collect()
@@ -77,9 +81,9 @@ impl Machine {
                 Some(Value::Text(key)),
                 Some(&Value::Int(elements)),
                 None | Some(Value::None),
-            ) if tag == "storage" && elements >= 0 => Ok(StorageRef {
+            ) if **tag == *"storage" && elements >= 0 => Ok(StorageRef {
                 element,
-                key: key.clone(),
+                key: Rc::clone(key),
                 elements: usize::try_from(elements)
                     .map_err(|_| PickleError::malformed("a storage that fits", "a larger one"))?,
             }),
@@ -105,7 +109,7 @@ impl Machine {
             ));
         };
         let tensor = TensorRef {
-            storage: storage.clone(),
+            storage: Rc::clone(storage),
             offset: self.length(offset)?,
             shape: self.lengths(shape)?,
             strides: self.lengths(strides)?,
@@ -138,16 +142,32 @@ impl Machine {
         }
     }
 
+    fn axes(&self, items: &[ValueId]) -> Result<Vec<usize>, PickleError> {
+        if items.len() > MAX_AXES {
+            return Err(PickleError::Unsupported(format!(
+                "a tensor of {} axes (at most {MAX_AXES} are)",
+                items.len()
+            )));
+        }
+        items.iter().map(|&item| self.length(item)).collect()
+    }
+
     fn lengths(&self, id: ValueId) -> Result<Vec<usize>, PickleError> {
         match &self.values[id] {
-            Value::Tuple(items) | Value::List(items) => {
-                items.iter().map(|&item| self.length(item)).collect()
-            }
+            Value::Tuple(items) => self.axes(items),
+            Value::List(items) => self.axes(items),
             other => Err(PickleError::malformed(
                 "a tuple of lengths",
                 other.type_name(),
             )),
         }
+    }
+}
+
+fn pair_of(items: &[ValueId]) -> Option<(ValueId, ValueId)> {
+    match *items {
+        [key, value] => Some((key, value)),
+        _ => None,
     }
 }
 

@@ -39,8 +39,68 @@ pub(super) fn resolve(
         ("torch", "CharStorage") => other("int8", 1),
         ("torch", "ByteStorage") => other("uint8", 1),
         ("torch", "BoolStorage") => other("bool", 1),
+        ("torch._utils", "_rebuild_parameter_with_state") => Global::FirstArgument,
+        _ if is_plain_data(module, name) => Global::PlainData,
         _ if script_classes_allowed && module.starts_with(SCRIPT_CLASSES) => Global::ScriptClass,
         _ => return Err(PickleError::Forbidden(format!("{module}.{name}"))),
     };
     Ok(global)
+}
+
+/// Classes and functions that trainers' settings, paths and counters are made of. None of them is looked into: an
+/// instance is kept as a mark that something is there, so that a checkpoint does not fail over what stands beside its
+/// tensors.
+fn is_plain_data(module: &str, name: &str) -> bool {
+    match module {
+        "argparse" => name == "Namespace",
+        "pathlib" => matches!(
+            name,
+            "Path" | "PosixPath" | "PurePath" | "PurePosixPath" | "WindowsPath" | "PureWindowsPath"
+        ),
+        "collections" => matches!(name, "defaultdict" | "Counter" | "deque"),
+        "builtins" | "__builtin__" => matches!(
+            name,
+            "set"
+                | "frozenset"
+                | "list"
+                | "dict"
+                | "tuple"
+                | "int"
+                | "float"
+                | "bool"
+                | "str"
+                | "bytes"
+                | "bytearray"
+                | "complex"
+                | "slice"
+                | "range"
+        ),
+        "datetime" => matches!(
+            name,
+            "datetime" | "date" | "time" | "timedelta" | "timezone"
+        ),
+        "_codecs" => name == "encode",
+        "numpy" => matches!(name, "dtype" | "ndarray"),
+        "numpy.core.multiarray" | "numpy._core.multiarray" => {
+            matches!(name, "scalar" | "_reconstruct")
+        }
+        "torch" => matches!(
+            name,
+            "device"
+                | "float64"
+                | "float32"
+                | "float16"
+                | "bfloat16"
+                | "int64"
+                | "int32"
+                | "int16"
+                | "int8"
+                | "uint8"
+                | "bool"
+        ),
+        "pytorch_lightning.utilities.parsing"
+        | "lightning_fabric.utilities.data"
+        | "lightning.fabric.utilities.data" => name == "AttributeDict",
+        _ => false,
+    }
 }

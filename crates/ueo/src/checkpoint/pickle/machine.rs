@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::rc::Rc;
 
 use super::globals;
 use super::value::{Global, StorageRef, Value, ValueId};
 use super::{PickleError, Source};
 
-/// Values that one pickle may have. A training checkpoint of the largest CLIP with its optimizer has a tenth of it.
-const MAX_VALUES: usize = 1 << 20;
+/// Values that one pickle may have, those included that it lists again in another container. A training checkpoint of
+/// the largest CLIP with its optimizer has a quarter of it.
+const MAX_VALUES: usize = 1 << 19;
 
 /// A pickle that has been read.
 #[derive(Debug)]
@@ -26,21 +28,9 @@ impl Pickle {
     /// All storages that the pickle mentions.
     pub(in crate::checkpoint) fn storages(&self) -> impl Iterator<Item = &StorageRef> {
         self.values.iter().filter_map(|value| match value {
-            Value::Storage(storage) => Some(storage),
+            Value::Storage(storage) => Some(storage.as_ref()),
             _ => None,
         })
-    }
-
-    /// The value of an entry of a dictionary.
-    pub(in crate::checkpoint) fn entry(&self, dict: ValueId, name: &str) -> Option<ValueId> {
-        let Value::Dict(items) = self.value(dict) else {
-            return None;
-        };
-        items
-            .iter()
-            .rev()
-            .find(|(key, _)| matches!(self.value(*key), Value::Text(text) if text == name))
-            .map(|&(_, value)| value)
     }
 }
 
@@ -50,6 +40,8 @@ pub(in crate::checkpoint) struct Machine {
     pub(super) stack: Vec<ValueId>,
     marks: Vec<usize>,
     memo: HashMap<u32, ValueId>,
+    /// Values that may still be made or listed.
+    budget: usize,
     script_classes_allowed: bool,
 }
 
@@ -61,6 +53,7 @@ impl Machine {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            budget: MAX_VALUES,
             script_classes_allowed,
         }
     }
@@ -118,10 +111,21 @@ impl Machine {
                 let length = u64::from_le_bytes(source.array()?);
                 self.push_text(source, length)?;
             }
-            // BINBYTES, SHORT_BINBYTES
+            // LONG4
+            0x8b => {
+                let length = u32::from_le_bytes(source.array()?);
+                let bytes = source.bytes(length.into())?;
+                self.push(long(&bytes))?;
+            }
+            // BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
             b'B' => {
                 let length = u32::from_le_bytes(source.array()?);
                 source.bytes(length.into())?;
+                self.push(Value::Bytes)?;
+            }
+            0x8e | 0x96 => {
+                let length = u64::from_le_bytes(source.array()?);
+                source.bytes(length)?;
                 self.push(Value::Bytes)?;
             }
             b'C' => {
@@ -132,14 +136,21 @@ impl Machine {
 
             // Containers: MARK, EMPTY_TUPLE, TUPLE, TUPLE1..3, EMPTY_LIST, LIST, APPEND(S), EMPTY_DICT, DICT, SETITEM(S)
             b'(' => self.mark()?,
-            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b')' => self.push(Value::Tuple(Rc::default()))?,
             b't' => {
                 let items = self.pop_to_mark()?;
-                self.push(Value::Tuple(items))?;
+                self.push(Value::Tuple(items.into()))?;
             }
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(opcode - 0x84))?;
-                self.push(Value::Tuple(items))?;
+                self.push(Value::Tuple(items.into()))?;
+            }
+            // EMPTY_SET, ADDITEMS, FROZENSET: no tensor is in a set.
+            0x8f => self.push(Value::PlainData)?,
+            0x90 => drop(self.pop_to_mark()?),
+            0x91 => {
+                self.pop_to_mark()?;
+                self.push(Value::PlainData)?;
             }
             b']' => self.push(Value::List(Vec::new()))?,
             b'l' => {
@@ -187,8 +198,9 @@ impl Machine {
                 let index = u32::from_le_bytes(source.array()?);
                 self.recall(index)?;
             }
-            // POP
+            // POP, POP_MARK
             b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_to_mark()?),
 
             // Names: GLOBAL, STACK_GLOBAL; INST is an old way of calling one.
             b'c' | b'i' => {
@@ -204,7 +216,7 @@ impl Machine {
                 let module = self.pop()?;
                 match (&self.values[module], &self.values[name]) {
                     (Value::Text(module), Value::Text(name)) => {
-                        let (module, name) = (module.clone(), name.clone());
+                        let (module, name) = (Rc::clone(module), Rc::clone(name));
                         self.push_global(&module, &name)?;
                     }
                     _ => return Err(PickleError::malformed("a class name", "no text")),
@@ -223,6 +235,7 @@ impl Machine {
                 match self.values[class] {
                     Value::Global(Global::ScriptClass) => self.push(Value::Object(None))?,
                     Value::Global(Global::OrderedDict) => self.push(Value::Dict(Vec::new()))?,
+                    Value::Global(Global::PlainData) => self.push(Value::PlainData)?,
                     _ => return Err(PickleError::malformed("a module's class", "another value")),
                 }
             }
@@ -230,12 +243,31 @@ impl Machine {
             b'Q' => {
                 let id = self.pop_tuple("a persistent id")?;
                 let storage = self.storage(&id)?;
-                self.push(Value::Storage(storage))?;
+                self.push(Value::Storage(Rc::new(storage)))?;
             }
 
+            // STRING, UNICODE, INT, LONG, FLOAT, GET, PUT, PERSID of protocol 0; DUP, OBJ; NEWOBJ_EX, EXT1..4, and protocol 5.
+            b'S'
+            | b'V'
+            | b'I'
+            | b'L'
+            | b'F'
+            | b'g'
+            | b'p'
+            | b'P'
+            | b'2'
+            | b'o'
+            | 0x92
+            | 0x82..=0x84
+            | 0x97
+            | 0x98 => {
+                return Err(PickleError::Unsupported(format!(
+                    "the pickle instruction 0x{opcode:02x}, which PyTorch does not write,"
+                )));
+            }
             other => {
                 return Err(PickleError::malformed(
-                    "the instructions of a pickle that PyTorch wrote",
+                    "the instructions of a pickle",
                     format!("instruction 0x{other:02x}"),
                 ));
             }
@@ -243,13 +275,14 @@ impl Machine {
         Ok(())
     }
 
+    /// Accounts for values that are made, or listed once more.
+    pub(super) fn spend(&mut self, values: usize) -> Result<(), PickleError> {
+        self.budget = self.budget.checked_sub(values).ok_or_else(too_large)?;
+        Ok(())
+    }
+
     pub(super) fn push(&mut self, value: Value) -> Result<(), PickleError> {
-        if self.values.len() == MAX_VALUES {
-            return Err(PickleError::malformed(
-                format!("a pickle of at most {MAX_VALUES} values"),
-                "a larger one",
-            ));
-        }
+        self.spend(1)?;
         self.stack.push(self.values.len());
         self.values.push(value);
         Ok(())
@@ -257,7 +290,7 @@ impl Machine {
 
     fn mark(&mut self) -> Result<(), PickleError> {
         if self.marks.len() == MAX_VALUES {
-            return Err(PickleError::malformed("a shallow stack", "a deep one"));
+            return Err(too_large());
         }
         self.marks.push(self.stack.len());
         Ok(())
@@ -273,7 +306,7 @@ impl Machine {
         length: u64,
     ) -> Result<(), PickleError> {
         let text = source.text(length)?;
-        self.push(Value::Text(text))
+        self.push(Value::Text(text.into()))
     }
 
     fn push_global(&mut self, module: &str, name: &str) -> Result<(), PickleError> {
@@ -307,10 +340,10 @@ impl Machine {
         Ok(self.stack.split_off(mark))
     }
 
-    fn pop_tuple(&mut self, what: &str) -> Result<Vec<ValueId>, PickleError> {
+    fn pop_tuple(&mut self, what: &str) -> Result<Rc<[ValueId]>, PickleError> {
         let id = self.pop()?;
         match &self.values[id] {
-            Value::Tuple(items) => Ok(items.clone()),
+            Value::Tuple(items) => Ok(Rc::clone(items)),
             other => Err(PickleError::malformed(
                 format!("a tuple for {what}"),
                 other.type_name(),
@@ -334,7 +367,7 @@ impl Machine {
         })?;
         // References count as values: a short loop of them must not fill the memory either.
         if self.stack.len() >= MAX_VALUES {
-            return Err(PickleError::malformed("a shallow stack", "a deep one"));
+            return Err(too_large());
         }
         self.stack.push(id);
         Ok(())
@@ -347,6 +380,7 @@ impl Machine {
                 list.extend(items);
                 Ok(())
             }
+            Value::PlainData => Ok(()),
             other => Err(PickleError::malformed(
                 "a list to append to",
                 other.type_name(),
@@ -362,6 +396,7 @@ impl Machine {
                 dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
+            Value::PlainData => Ok(()),
             other => Err(PickleError::malformed(
                 "key and value pairs for a dict",
                 other.type_name(),
@@ -376,7 +411,7 @@ impl Machine {
         let has_attributes = matches!(self.values[state], Value::Dict(_));
         match &mut self.values[target] {
             Value::Object(attributes) if has_attributes => *attributes = Some(state),
-            Value::Dict(_) => {}
+            Value::Dict(_) | Value::PlainData => {}
             other => {
                 return Err(PickleError::malformed(
                     "a module and its attributes",
@@ -397,6 +432,10 @@ fn long(bytes: &[u8]) -> Value {
     let mut extended = [if negative { 0xff } else { 0 }; 8];
     extended[..bytes.len()].copy_from_slice(bytes);
     Value::Int(i64::from_le_bytes(extended))
+}
+
+fn too_large() -> PickleError {
+    PickleError::TooLarge(format!("a pickle of {MAX_VALUES} values"))
 }
 
 fn underflow() -> PickleError {
@@ -442,6 +481,30 @@ mod tests {
         pickle.extend((50_u64 << 20).to_le_bytes());
         pickle.extend(b"short");
         assert!(matches!(read(&pickle), Err(PickleError::Malformed { .. })));
+    }
+
+    /// OrderedDict of one memoized list of pairs, again and again.
+    #[test]
+    fn a_list_that_is_listed_again_counts_again() {
+        let mut pickle =
+            b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(K\x01K\x02\x86q\x02".to_vec();
+        pickle.extend(b"h\x02".repeat(5_000));
+        pickle.extend(b"e\x85q\x030");
+        pickle.extend(b"h\x00h\x03R0".repeat(5_000));
+        pickle.extend(b"}.");
+        assert!(matches!(read(&pickle), Err(PickleError::TooLarge(_))));
+    }
+
+    #[test]
+    fn settings_beside_the_tensors_are_passed_over() {
+        for pickle in [
+            &b"\x80\x02}X\x01\0\0\0acargparse\nNamespace\n)\x81}b."[..],
+            b"\x80\x02cpathlib\nPosixPath\nX\x01\0\0\0/\x85R.",
+            b"\x80\x04\x8f(K\x01K\x02\x90.",
+            b"\x80\x02clightning_fabric.utilities.data\nAttributeDict\n)\x81(K\x01K\x02u.",
+        ] {
+            assert!(read(pickle).is_ok(), "{}", pickle.escape_ascii());
+        }
     }
 
     #[test]

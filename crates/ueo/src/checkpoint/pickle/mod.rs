@@ -14,6 +14,8 @@ pub(super) use machine::{Machine, Pickle};
 pub(super) use source::Source;
 pub(super) use value::{StorageRef, TensorRef, Value, ValueId};
 
+use super::CheckpointError;
+
 /// Why a pickle cannot be read. The caller knows the file and turns this into a `CheckpointError`.
 #[derive(Debug)]
 pub(super) enum PickleError {
@@ -21,6 +23,10 @@ pub(super) enum PickleError {
     Forbidden(String),
     /// It ends early or contradicts itself.
     Malformed { expected: String, found: String },
+    /// It is sound, but uses something that no checkpoint needs.
+    Unsupported(String),
+    /// It asks for more than any checkpoint needs.
+    TooLarge(String),
 }
 
 impl PickleError {
@@ -32,15 +38,17 @@ impl PickleError {
     }
 
     /// The error as the user sees it.
-    pub(super) fn at(self, path: &std::path::Path) -> super::CheckpointError {
+    pub(super) fn at(self, path: &std::path::Path) -> CheckpointError {
         match self {
-            Self::Forbidden(requested) => super::CheckpointError::ForbiddenPickle {
+            Self::Forbidden(requested) => CheckpointError::ForbiddenPickle {
                 path: path.to_owned(),
                 requested,
             },
             Self::Malformed { expected, found } => {
-                super::CheckpointError::malformed(path, expected, found)
+                CheckpointError::malformed(path, expected, found)
             }
+            Self::Unsupported(feature) => CheckpointError::unsupported(path, feature),
+            Self::TooLarge(limit) => CheckpointError::too_large(path, limit),
         }
     }
 }

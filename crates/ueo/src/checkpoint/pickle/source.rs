@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::PickleError;
 
 /// Bytes that the pickles of one file may have together. CLIP's have less than one megabyte.
-const MAX_PICKLE_BYTES: u64 = 16 << 20;
+const MAX_PICKLE_BYTES: u64 = 8 << 20;
 
 /// Counts what it hands out, so that the caller knows where the pickle ended.
 pub(in crate::checkpoint) struct Source<R> {
@@ -76,10 +76,9 @@ impl<R: Read> Source<R> {
     fn advance(&mut self, bytes: u64) -> Result<(), PickleError> {
         self.position = self.position.saturating_add(bytes);
         if self.position > MAX_PICKLE_BYTES {
-            return Err(PickleError::malformed(
-                format!("a pickle of at most {MAX_PICKLE_BYTES} bytes"),
-                "a longer one",
-            ));
+            return Err(PickleError::TooLarge(format!(
+                "a pickle of {MAX_PICKLE_BYTES} bytes"
+            )));
         }
         Ok(())
     }

@@ -1,11 +1,16 @@
 //! What a pickle is made of once it is read.
 
+use std::rc::Rc;
+
 use crate::checkpoint::store::ElementType;
 
 /// Position of a value among all values of a pickle.
 pub(in crate::checkpoint) type ValueId = usize;
 
 /// A value; others inside it are named by position, so that sharing costs nothing and cycles do no harm.
+///
+/// What an instruction may take up again (texts, tuples, storages) is shared and never copied: a few bytes of a pickle
+/// can ask for it any number of times.
 #[derive(Debug)]
 pub(in crate::checkpoint) enum Value {
     None,
@@ -14,16 +19,18 @@ pub(in crate::checkpoint) enum Value {
     /// An integer beyond 64 bits; only the magic number of the stream format is one.
     BigInt,
     Float,
-    Text(String),
+    Text(Rc<str>),
     Bytes,
-    Tuple(Vec<ValueId>),
+    Tuple(Rc<[ValueId]>),
     List(Vec<ValueId>),
     Dict(Vec<(ValueId, ValueId)>),
     Global(Global),
     /// An instance of a TorchScript class; its attributes, once they are set.
     Object(Option<ValueId>),
-    Storage(StorageRef),
-    Tensor(TensorRef),
+    Storage(Rc<StorageRef>),
+    Tensor(Rc<TensorRef>),
+    /// Plain data of a trainer (a path, a set, a namespace) that no tensor depends on.
+    PlainData,
 }
 
 impl Value {
@@ -43,6 +50,7 @@ impl Value {
             Self::Object(_) => "a module",
             Self::Storage(_) => "a storage",
             Self::Tensor(_) => "a tensor",
+            Self::PlainData => "an object",
         }
     }
 }
@@ -55,22 +63,24 @@ pub(in crate::checkpoint) enum Global {
     /// A call whose result is its first argument.
     FirstArgument,
     ScriptClass,
+    /// A class whose instances hold settings and counters; they are kept as [`Value::PlainData`].
+    PlainData,
     Storage(ElementType),
 }
 
 /// A block of elements that the container holds under a key.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::checkpoint) struct StorageRef {
     pub element: ElementType,
-    pub key: String,
+    pub key: Rc<str>,
     /// Declared length in elements.
     pub elements: usize,
 }
 
 /// A strided view of a storage, checked to lie within the declared length.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::checkpoint) struct TensorRef {
-    pub storage: StorageRef,
+    pub storage: Rc<StorageRef>,
     /// Offset in elements.
     pub offset: usize,
     pub shape: Vec<usize>,

@@ -2,18 +2,27 @@
 //! line of column names.
 
 use std::borrow::Cow;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecordsIntoIter, Trim};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::DataError;
 use super::class_name::fold;
 use super::text_file::MAX_LINE_BYTES;
 
+/// Bytes of a row for which there is room at first.
+const ROW_BYTES: usize = 1 << 10;
+/// Columns for which there is room at first.
+const COLUMNS: usize = 16;
+
 /// The rows of a table with their line numbers.
 pub(super) struct Rows<'a> {
-    records: StringRecordsIntoIter<Cursor<Cow<'a, [u8]>>>,
+    reader: Reader,
+    text: Cow<'a, str>,
+    /// Bytes of the text that have been read.
+    read: usize,
+    /// Cells of the first row, and so of every row.
+    width: Option<usize>,
     path: PathBuf,
 }
 
@@ -44,18 +53,44 @@ impl<'a> Rows<'a> {
             false if !first_line.contains(',') && first_line.contains('\t') => b'\t',
             false => b',',
         };
-        let reader = ReaderBuilder::new()
-            .has_headers(false)
-            .delimiter(delimiter)
-            .trim(Trim::All)
-            .from_reader(Cursor::new(match text {
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            }));
         Ok(Self {
-            records: reader.into_records(),
+            reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            text,
+            read: 0,
+            width: None,
             path: path.to_path_buf(),
         })
+    }
+
+    /// The cells of the next row without the blanks around them; `None` at the end.
+    fn record(&mut self) -> Option<Vec<String>> {
+        let mut bytes = vec![0; ROW_BYTES];
+        let mut ends = vec![0; COLUMNS];
+        let (mut length, mut cells) = (0, 0);
+        loop {
+            let input = &self.text.as_bytes()[self.read..];
+            let (result, read, written, ended) =
+                self.reader
+                    .read_record(input, &mut bytes[length..], &mut ends[cells..]);
+            self.read += read;
+            length += written;
+            cells += ended;
+            match result {
+                ReadRecordResult::OutputFull => bytes.resize(2 * bytes.len().max(1), 0),
+                ReadRecordResult::OutputEndsFull => ends.resize(2 * ends.len(), 0),
+                // All of the text was there: what is asked for now is the end.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => break,
+                ReadRecordResult::End => return None,
+            }
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let cell = |(start, end): (usize, &usize)| {
+            // Separators and quotation marks are ASCII, so that a cell of a text is a text.
+            let cell = String::from_utf8_lossy(&bytes[start..*end]);
+            cell.trim().to_owned()
+        };
+        Some(starts.zip(&ends[..cells]).map(cell).collect())
     }
 }
 
@@ -63,21 +98,19 @@ impl Iterator for Rows<'_> {
     type Item = Result<(usize, Vec<String>), DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let record = match self.records.next()? {
-            Ok(record) => record,
-            Err(error) => {
-                return Some(Err(DataError::Format {
-                    path: self.path.clone(),
-                    expected: "a table with as many cells in each line",
-                    found: error.to_string(),
-                    fix: "put cells that contain the separator or a line's end in quotation marks",
-                }));
-            }
-        };
-        let line = record
-            .position()
-            .map_or(0, |position| position.line() as usize);
-        Some(Ok((line, record.iter().map(str::to_owned).collect())))
+        let line = self.reader.line() as usize;
+        let cells = self.record()?;
+        let width = *self.width.get_or_insert(cells.len());
+        Some(if cells.len() == width {
+            Ok((line, cells))
+        } else {
+            Err(DataError::Format {
+                path: self.path.clone(),
+                expected: "a table with as many cells in each line",
+                found: format!("{} in line {line} and {width} in the first", cells.len()),
+                fix: "put cells that contain the separator or a line's end in quotation marks",
+            })
+        })
     }
 }
 

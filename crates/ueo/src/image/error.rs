@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::{ImageFormat, PreprocessingError};
+
 /// Why an image could not be read, decoded or resized.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImageError {
@@ -15,16 +17,30 @@ pub enum ImageError {
     #[error("expected an image, found an empty file (0 bytes)")]
     Empty,
     /// The content is no image format that is known.
-    #[error("expected JPEG, PNG, WebP, GIF, BMP or TIFF, found content that begins with {found}")]
+    #[error(
+        "expected {}, found content that begins with {found}",
+        ImageFormat::read_names()
+    )]
     NotAnImage {
         /// The first bytes, as text where they are printable, else in hexadecimal.
         found: String,
     },
-    /// An image, but of a format or a kind that is not decoded here.
-    #[error("expected JPEG, PNG, WebP, GIF, BMP or TIFF with integer samples, found {found}")]
+    /// An image, but of a format that is not read.
+    #[error(
+        "expected {}, found {format}, which is not read",
+        ImageFormat::read_names()
+    )]
+    UnreadFormat {
+        /// Name of the format.
+        format: &'static str,
+    },
+    /// An image of a format that is read, but of a kind that is not.
+    #[error("expected a {format} image of a kind that is read, found one with {kind}")]
     Unsupported {
-        /// The format or feature.
-        found: String,
+        /// Name of the format.
+        format: &'static str,
+        /// The feature, as the end of "found one with ...".
+        kind: String,
     },
     /// The data end before the image does.
     #[error("expected a complete {format} image, but the data end after {bytes} bytes")]
@@ -42,7 +58,7 @@ pub enum ImageError {
         /// What the decoder said.
         reason: String,
     },
-    /// Decoding would take more memory than allowed (perhaps a decompression bomb).
+    /// The image is larger than any that is decoded (perhaps a decompression bomb).
     #[error("expected at most {limit} pixels, found {width} x {height}")]
     TooManyPixels {
         /// Width in pixels, as the header states it.
@@ -50,6 +66,22 @@ pub enum ImageError {
         /// Height in pixels, as the header states it.
         height: u32,
         /// The limit in pixels.
+        limit: u64,
+    },
+    /// Decoding would take more memory than one image may.
+    #[error(
+        "expected an image that takes at most {} MB while it is decoded, found {width} x {height} pixels that take {} MB",
+        megabytes(*limit),
+        megabytes(*bytes)
+    )]
+    TooMuchMemory {
+        /// Width in pixels, as the header states it.
+        width: u32,
+        /// Height in pixels, as the header states it.
+        height: u32,
+        /// What decoding takes, in bytes.
+        bytes: u64,
+        /// What it may take, in bytes.
         limit: u64,
     },
     /// Width or height is zero.
@@ -60,6 +92,9 @@ pub enum ImageError {
         /// Height in pixels.
         height: usize,
     },
+    /// The preprocessing cannot make an input of any image.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
     /// The resampler refused its input.
     #[error("expected an image that can be resized, but resizing failed: {reason}")]
     Resize {
@@ -79,7 +114,9 @@ impl ImageError {
             Self::NotAnImage { .. } => {
                 "the extension does not matter, the content does; remove the file or convert it"
             }
-            Self::Unsupported { .. } => "convert the file to PNG or JPEG",
+            Self::UnreadFormat { .. } | Self::Unsupported { .. } => {
+                "convert the file to PNG or JPEG"
+            }
             Self::Truncated { .. } => {
                 "an interrupted download or copy leaves such files; fetch it again or remove it"
             }
@@ -89,8 +126,17 @@ impl ImageError {
             Self::TooManyPixels { .. } => {
                 "make the image smaller, or remove it if nobody meant it to be this large"
             }
+            Self::TooMuchMemory { .. } => {
+                "make the image smaller, save it with 8 bits per channel, or allow more memory for decoding"
+            }
+            Self::Preprocessing(error) => error.hint(),
             Self::NoPixels { .. } => "remove the file",
             Self::Resize { .. } => "please report this image, it should not happen",
         }
     }
+}
+
+/// In units of a million bytes, rounded up: what takes more than the limit also reads as more.
+fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
 }

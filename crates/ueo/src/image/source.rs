@@ -1,11 +1,14 @@
 //! A data set's images as network inputs: read, decode (or take from the cache), view, normalize.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::{ImageCache, Kept};
+use super::decode::decode_reserved;
+use super::memory::Reservation;
 use super::{
-    CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageError, Preprocessing, RgbImage,
-    ViewKind, decode,
+    CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageError, Orientation, Preprocessing,
+    RgbImage, ViewKind,
 };
 use crate::data::Dataset;
 
@@ -17,6 +20,15 @@ pub struct ImageSource {
     decode_options: DecodeOptions,
     content: CacheContent,
     cache: ImageCache,
+    /// Images that a camera held in another way than upright, of those decoded so far.
+    turned: Mutex<HashSet<usize>>,
+}
+
+/// A decoded image, and its part of the memory for decoding until a view was made of it.
+struct Held {
+    image: Arc<RgbImage>,
+    /// None where the image comes from the cache, which has a budget of its own.
+    _reservation: Option<Reservation>,
 }
 
 impl ImageSource {
@@ -33,6 +45,7 @@ impl ImageSource {
             decode_options,
             content: cache.content,
             cache: ImageCache::new(cache.budget_bytes),
+            turned: Mutex::default(),
         }
     }
 
@@ -55,6 +68,7 @@ impl ImageSource {
             decode_options: DecodeOptions::default(),
             content: CacheContent::Originals,
             cache,
+            turned: Mutex::default(),
         }
     }
 
@@ -73,26 +87,40 @@ impl ImageSource {
         self.cache.usage()
     }
 
+    /// How many of the images decoded so far have EXIF data that ask for another orientation than the stored one, whether
+    /// that was applied or not.
+    pub fn exif_oriented_images(&self) -> usize {
+        let turned = self.turned.lock();
+        turned.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The decoded image with this index, as large as it is in the file.
     ///
     /// # Errors
     /// What is wrong with this image; others are not affected.
     pub fn decoded(&self, index: usize) -> Result<Arc<RgbImage>, ImageError> {
+        Ok(self.held(index)?.image)
+    }
+
+    fn held(&self, index: usize) -> Result<Held, ImageError> {
         // Test views are never original, so that a source that keeps those finds none here.
         let kept = self.cache.get(index);
         if let Some(kept) = kept.as_ref().filter(|kept| kept.is_original) {
-            return Ok(Arc::clone(&kept.image));
+            return Ok(Held {
+                image: Arc::clone(&kept.image),
+                _reservation: None,
+            });
         }
-        let image = self.read(index)?;
+        let held = self.read(index)?;
         match self.content {
-            CacheContent::Originals => self.cache.insert(index, &Kept::original(&image)),
+            CacheContent::Originals => self.cache.insert(index, &Kept::original(&held.image)),
             // The test pass comes before the training views; it fills the cache for them.
             CacheContent::Reduced { shorter_side } if kept.is_none() => {
-                self.keep_reduced(index, &image, shorter_side)?;
+                self.keep_reduced(index, &held.image, shorter_side)?;
             }
             CacheContent::Reduced { .. } | CacheContent::TestViews => {}
         }
-        Ok(image)
+        Ok(held)
     }
 
     /// The normalized view of the image with this index.
@@ -110,8 +138,8 @@ impl ImageSource {
                 Arc::new(self.preprocessing.view(&image, view, index)?)
             }
             _ => {
-                let image = self.decoded(index)?;
-                Arc::new(self.preprocessing.view(&image, view, index)?)
+                let held = self.held(index)?;
+                Arc::new(self.preprocessing.view(&held.image, view, index)?)
             }
         };
         Ok(self.preprocessing.normalize(&view))
@@ -121,8 +149,8 @@ impl ImageSource {
         if let Some(kept) = self.cache.get(index) {
             return Ok(kept.image);
         }
-        let image = self.read(index)?;
-        let view = self.preprocessing.test_view(&image)?;
+        let held = self.read(index)?;
+        let view = self.preprocessing.test_view(&held.image)?;
         let kept = Kept::derived(view);
         self.cache.insert(index, &kept);
         Ok(kept.image)
@@ -132,8 +160,8 @@ impl ImageSource {
         if let Some(kept) = self.cache.get(index) {
             return Ok(kept.image);
         }
-        let image = self.read(index)?;
-        self.keep_reduced(index, &image, shorter_side)
+        let held = self.read(index)?;
+        self.keep_reduced(index, &held.image, shorter_side)
     }
 
     fn keep_reduced(
@@ -151,13 +179,21 @@ impl ImageSource {
         Ok(kept.image)
     }
 
-    fn read(&self, index: usize) -> Result<Arc<RgbImage>, ImageError> {
+    fn read(&self, index: usize) -> Result<Held, ImageError> {
         let bytes = self
             .dataset
             .read_bytes(index)
             .map_err(|error| ImageError::Read {
                 reason: error.to_string(),
             })?;
-        Ok(Arc::new(decode(&bytes, &self.decode_options)?))
+        let decoded = decode_reserved(&bytes, &self.decode_options)?;
+        if decoded.exif != Orientation::Upright {
+            let mut turned = self.turned.lock().unwrap_or_else(PoisonError::into_inner);
+            turned.insert(index);
+        }
+        Ok(Held {
+            image: Arc::new(decoded.image),
+            _reservation: Some(decoded.reservation),
+        })
     }
 }

@@ -31,7 +31,8 @@ impl Preprocessing {
     /// The wanted view of the image with this index in its data set, as 8-bit RGB of `crop` x `crop`.
     ///
     /// # Errors
-    /// [`ImageError::Resize`], which no decoded image should cause.
+    /// [`ImageError::Preprocessing`] for values that make no input, [`ImageError::Resize`], which no decoded image should
+    /// cause.
     pub fn view(
         &self,
         image: &RgbImage,
@@ -50,8 +51,10 @@ impl Preprocessing {
     /// is black.
     ///
     /// # Errors
-    /// [`ImageError::Resize`], which no decoded image should cause.
+    /// [`ImageError::Preprocessing`] for values that make no input, [`ImageError::Resize`], which no decoded image should
+    /// cause.
     pub fn test_view(&self, image: &RgbImage) -> Result<RgbImage, ImageError> {
+        self.check()?;
         let (width, height) = shorter_side_to(self.resize, image.width(), image.height());
         let (columns, rows) = (
             CenterCrop::new(width, self.crop, self.crop_rule),
@@ -79,8 +82,10 @@ impl Preprocessing {
     /// The whole image with its shorter side at `shorter_side` pixels.
     ///
     /// # Errors
-    /// [`ImageError::Resize`], which no decoded image should cause.
+    /// [`ImageError::Preprocessing`] for values that make no input, [`ImageError::Resize`], which no decoded image should
+    /// cause.
     pub fn reduced(&self, image: &RgbImage, shorter_side: usize) -> Result<RgbImage, ImageError> {
+        self.check()?;
         let whole = Region {
             left: 0,
             top: 0,
@@ -94,12 +99,14 @@ impl Preprocessing {
     /// torchvision's `RandomResizedCrop(crop, scale=(0.5, 1))` and `RandomHorizontalFlip()` on a PIL image.
     ///
     /// # Errors
-    /// [`ImageError::Resize`], which no decoded image should cause.
+    /// [`ImageError::Preprocessing`] for values that make no input, [`ImageError::Resize`], which no decoded image should
+    /// cause.
     pub fn training_view(
         &self,
         image: &RgbImage,
         rng: &mut impl Rng,
     ) -> Result<RgbImage, ImageError> {
+        self.check()?;
         let region = random_region(image.width(), image.height(), rng);
         let view = resize_region(image, region, self.crop, self.crop, self.interpolation)?;
         Ok(if uniform(rng) < 0.5 {

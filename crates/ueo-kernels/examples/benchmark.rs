@@ -271,7 +271,7 @@ fn convolutional(rounds: usize, capability: Capability) {
             inputs = 4 * planes;
         }
     }
-    let tower = ConvolutionalTower::new(capability, stem, &blocks)
+    let tower = ConvolutionalTower::new(capability, Precision::F32, stem, &blocks)
         .expect("the shapes are those of the architecture");
     // A weight, then a bias of each layer.
     let affine: Vec<f32> = stem

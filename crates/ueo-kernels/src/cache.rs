@@ -36,6 +36,11 @@ pub(crate) fn second_level_bytes() -> usize {
         .unwrap_or(SECOND_LEVEL_FALLBACK)
 }
 
+/// f32 numbers that fill half of a core's second-level cache: what a chunk of a convolution may have, beside the weights that it reads.
+pub(crate) fn half_second_level_numbers() -> usize {
+    second_level_bytes() / 2 / size_of::<f32>()
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn read() -> Caches {
     Caches::default()

@@ -1,9 +1,7 @@
 //! A linear layer whose weight never changes, packed once for each direction.
 
 use crate::buffer::count;
-use crate::gemm::{
-    Left, Output, PackedBf16, PackedMatrix, PackedSplit, multiply, multiply_bf16, multiply_split,
-};
+use crate::gemm::{Output, PackedWeight};
 use crate::precision::{Operand, OperandBuffer};
 use crate::{Capability, Precision, ShapeError};
 use std::cell::RefCell;
@@ -15,41 +13,9 @@ use std::sync::OnceLock;
 /// that inference pays for one copy only. Callers may drop their own.
 pub struct FrozenLinear {
     capability: Capability,
-    forward: Packed,
-    input_gradient: OnceLock<Packed>,
+    forward: PackedWeight,
+    input_gradient: OnceLock<PackedWeight>,
     bias: Option<Vec<f32>>,
-}
-
-/// A weight in one direction and one precision.
-enum Packed {
-    F32(PackedMatrix),
-    Bf16(PackedBf16),
-    Split(PackedSplit),
-}
-
-impl Packed {
-    fn transposed(&self) -> Self {
-        match self {
-            Self::F32(packed) => Self::F32(packed.transposed()),
-            Self::Bf16(packed) => Self::Bf16(packed.transposed()),
-            Self::Split(packed) => Self::Split(packed.transposed()),
-        }
-    }
-
-    fn multiply(&self, rows: usize, x: Operand<'_>, bias: Option<&[f32]>, output: Output<'_>) {
-        match (self, x) {
-            (Self::F32(packed), Operand::F32(x)) => {
-                multiply(Left::rows(x, rows, packed.depth()), packed, bias, output);
-            }
-            (Self::Bf16(packed), Operand::Bf16(x)) => {
-                multiply_bf16(Left::rows(x, rows, packed.depth()), packed, bias, output);
-            }
-            (Self::Split(packed), Operand::F32(x)) => {
-                multiply_split(Left::rows(x, rows, packed.depth()), packed, bias, output);
-            }
-            _ => panic!("the operand has the weight's precision"),
-        }
-    }
 }
 
 thread_local! {
@@ -84,19 +50,7 @@ impl FrozenLinear {
         if let Some(bias) = bias {
             ShapeError::check("bias of a linear layer", outputs, bias.len())?;
         }
-        let forward = match precision {
-            Precision::F32Split if capability.has_tiles() => Packed::Split(
-                PackedSplit::pack_transposed(capability, weight, inputs, inputs, outputs),
-            ),
-            Precision::F32 | Precision::F32Split => {
-                let mut packed = PackedMatrix::new(capability);
-                packed.pack_transposed(weight, inputs, inputs, outputs);
-                Packed::F32(packed)
-            }
-            Precision::Bf16 => Packed::Bf16(PackedBf16::pack_transposed(
-                capability, weight, inputs, inputs, outputs,
-            )),
-        };
+        let forward = PackedWeight::pack_transposed(capability, precision, weight, inputs, outputs);
         Ok(Self {
             capability,
             forward,
@@ -107,28 +61,12 @@ impl FrozenLinear {
 
     /// Length of an input row.
     pub fn inputs(&self) -> usize {
-        match &self.forward {
-            Packed::F32(packed) => packed.depth(),
-            Packed::Bf16(packed) => packed.depth(),
-            Packed::Split(packed) => packed.depth(),
-        }
+        self.forward.depth()
     }
 
     /// Length of an output row.
     pub fn outputs(&self) -> usize {
-        match &self.forward {
-            Packed::F32(packed) => packed.columns(),
-            Packed::Bf16(packed) => packed.columns(),
-            Packed::Split(packed) => packed.columns(),
-        }
-    }
-
-    fn precision(&self) -> Precision {
-        match &self.forward {
-            Packed::F32(_) => Precision::F32,
-            Packed::Bf16(_) => Precision::Bf16,
-            Packed::Split(_) => Precision::F32Split,
-        }
+        self.forward.columns()
     }
 
     /// `y = x W^T + b`, on the calling thread.
@@ -159,7 +97,7 @@ impl FrozenLinear {
 
     fn with_operand(&self, values: &[f32], run: impl FnOnce(Operand<'_>)) {
         ROUNDED.with_borrow_mut(|buffer| {
-            run(buffer.rounded(self.capability, self.precision(), values));
+            run(buffer.rounded(self.capability, self.forward.precision(), values));
         });
     }
 

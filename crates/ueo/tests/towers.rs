@@ -77,7 +77,12 @@ fn compare_features(name: &str, engine: Engine) {
 
 #[test]
 fn bf16_features_point_where_those_of_the_package_do() {
-    let name = "openai-vit-torchscript-f32";
+    for name in ["openai-vit-torchscript-f32", "openclip-rn"] {
+        compare_rounded_features(name);
+    }
+}
+
+fn compare_rounded_features(name: &str) {
     let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
     let expected = fixture.tensor("image_features");
     let features = |precision| {
@@ -89,6 +94,8 @@ fn bf16_features_point_where_those_of_the_package_do() {
         values(clip.image_features(pixels, clip.zero_shot_affine()))
     };
     assert_close("f32", &features(Precision::F32), &expected.data, TOLERANCE);
+    let split = features(Precision::F32Split);
+    assert_close("f32-split", &split, &expected.data, TOLERANCE);
     // Two blocks with four roundings of at most 2^-9 in each; the largest difference of all features, not the typical one.
     let rounded = features(Precision::Bf16);
     assert_close("bf16", &rounded, &expected.data, 3e-2);

@@ -9,8 +9,9 @@ use serde_json::Value;
 use ueo::adapt::{
     BatchGradient, GradientChoices, TrainedParameters, batch_gradient, cosine_annealing,
 };
+use ueo::checkpoint::ClipConfig;
 use ueo::method::TrainedPart;
-use ueo::model::{Clip, Engine, Prompts};
+use ueo::model::{Clip, Engine, ModelError, Precision, Prompts};
 use ueo::objective::{
     ConfidenceWeights, UnconfidentWeights, confidence_weights, universal_entropy,
 };
@@ -33,13 +34,27 @@ struct Trajectory {
 
 impl Trajectory {
     fn open(name: &str, engine: Engine) -> Self {
+        Self::build(name, |config, tensors, device| {
+            Clip::with_engine(config, tensors, device, engine)
+        })
+    }
+
+    fn open_with_precision(name: &str, precision: Precision) -> Self {
+        Self::build(name, |config, tensors, device| {
+            Clip::with_precision(config, tensors, device, precision)
+        })
+    }
+
+    fn build(
+        name: &str,
+        clip: impl FnOnce(ClipConfig, TensorMap, &Device) -> Result<Clip, ModelError>,
+    ) -> Self {
         let facts = fixtures::json(&format!("training/{name}.json"));
         let arrays = Fixture::open(&format!("training/{name}.safetensors"));
         let device = Device::flex();
         let path = fixtures::path("checkpoints").join(facts["checkpoint"].as_str().unwrap());
         let checkpoint = ueo::checkpoint::load(&path).unwrap();
-        let clip =
-            Clip::with_engine(checkpoint.config, checkpoint.tensors, &device, engine).unwrap();
+        let clip = clip(checkpoint.config, checkpoint.tensors, &device).unwrap();
 
         let tokens = arrays.integers("prompt_token_ids");
         let context_tokens = arrays.integers("context_token_ids").concat();
@@ -223,8 +238,7 @@ impl Trajectory {
 }
 
 /// Every recorded case of an architecture, with whole batches and with micro-batches.
-fn replay_all(name: &str, engine: Engine) {
-    let trajectory = Trajectory::open(name, engine);
+fn replay_all(trajectory: &Trajectory) {
     let cosines = trajectory.cosine_logits(&trajectory.start);
     let expected = trajectory.arrays.tensor("zero_shot_cosine_logits").data;
     assert_close("zero-shot cosines", &cosines, &expected, TOLERANCE);
@@ -308,20 +322,50 @@ fn fused_kernels_follow_the_composition_in_values_gradients_and_steps() {
 
 #[test]
 fn vision_transformer_follows_pytorch_with_fused_kernels() {
-    replay_all("vit", Engine::Fused);
+    replay_all(&Trajectory::open("vit", Engine::Fused));
 }
 
 #[test]
 fn vision_transformer_follows_pytorch_with_composed_operations() {
-    replay_all("vit", Engine::Composed);
+    replay_all(&Trajectory::open("vit", Engine::Composed));
 }
 
 #[test]
 fn modified_resnet_follows_pytorch_with_fused_kernels() {
-    replay_all("resnet", Engine::Fused);
+    replay_all(&Trajectory::open("resnet", Engine::Fused));
 }
 
 #[test]
 fn modified_resnet_follows_pytorch_with_composed_operations() {
-    replay_all("resnet", Engine::Composed);
+    replay_all(&Trajectory::open("resnet", Engine::Composed));
+}
+
+/// Where the CPU has AMX; everywhere else this is f32 itself.
+#[test]
+fn vision_transformer_follows_pytorch_in_split_f32() {
+    replay_all(&Trajectory::open_with_precision("vit", Precision::F32Split));
+}
+
+/// An instruction set is chosen once in a process, so each gets processes of its own, which run the tests above.
+#[test]
+fn every_instruction_set_follows_pytorch() {
+    for capability in ueo_kernels::Capability::available() {
+        let name = capability.instruction_set().name();
+        for test in [
+            "vision_transformer_follows_pytorch_with_fused_kernels",
+            "vision_transformer_follows_pytorch_in_split_f32",
+            "modified_resnet_follows_pytorch_with_fused_kernels",
+        ] {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", test])
+                .env("UEO_INSTRUCTION_SET", name)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && text.contains("1 passed"),
+                "{name}: {text}"
+            );
+        }
+    }
 }

@@ -3,13 +3,16 @@
 //!
 //! Channels lie next to each other, so a 1 x 1 convolution is a product of the map itself. A 3 x 3 convolution is computed by minimal
 //! filtering ([`winograd`]); with a stride or few channels it is a product of patches ([`patches`]).
+//!
+//! The precision is that of products of patches, 1 x 1 convolutions included. Minimal filtering is f32 in all of them: its transforms would
+//! multiply the errors of rounded operands, and it has a quarter of the multiplications to begin with.
 
 mod patches;
 mod winograd;
 
 use crate::buffer::count;
-use crate::{Capability, ShapeError};
-use patches::PatchProduct;
+use crate::{Capability, Precision, ShapeError};
+use patches::{PatchProduct, PatchScratch};
 use std::ops::Range;
 use std::sync::OnceLock;
 use winograd::{FilterScratch, TileSide, TransformedFilter};
@@ -48,7 +51,7 @@ const FILTERED_CHANNELS: usize = 16;
 /// Memory for the operands of one chunk.
 #[derive(Default)]
 pub(crate) struct ConvolutionScratch {
-    patches: Vec<f32>,
+    patches: PatchScratch,
     filter: FilterScratch,
 }
 
@@ -109,12 +112,13 @@ pub(crate) struct FrozenConvolution {
 }
 
 impl FrozenConvolution {
-    /// Packs a weight `[outputs, inputs, kernel, kernel]` as PyTorch stores it.
+    /// Packs a weight `[outputs, inputs, kernel, kernel]` as PyTorch stores it, for operands in a precision.
     ///
     /// # Errors
     /// [`ShapeError`] for other kernels than 1 and 3 or a weight of another length.
     pub fn new(
         capability: Capability,
+        precision: Precision,
         weight: &[f32],
         inputs: usize,
         outputs: usize,
@@ -151,7 +155,9 @@ impl FrozenConvolution {
             let filter = TransformedFilter::new(capability, side, inputs, outputs, taps);
             (Method::Filtered(filter), weight.to_vec())
         } else {
-            let product = PatchProduct::new(capability, weight, inputs, outputs, kernel, stride);
+            let product = PatchProduct::new(
+                capability, precision, weight, inputs, outputs, kernel, stride,
+            );
             (Method::Patches(product), Vec::new())
         };
         Ok(Self {

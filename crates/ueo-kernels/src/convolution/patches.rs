@@ -2,15 +2,21 @@
 //! cache.
 
 use super::MapShape;
-use crate::Capability;
 use crate::buffer::{count, fit};
-use crate::gemm::{Left, Output, PackedMatrix, multiply};
+use crate::gemm::{Output, PackedWeight};
+use crate::precision::OperandBuffer;
+use crate::{Capability, Precision, cache};
 use std::ops::Range;
 
-/// Numbers of a chunk's operand and result together: half a megabyte, about half of a core's second-level cache.
-const CHUNK_NUMBERS: usize = 128 * 1024;
 /// Chunks are multiples of this many positions, so that every chunk begins a period of [`crate::batch_norm`] and full tiles.
 const CHUNK_POSITIONS: usize = 64;
+
+/// Memory for the operand of one chunk.
+#[derive(Default)]
+pub(super) struct PatchScratch {
+    patches: Vec<f32>,
+    operand: OperandBuffer,
+}
 
 /// A convolution whose weight is one packed matrix.
 pub(super) struct PatchProduct {
@@ -20,13 +26,14 @@ pub(super) struct PatchProduct {
     inputs: usize,
     outputs: usize,
     /// `[kernel * kernel * inputs, outputs]`
-    matrix: PackedMatrix,
+    matrix: PackedWeight,
 }
 
 impl PatchProduct {
     /// Packs a weight `[outputs, inputs, kernel, kernel]`.
     pub fn new(
         capability: Capability,
+        precision: Precision,
         weight: &[f32],
         inputs: usize,
         outputs: usize,
@@ -34,23 +41,28 @@ impl PatchProduct {
         stride: usize,
     ) -> Self {
         let taps = kernel * kernel;
+        // `[outputs, taps, inputs]`, as a patch lies in memory.
         let mut rows = vec![0.0; weight.len()];
         for (output, weight) in weight.chunks_exact(inputs * taps).enumerate() {
             for (input, weight) in weight.chunks_exact(taps).enumerate() {
                 for (tap, &value) in weight.iter().enumerate() {
-                    rows[(tap * inputs + input) * outputs + output] = value;
+                    rows[(output * taps + tap) * inputs + input] = value;
                 }
             }
         }
-        let mut matrix = PackedMatrix::new(capability);
-        matrix.pack_rows(&rows, outputs, taps * inputs, outputs);
         Self {
             capability,
             kernel,
             stride,
             inputs,
             outputs,
-            matrix,
+            matrix: PackedWeight::pack_transposed(
+                capability,
+                precision,
+                &rows,
+                taps * inputs,
+                outputs,
+            ),
         }
     }
 
@@ -58,29 +70,34 @@ impl PatchProduct {
     pub fn reversed(&self) -> Self {
         let (inputs, outputs) = (self.inputs, self.outputs);
         let taps = self.kernel * self.kernel;
+        // `[taps, inputs, outputs]`
         let forward = self.matrix.to_row_major();
+        // `[inputs, taps, outputs]`
         let mut rows = vec![0.0; forward.len()];
         for (tap, block) in forward.chunks_exact(inputs * outputs).enumerate() {
-            let reversed = &mut rows[(taps - 1 - tap) * inputs * outputs..][..inputs * outputs];
-            for (input, row) in block.chunks_exact(outputs).enumerate() {
-                for (output, &value) in row.iter().enumerate() {
-                    reversed[output * inputs + input] = value;
-                }
+            for (input, values) in block.chunks_exact(outputs).enumerate() {
+                let at = (input * taps + taps - 1 - tap) * outputs;
+                rows[at..at + outputs].copy_from_slice(values);
             }
         }
-        let mut matrix = PackedMatrix::new(self.capability);
-        matrix.pack_rows(&rows, inputs, taps * outputs, inputs);
         Self {
             inputs: outputs,
             outputs: inputs,
-            matrix,
+            matrix: PackedWeight::pack_transposed(
+                self.capability,
+                self.matrix.precision(),
+                &rows,
+                taps * outputs,
+                inputs,
+            ),
             ..*self
         }
     }
 
     /// Where the chunk that begins at an output position ends: where it began when there is none left.
     pub fn chunk_end(&self, output: MapShape, start: usize) -> usize {
-        let chunk = (CHUNK_NUMBERS / (self.matrix.depth() + self.outputs))
+        // Operand and result together fill half of a core's second-level cache.
+        let chunk = (cache::half_second_level_numbers() / (self.matrix.depth() + self.outputs))
             .next_multiple_of(CHUNK_POSITIONS)
             .max(CHUNK_POSITIONS);
         output.positions().min(start + chunk)
@@ -95,10 +112,11 @@ impl PatchProduct {
         map: &[f32],
         shape: MapShape,
         range: Range<usize>,
-        patches: &mut Vec<f32>,
+        scratch: &mut PatchScratch,
         target: &mut [f32],
         accumulate: bool,
     ) {
+        let PatchScratch { patches, operand } = scratch;
         let (rows, depth) = (range.len(), self.matrix.depth());
         let left = if self.kernel == 1 && self.stride == 1 {
             &map[range.start * self.inputs..range.end * self.inputs]
@@ -112,7 +130,8 @@ impl PatchProduct {
             row_stride: self.outputs,
             accumulate,
         };
-        multiply(Left::rows(left, rows, depth), &self.matrix, None, output);
+        let left = operand.rounded(self.capability, self.matrix.precision(), left);
+        self.matrix.multiply(rows, left, None, output);
     }
 }
 

@@ -72,7 +72,8 @@ impl PackedBf16 {
         self.columns
     }
 
-    fn to_row_major(&self) -> Vec<f32> {
+    /// The matrix as `[depth, columns]`, row-major.
+    pub fn to_row_major(&self) -> Vec<f32> {
         match &self.storage {
             #[cfg(target_arch = "x86_64")]
             Storage::Pairs(data) => {

@@ -19,12 +19,15 @@ mod scalar;
 mod split;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
+mod weight;
 
 use crate::buffer::{AlignedBuffer, count};
 use crate::{Capability, InstructionSet};
 
-pub(crate) use bf16::{PackedBf16, multiply_bf16};
-pub(crate) use split::{PackedSplit, multiply_split};
+pub(crate) use weight::PackedWeight;
+
+use bf16::{PackedBf16, multiply_bf16};
+use split::{PackedSplit, multiply_split};
 
 /// A view of the left operand: element `(i, p)` is `data[i * row_stride + p * depth_stride]`.
 #[derive(Clone, Copy)]

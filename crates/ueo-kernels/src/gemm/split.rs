@@ -39,9 +39,14 @@ impl PackedSplit {
         self.columns
     }
 
+    /// The matrix as `[depth, columns]`, row-major.
+    pub fn to_row_major(&self) -> Vec<f32> {
+        self.tiles.to_row_major()
+    }
+
     /// The transpose, packed for the same instruction set.
     pub fn transposed(&self) -> Self {
-        let rows = self.tiles.to_row_major();
+        let rows = self.to_row_major();
         Self::pack_transposed(
             self.capability,
             &rows,

@@ -108,34 +108,32 @@ fn every_layout_and_direction_agrees_with_f64() {
 #[test]
 fn rows_do_not_depend_on_their_neighbors() {
     let mut random = Random::new(2);
-    let (rows, depth, columns) = (21, 100, 130);
-    let (a, b) = (
-        random.values(rows * depth, 1.0),
-        random.values(depth * columns, 1.0),
-    );
-    for capability in Capability::available()
-        .filter(|capability| capability.vectors() != InstructionSet::Portable)
-    {
-        let mut packed = PackedMatrix::new(capability);
-        packed.pack_rows(&b, columns, depth, columns);
-        let product = |a: &[f32]| {
-            let rows = a.len() / depth;
-            let mut y = vec![0.0; rows * columns];
-            multiply(
-                Left::rows(a, rows, depth),
-                &packed,
-                None,
-                Output {
+    // The second has several blocks of rows, where the second-level cache is no larger than most are.
+    for (rows, depth, columns) in [(21, 100, 130), (1500, 800, 20)] {
+        let (a, b) = (
+            random.values(rows * depth, 1.0),
+            random.values(depth * columns, 1.0),
+        );
+        for capability in Capability::available()
+            .filter(|capability| capability.vectors() != InstructionSet::Portable)
+        {
+            let mut packed = PackedMatrix::new(capability);
+            packed.pack_rows(&b, columns, depth, columns);
+            let product = |a: &[f32]| {
+                let rows = a.len() / depth;
+                let mut y = vec![0.0; rows * columns];
+                let output = Output {
                     data: &mut y,
                     row_stride: columns,
                     accumulate: false,
-                },
-            );
-            y
-        };
-        let whole = product(&a);
-        for (a, expected) in a.chunks_exact(depth).zip(whole.chunks_exact(columns)) {
-            assert_eq!(product(a), expected, "{capability:?}");
+                };
+                multiply(Left::rows(a, rows, depth), &packed, None, output);
+                y
+            };
+            let whole = product(&a);
+            for (a, expected) in a.chunks_exact(depth).zip(whole.chunks_exact(columns)) {
+                assert_eq!(product(a), expected, "{capability:?}");
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Register-tiled products for x86-64: one driver and one tile, instantiated for AVX2, AVX-512 and AVX-512 with bf16 pairs.
 //!
 //! A tile of `ROWS x 3 LANES` sums stays in registers (12 of 16 with AVX2, 24 of 32 with AVX-512) while one panel of `B` streams
-//! past it; what rows are left over have a tile of their own height. A panel (`DEPTH_BLOCK x 3 LANES`) is used by all rows of `A` before the next one, so it comes from main memory once
-//! per call and from the second-level cache for each tile.
+//! past it; what rows are left over have a tile of their own height. A panel (`DEPTH_BLOCK x 3 LANES`) is used by a block of rows of `A` before the next one, so it comes from main memory
+//! once per block and from the second-level cache for each tile, where the block of rows stays too.
 
-use super::{Left, Output, Panels, panels, store_part};
+use super::{Left, Output, Panels, padded, panels, store_part};
+use crate::cache;
 use crate::precision::Bf16;
+use std::ops::Range;
 
 /// Steps of `B` in a panel, one row in f32 and a pair of rows in bf16: 768 x 48 values of four bytes are 144 KiB, a small part of a
 /// second-level cache, and one block covers the width of ViT-B.
@@ -13,6 +15,35 @@ use crate::precision::Bf16;
 /// Measured with tiles of 8 x 48 on AMD Zen 4: 98 % of the f32 peak and 93 to 97 % of the bf16 peak at the shapes of ViT-B/16.
 /// Tiles of 14 x 32, blocks of 256 or 384 and a repacked left operand were all slower by 2 to 15 %.
 pub(super) const DEPTH_BLOCK: usize = 768;
+
+/// Fewest rows of a block: with fewer, reading the panels takes the time.
+const LEAST_ROWS: usize = 64;
+
+/// Rows of the left operand that meet all panels before the next rows do: as many as stay in the second-level cache beside a panel, a
+/// multiple of every tile's height. `row_bytes` is the length of a row within a block of the depth. No sum depends on it.
+fn row_block(row_bytes: usize, panel_columns: usize) -> usize {
+    let left_over = cache::second_level_bytes().saturating_sub(row_bytes * panel_columns);
+    (left_over / row_bytes / LEAST_ROWS * LEAST_ROWS).max(LEAST_ROWS)
+}
+
+/// Blocks of rows with each panel of a block of the depth: rows, first column, width of the panel including padding, the panel.
+fn blocks<T>(
+    rows: usize,
+    row_block: usize,
+    columns: usize,
+    lanes: usize,
+    block: &[T],
+) -> impl Iterator<Item = (Range<usize>, usize, usize, &[T])> {
+    let depth = block.len() / padded(columns, lanes);
+    (0..rows).step_by(row_block).flat_map(move |first_row| {
+        let rows = first_row..rows.min(first_row + row_block);
+        panels(columns, lanes).map(move |(first, width)| {
+            // Panels before this one are `first` columns wide in all.
+            let panel = &block[first * depth..][..width * depth];
+            (rows.clone(), first, width, panel)
+        })
+    })
+}
 
 /// What a tile is computed from and where it goes. Left operand and output begin with the tile's first element.
 struct Tile<'a, L, S> {
@@ -167,12 +198,15 @@ macro_rules! tiled {
                     let accumulate = output.accumulate || first_depth > 0;
                     let bias = bias.filter(|_| first_depth + depth_here == depth);
                     let first_value = first_depth * VALUES_PER_STEP * left.depth_stride;
-                    for (first, width) in panels(columns, LANES) {
-                        let (panel, rest) = packed.split_at(depth_here * width);
-                        packed = rest;
+                    let (block, rest) = packed.split_at(depth_here * padded(columns, LANES));
+                    packed = rest;
+                    let row_block = row_block(depth_here * size_of::<$step>(), PITCH);
+                    for (rows, first, width, panel) in
+                        blocks(left.rows, row_block, columns, LANES, block)
+                    {
                         let used = width.min(columns - first);
                         let bias = bias.map(|bias| &bias[first..first + used]);
-                        for first_row in (0..left.rows).step_by(ROWS) {
+                        for first_row in rows.clone().step_by(ROWS) {
                             let operands = Tile {
                                 left: &left.data[first_row * left.row_stride + first_value..],
                                 row_stride: left.row_stride,
@@ -188,7 +222,7 @@ macro_rules! tiled {
                             // SAFETY: the caller has checked the last element of `left`, which is the farthest that the last row of
                             // a tile reaches.
                             unsafe {
-                                match left.rows - first_row {
+                                match rows.end - first_row {
                                     $($rest => tile_of::<$rest>(width, operands),)*
                                     _ => tile_of::<ROWS>(width, operands),
                                 }

@@ -5,7 +5,7 @@ use super::{BottleneckWeights, ConvolutionWeights};
 use crate::batch_norm::{self, FrozenStatistics, PeriodSums, ScaleShift};
 use crate::buffer::fit;
 use crate::convolution::{ConvolutionScratch, FrozenConvolution};
-use crate::{Capability, ShapeError};
+use crate::{Capability, Precision, ShapeError};
 
 /// Added to the variance by every BatchNorm (PyTorch's default, which CLIP keeps).
 const EPSILON: f32 = 1e-5;
@@ -45,6 +45,7 @@ pub(super) struct ChunkScratch {
 impl Layer {
     pub fn new(
         capability: Capability,
+        precision: Precision,
         weights: &ConvolutionWeights<'_>,
         stride: usize,
     ) -> Result<Self, ShapeError> {
@@ -53,6 +54,7 @@ impl Layer {
         Ok(Self {
             convolution: FrozenConvolution::new(
                 capability,
+                precision,
                 weights.weight,
                 weights.inputs,
                 outputs,
@@ -157,6 +159,7 @@ impl Layer {
 impl Block {
     pub fn new(
         capability: Capability,
+        precision: Precision,
         weights: &BottleneckWeights<'_>,
         inputs: usize,
     ) -> Result<Self, ShapeError> {
@@ -203,7 +206,7 @@ impl Block {
                 )?;
             }
         }
-        let layer = |weights| Layer::new(capability, weights, 1);
+        let layer = |weights| Layer::new(capability, precision, weights, 1);
         Ok(Self {
             layers: [layer(first)?, layer(second)?, layer(third)?],
             downsample: weights.downsample.as_ref().map(layer).transpose()?,

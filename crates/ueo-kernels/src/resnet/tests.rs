@@ -1,11 +1,15 @@
 use super::reference::Tower;
 use super::*;
 use crate::reference::{Random, assert_close, relative_error, wide};
-use crate::{Capability, InstructionSet};
+use crate::{Capability, InstructionSet, Precision};
 
 fn kernels(capability: Capability, tower: &Tower) -> ConvolutionalTower {
+    kernels_in(capability, Precision::F32, tower)
+}
+
+fn kernels_in(capability: Capability, precision: Precision, tower: &Tower) -> ConvolutionalTower {
     let stem = tower.stem.each_ref().map(reference::Parameters::weights);
-    ConvolutionalTower::new(capability, stem, &tower.bottlenecks()).unwrap()
+    ConvolutionalTower::new(capability, precision, stem, &tower.bottlenecks()).unwrap()
 }
 
 /// The gradient of `sum(output * d)` to each affine parameter, by central differences in f64 with fixed ReLU marks. The output is
@@ -109,6 +113,68 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// Output and gradient of a batch.
+fn train(
+    capability: Capability,
+    precision: Precision,
+    tower: &Tower,
+    pixels: &[f32],
+    d: &[f32],
+) -> [Vec<f32>; 2] {
+    let kernels = kernels_in(capability, precision, tower);
+    let workspace = MapWorkspace::new();
+    let (output, saved) = kernels.forward_training(&tower.affine, pixels, 32, &workspace);
+    let inference = kernels.forward(&tower.affine, pixels, 32, &workspace);
+    assert_eq!(output, inference, "{capability:?}: inference differs");
+    let gradient = kernels.backward(&tower.affine, &saved, d, &workspace);
+    [output, gradient]
+}
+
+#[test]
+fn rounded_towers_are_close_to_f64_and_closer_to_their_emulation() {
+    let (side, images) = (32, 2);
+    let tower = Tower::random(32, &[(16, 1), (17, 2)], false);
+    let pixels = Random::new(20).values(images * 3 * side * side, 1.0);
+    let output = tower.forward(&wide(&tower.affine), &pixels, side, &mut Vec::new());
+    let d = Random::new(21).values(output.len(), 1.0);
+    let mut d_affine = gradient(&tower, &pixels, side, &wide(&d));
+    for (gradient, trained) in d_affine.iter_mut().zip(tower.is_trained()) {
+        if !trained {
+            *gradient = 0.0;
+        }
+    }
+    let errors = |found: &[Vec<f32>; 2]| {
+        [
+            relative_error(&found[0], &output),
+            relative_error(&found[1], &d_affine),
+        ]
+    };
+    let scalar = Capability::new(InstructionSet::Scalar).unwrap();
+    let emulated = train(scalar, Precision::Bf16, &tower, &pixels, &d);
+    for capability in Capability::available() {
+        let found = train(capability, Precision::Bf16, &tower, &pixels, &d);
+        // Roundings of at most 2^-9. A few of them open or close a ReLU, and all that led through it is in the gradient or not.
+        let of_bf16 = errors(&found);
+        assert!(of_bf16[0] < 1e-2, "{capability:?}: {of_bf16:?}");
+        assert!(of_bf16[1] < 0.2, "{capability:?}: {of_bf16:?}");
+        assert!(of_bf16[0] > 5e-4, "{capability:?}: {of_bf16:?} is not bf16");
+        for (found, emulated) in found.iter().zip(&emulated) {
+            // Sums in another order move values across a rounding boundary now and then.
+            let error = relative_error(found, &wide(emulated));
+            assert!(error < 2e-2, "{capability:?}: {error:e} from the emulation");
+        }
+        let of_split = errors(&train(capability, Precision::F32Split, &tower, &pixels, &d));
+        assert!(of_split[0] < 2e-5, "{capability:?}: {of_split:?}");
+        assert!(of_split[1] < 2e-3, "{capability:?}: {of_split:?}");
+        let is_split = of_split[0] > 2e-6;
+        assert_eq!(
+            is_split,
+            capability.has_tiles(),
+            "{capability:?}: {of_split:?}"
+        );
+    }
+}
+
 #[test]
 fn memory_per_image_is_as_documented() {
     // RN50's shapes with its width of 64; the values do not matter.
@@ -128,7 +194,7 @@ fn layers_that_do_not_fit_are_refused() {
     let tower = Tower::random(8, &[(4, 2)], false);
     let stem = tower.stem.each_ref().map(reference::Parameters::weights);
     let refused = |blocks: &[BottleneckWeights<'_>]| {
-        ConvolutionalTower::new(Capability::detect(), stem, blocks)
+        ConvolutionalTower::new(Capability::detect(), Precision::F32, stem, blocks)
             .err()
             .unwrap()
             .to_string()

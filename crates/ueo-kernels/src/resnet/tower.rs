@@ -9,7 +9,7 @@ use super::workspace::{Activations, Lease, MapWorkspace};
 use super::{BottleneckWeights, ConvolutionWeights};
 use crate::batch_norm::{PeriodSums, ScaleShift};
 use crate::buffer::count;
-use crate::{Capability, ShapeError};
+use crate::{Capability, Precision, ShapeError};
 use rayon::prelude::*;
 
 /// Positions that the last map of a group should have: fewer do not fill the tiles of a matrix product.
@@ -39,10 +39,13 @@ pub struct SavedMaps {
 impl ConvolutionalTower {
     /// Packs the weights. Nothing borrowed is kept.
     ///
+    /// The precision is that of 1 x 1 convolutions and of those that gather patches. 3 x 3 convolutions by minimal filtering are f32 in all.
+    ///
     /// # Errors
     /// [`ShapeError`] when a length does not match or a layer does not fit the one before it.
     pub fn new(
         capability: Capability,
+        precision: Precision,
         stem: [ConvolutionWeights<'_>; 3],
         blocks: &[BottleneckWeights<'_>],
     ) -> Result<Self, ShapeError> {
@@ -60,14 +63,14 @@ impl ConvolutionalTower {
         )?;
         let mut channels = third.mean.len();
         let stem = [
-            Layer::new(capability, first, 2)?,
-            Layer::new(capability, second, 1)?,
-            Layer::new(capability, third, 1)?,
+            Layer::new(capability, precision, first, 2)?,
+            Layer::new(capability, precision, second, 1)?,
+            Layer::new(capability, precision, third, 1)?,
         ];
         let blocks = blocks
             .iter()
             .map(|weights| {
-                let block = Block::new(capability, weights, channels)?;
+                let block = Block::new(capability, precision, weights, channels)?;
                 channels = block.layers[2].channels();
                 Ok(block)
             })

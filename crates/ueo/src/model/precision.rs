@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The number format of frozen matrices and of what they are multiplied with. Sums, normalization, softmax, the residual stream and all
-/// that is trained are f32 in both.
+/// that is trained are f32 in each. Of the modified ResNet it is that of 1 x 1 convolutions; 3 x 3 convolutions are f32 in each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {

@@ -8,15 +8,12 @@
 mod transform;
 
 use super::MapShape;
-use crate::Capability;
 use crate::buffer::{count, fit};
 use crate::gemm::{Left, Output, PackedMatrix, multiply};
+use crate::{Capability, cache};
 use std::ops::Range;
 use transform::{Backward, Forward, Four, Layout, Tiles, Two};
 
-/// Numbers of transformed positions and products that a chunk of tiles should have: half a megabyte, about half of a core's
-/// second-level cache.
-const CHUNK_NUMBERS: usize = 128 * 1024;
 /// Tiles that a chunk should have all the same, so that it makes use of the matrices that it reads.
 const CHUNK_TILES: usize = 48;
 /// Products of inputs and outputs from which tiles of 2 x 2 are used. 36 matrices of 512 x 512 take 38 MB, more than caches hold, and
@@ -118,7 +115,9 @@ impl TransformedFilter {
     /// Where the chunk that begins at a position ends: where it began when there is none left. Chunks are whole rows of tiles.
     pub fn chunk_end(&self, shape: MapShape, start: usize) -> usize {
         let tiles = Tiles::new(shape, self.side.results());
-        let fitting = CHUNK_NUMBERS / (self.points.len() * (self.inputs + self.outputs));
+        // Transformed positions and products together fill half of a core's second-level cache.
+        let fitting =
+            cache::half_second_level_numbers() / (self.points.len() * (self.inputs + self.outputs));
         let rows = (fitting.max(CHUNK_TILES) / tiles.per_row).max(1);
         tiles.position(tiles.rows().min(tiles.row(start) + rows))
     }

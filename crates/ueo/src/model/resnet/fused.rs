@@ -72,6 +72,7 @@ impl<'a> HostConvolution<'a> {
 
 impl FusedMaps {
     pub(super) fn new(spec: &MapsSpec, weights: &mut Weights) -> Result<Self, ModelError> {
+        let precision = weights.precision().into();
         let host = spec
             .all()
             .map(|spec| HostConvolution::take(spec, weights))
@@ -92,7 +93,8 @@ impl FusedMaps {
             })
             .collect();
         let tower = ConvolutionalTower::new(
-            Capability::chosen().map_err(ModelError::InstructionSet)?,
+            Capability::for_precision(precision).map_err(ModelError::InstructionSet)?,
+            precision,
             stem,
             &blocks,
         )

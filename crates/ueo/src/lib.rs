@@ -21,8 +21,10 @@ pub mod method;
 pub mod model;
 pub mod objective;
 pub mod session;
+mod spreadsheet;
 pub mod tensor;
 pub mod text;
 
 pub use atomic::write_atomically;
 pub use device::{Device, ParseDeviceError};
+pub use spreadsheet::{csv_cell, from_csv_cell};

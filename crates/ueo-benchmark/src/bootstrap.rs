@@ -5,6 +5,7 @@
 //! methods. Seeds are averaged within each class before, domains and shifts after the measuring.
 
 use super::cell::{Cell, CellImages};
+use super::matched::images_by_stratum;
 use ueo::evaluate::{
     BootstrapSettings, ClassMeasure, ClassStatistics, EvaluateError, KnownClass, Replicated,
     ScoredClasses,
@@ -17,6 +18,8 @@ pub struct ReplicatedMeasurements {
     pub accuracy: Replicated,
     /// Area under the ROC curve at temperature 1.
     pub auroc: Replicated,
+    /// The same over pairs that are alike in having been adapted to or not.
+    pub auroc_matched: Replicated,
     /// Area under the ROC curve at the model's own temperature.
     pub auroc_scaled: Replicated,
 }
@@ -28,13 +31,21 @@ impl ReplicatedMeasurements {
     ///
     /// [`EvaluateError::DifferentImages`] if there are none, or they are not of the same images.
     pub fn of_seeds(cells: &[&Cell]) -> Result<Self, EvaluateError> {
+        let all = |cell: &Cell| (0..cell.images.labels.len()).collect::<Vec<usize>>();
         let statistics = |scores: fn(&CellImages) -> &[f64]| {
             let seeds: Vec<ScoredClasses> = cells
                 .iter()
-                .map(|cell| by_class(cell, scores(&cell.images)))
+                .map(|cell| by_class(cell, &all(cell), scores(&cell.images)))
                 .collect();
             ClassStatistics::of_seeds(&seeds)
         };
+        let strata = |cell: &&Cell| -> Vec<ScoredClasses> {
+            let strata = images_by_stratum(&cell.images);
+            let of = |rows: &Vec<usize>| by_class(cell, rows, &cell.images.confidences);
+            strata.iter().map(of).collect()
+        };
+        let strata: Vec<_> = cells.iter().map(strata).collect();
+        let matched = ClassStatistics::of_matched_seeds(&strata)?;
         let replicated = |statistics, measure| {
             Replicated::new(statistics, measure, BootstrapSettings::default())
         };
@@ -43,16 +54,17 @@ impl ReplicatedMeasurements {
         Ok(Self {
             accuracy: replicated(&plain, ClassMeasure::PerClassAccuracy)?,
             auroc: replicated(&plain, ClassMeasure::Auroc)?,
+            auroc_matched: replicated(&matched, ClassMeasure::Auroc)?,
             auroc_scaled: replicated(&scaled, ClassMeasure::Auroc)?,
         })
     }
 }
 
-/// The images of a cell by class; a class that its domain does not have stays without images.
-fn by_class(cell: &Cell, scores: &[f64]) -> ScoredClasses {
+/// Some images of a cell by class; a class without images stays in its place.
+fn by_class(cell: &Cell, rows: &[usize], scores: &[f64]) -> ScoredClasses {
     let images = &cell.images;
     let of_class = |class: usize| {
-        let rows = 0..images.labels.len();
+        let rows = rows.iter().copied();
         rows.filter(move |&row| images.labels[row] == class)
     };
     let scores_of = |class| of_class(class).map(|row| scores[row]).collect();

@@ -149,6 +149,58 @@ pub enum BenchmarkError {
         /// What is wrong.
         reason: String,
     },
+    /// A result file of a later version of the program.
+    #[error("{}: expected format version 1 to {newest}, found {found}", path.display())]
+    CellVersion {
+        /// The file.
+        path: PathBuf,
+        /// The newest version that this program knows.
+        newest: u32,
+        /// The version of the file.
+        found: u32,
+    },
+    /// Another cell is where a new one would be written.
+    #[error("{} holds another cell than its name says", path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two files are about the same cell.
+    #[error("{} and {} are about the same cell", first.display(), second.display())]
+    TwoFiles {
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// Results of the same variant were made with other settings.
+    #[error("the results `{variant}` in {} were made with other settings: {differences}", path.display())]
+    OtherSettings {
+        /// Folder of the variant's cells.
+        path: PathBuf,
+        /// Name of the variant.
+        variant: String,
+        /// What differs.
+        differences: String,
+    },
+    /// Results of the same suite are about other classes, shifts or images.
+    #[error("the results of the suite `{suite}` in {} are about other data: {differences}", path.display())]
+    OtherData {
+        /// The output directory.
+        path: PathBuf,
+        /// Name of the suite.
+        suite: String,
+        /// What differs.
+        differences: String,
+    },
+    /// The suite has no folder of its own, and none was named.
+    #[error("the suite `{suite}` needs the folder of its images")]
+    DataNotNamed {
+        /// The suite.
+        suite: String,
+        /// How to obtain the data.
+        obtain: String,
+    },
     /// There is nothing to make tables of.
     #[error("there are no results in {}", path.display())]
     NoResults {
@@ -156,22 +208,32 @@ pub enum BenchmarkError {
         path: PathBuf,
     },
     /// The results are not those of the suite that was named.
-    #[error("expected results of the suite `{expected}` in {}, found those of `{found}`", path.display())]
+    #[error("expected results of the suite `{expected}` in {}, found those of {found}", path.display())]
     OtherSuite {
         /// The output directory.
         path: PathBuf,
         /// The suite that was named.
         expected: String,
-        /// The suite of the results.
+        /// The suites of the results.
         found: String,
     },
     /// The cells of a directory do not belong together.
-    #[error("the results in {} are of {what}, expected one", path.display())]
+    #[error("the results of the suite `{suite}` in {} contradict each other: {differences}", path.display())]
     Mixed {
         /// The output directory.
         path: PathBuf,
-        /// What there are several of.
-        what: &'static str,
+        /// The suite.
+        suite: String,
+        /// What differs.
+        differences: String,
+    },
+    /// Published numbers cannot be understood.
+    #[error("the published numbers {}: {reason}", path.display())]
+    Published {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// A page has no place for the generated part.
     #[error("{} exists and has no generated part: expected the lines\n  {begin}\n  {end}", path.display())]
@@ -216,7 +278,26 @@ impl BenchmarkError {
             Self::OtherSuite { .. } => {
                 "leave --suite out, which takes the suite of the results, or name the --output that belongs to the suite"
             }
-            Self::Mixed { .. } => "give each suite and each model an --output of its own",
+            Self::Mixed { .. } => {
+                "these cells were brought together: give each version of a suite an --output of its own"
+            }
+            Self::CellVersion { .. } => {
+                "a later version of this program wrote it: use that one, or name another --output"
+            }
+            Self::Occupied { .. } => "name another --output, or another --variant",
+            Self::TwoFiles { .. } => "remove the one that you do not want",
+            Self::OtherSettings { .. } => {
+                "give the new settings a name of their own with --variant NAME, or name another --output; without the folder of the \
+                 old results the name is free again"
+            }
+            Self::OtherData { .. } => {
+                "name another --output, or give the changed suite another name: only results on the same classes, shifts and \
+                 images can be compared, with whatever --variant"
+            }
+            Self::DataNotNamed { obtain, .. } => {
+                return Some(format!("name it with --data; {obtain}"));
+            }
+            Self::Published { .. } => "docs/benchmark.md describes the file",
             Self::Page { .. } => {
                 "put the two lines where the generated part should go, or name another file"
             }

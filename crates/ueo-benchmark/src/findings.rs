@@ -3,8 +3,8 @@
 use super::measurements::Metric;
 use super::results::{Comparison, Results, Series};
 use super::shift::Shift;
-use super::table::{Table, interval, value};
-use super::tables::series;
+use super::table::{Table, difference, value};
+use super::tables::{DIFFERENCES, series};
 use ueo::evaluate::Interval;
 use ueo::method::Method;
 
@@ -29,7 +29,7 @@ pub fn zero_shot(results: &Results) -> Table {
             table.rows.push(row);
         }
     }
-    table
+    table.explained()
 }
 
 /// In how many pairs of domain and shift each method is above or below zero-shot, and in sentences, on average.
@@ -75,7 +75,7 @@ pub fn rises(results: &Results, variant: &str, group: &str) -> Table {
         sentences.push(verdict(series.method.title(), "zero-shot", &together));
     }
     table.note = sentences.join(" ");
-    table
+    table.explained()
 }
 
 /// How many intervals lie above zero, contain it, and lie below.
@@ -101,7 +101,10 @@ fn verdict(method: &str, reference: &str, comparison: &Comparison) -> String {
             found if found.falls() => "falls",
             _ => "does not clearly change",
         };
-        Some(format!("{name} {word} ({})", interval(Some(found))))
+        Some(format!(
+            "{name} {word} ({})",
+            difference(comparison, metric)
+        ))
     };
     let parts: Vec<String> = [
         part("accuracy", Metric::Accuracy),
@@ -127,6 +130,7 @@ pub fn against_info_max(results: &Results, variant: &str) -> Table {
             "pairs",
             "accuracy",
             "AUROC",
+            "AUROC, matched",
             "AUROC, scaled",
         ],
     );
@@ -146,13 +150,13 @@ pub fn against_info_max(results: &Results, variant: &str) -> Table {
                 .collect();
             if let Some(comparison) = results.compare(&ueo, &info_max, &pairs) {
                 let mut row = vec![group.to_owned(), name, comparison.pairs.to_string()];
-                let metrics = [Metric::Accuracy, Metric::Auroc, Metric::AurocScaled];
-                row.extend(metrics.map(|metric| interval(comparison.of(metric))));
+                let metrics = DIFFERENCES;
+                row.extend(metrics.map(|metric| difference(&comparison, metric)));
                 table.rows.push(row);
             }
         }
     }
-    table
+    table.explained()
 }
 
 /// How long a cell of each method takes.
@@ -174,5 +178,5 @@ pub fn time(results: &Results, variant: &str) -> Table {
             ]);
         }
     }
-    table
+    table.explained()
 }

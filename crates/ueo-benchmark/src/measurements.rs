@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cell::CellImages;
+use super::matched::matched_auroc;
 use ueo::evaluate::{
     EvaluateError, Predictions, ThresholdMethod, auroc, choose_threshold, evaluate,
 };
@@ -21,6 +22,10 @@ pub struct Measurements {
     /// The same of the largest cosine.
     #[serde(default)]
     pub auroc_maximum_logit: Option<f64>,
+    /// AUROC at temperature 1 over pairs that are alike in having been adapted to or not, scored by the same model; `None`
+    /// also where there is no such pair.
+    #[serde(default)]
+    pub auroc_matched: Option<f64>,
     /// Harmonic mean of `per_class_accuracy` and `auroc`; not the H-score.
     pub harmonic_mean: Option<f64>,
     /// Harmonic mean of known accuracy and unknown recall at `threshold`.
@@ -59,7 +64,7 @@ impl Measurements {
         };
         let labels: Vec<Option<usize>> = images.labels.iter().map(position).collect();
         let names: Vec<String> = known.iter().map(ToString::to_string).collect();
-        let threshold = choose_threshold(&images.confidences, ThresholdMethod::default())?.value;
+        let threshold = choose_threshold(&images.confidences, THRESHOLD)?.value;
         let evaluation = evaluate(&predictions, &labels, &names, Some(threshold))?;
         let separation = |confidences: &[f64]| {
             let (known, unknown): (Vec<_>, Vec<_>) = labels
@@ -77,6 +82,7 @@ impl Measurements {
             auroc: evaluation.auroc,
             auroc_scaled: separation(&images.scaled_confidences),
             auroc_maximum_logit: separation(&images.maximum_cosines),
+            auroc_matched: matched_auroc(images, known, &images.confidences),
             harmonic_mean: evaluation.harmonic_mean_accuracy_auroc,
             h_score: evaluation.h_score,
             fpr_at_95_tpr: evaluation.fpr_at_95_tpr,
@@ -88,6 +94,9 @@ impl Measurements {
     }
 }
 
+/// How the threshold of the H-score is chosen: always the same, so that results of all versions can be compared.
+const THRESHOLD: ThresholdMethod = ThresholdMethod::GaussianMixture;
+
 /// A measurement of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -98,6 +107,8 @@ pub enum Metric {
     OverallAccuracy,
     /// [`Measurements::auroc`].
     Auroc,
+    /// [`Measurements::auroc_matched`].
+    AurocMatched,
     /// [`Measurements::auroc_scaled`].
     AurocScaled,
     /// [`Measurements::auroc_maximum_logit`].
@@ -114,10 +125,11 @@ pub enum Metric {
 
 impl Metric {
     /// All metrics, in the order of the tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accuracy,
         Self::OverallAccuracy,
         Self::Auroc,
+        Self::AurocMatched,
         Self::AurocScaled,
         Self::AurocMaximumLogit,
         Self::HarmonicMean,
@@ -132,6 +144,7 @@ impl Metric {
             Self::Accuracy => "per_class_accuracy",
             Self::OverallAccuracy => "overall_accuracy",
             Self::Auroc => "auroc",
+            Self::AurocMatched => "auroc_matched",
             Self::AurocScaled => "auroc_scaled",
             Self::AurocMaximumLogit => "auroc_maximum_logit",
             Self::CalibrationError => "expected_calibration_error",
@@ -147,6 +160,7 @@ impl Metric {
             Self::Accuracy => "accuracy",
             Self::OverallAccuracy => "overall accuracy",
             Self::Auroc => "AUROC",
+            Self::AurocMatched => "AUROC, matched",
             Self::AurocScaled => "AUROC, scaled",
             Self::AurocMaximumLogit => "AUROC, maximum logit",
             Self::CalibrationError => "ECE",
@@ -167,6 +181,7 @@ impl Metric {
             Self::Accuracy => measurements.per_class_accuracy,
             Self::OverallAccuracy => measurements.overall_accuracy,
             Self::Auroc => measurements.auroc,
+            Self::AurocMatched => measurements.auroc_matched,
             Self::AurocScaled => measurements.auroc_scaled,
             Self::AurocMaximumLogit => measurements.auroc_maximum_logit,
             Self::CalibrationError => measurements.expected_calibration_error,
@@ -189,8 +204,9 @@ mod tests {
             confidences: vec![0.9, 0.8, 0.3, 0.7, 0.5, 0.2],
             scaled_confidences: vec![0.9, 0.1, 0.9, 0.9, 0.5, 0.2],
             maximum_cosines: vec![0.2, 0.3, 0.3, 0.3, -0.1, 0.2],
-            trained_on: 6,
-            unreadable: 0,
+            adapted_to: vec![true, true, true, true, true, false],
+            trained_on: 5,
+            ..CellImages::default()
         }
     }
 
@@ -202,6 +218,8 @@ mod tests {
         assert_eq!(measured.overall_accuracy, Some(0.75));
         // Of 8 pairs, only 0.3 against 0.5 is lost.
         assert_eq!(measured.auroc, Some(7.0 / 8.0));
+        // The last image has no known one beside it, so four pairs are left, of which 0.3 against 0.5 is lost.
+        assert_eq!(measured.auroc_matched, Some(3.0 / 4.0));
         // 0.1 loses against both.
         assert_eq!(measured.auroc_scaled, Some(6.0 / 8.0));
         // 0.2 and 0.2 are a tie.

@@ -7,9 +7,11 @@ use std::io::Write;
 use std::path::Path;
 
 use super::BenchmarkError;
+use super::escape::markdown_text;
 use super::findings::{against_info_max, rises, time, zero_shot};
+use super::harm::harm;
 use super::results::Results;
-use super::settings::{PROTOCOL, chosen_settings, domain_images, variants};
+use super::settings::{chosen_settings, domain_images, protocol, variants};
 use super::table::Table;
 use super::tables::{by_domain, by_shift, differences, means};
 use ueo::write_atomically;
@@ -24,8 +26,8 @@ pub const PAGE_END: &str = "<!-- up to here written by `ueo benchmark --page` --
 /// # Errors
 ///
 /// [`BenchmarkError::Page`] when the file exists and has no generated part, and [`BenchmarkError::Io`].
-pub fn write_page(results: &Results, path: &Path) -> Result<(), BenchmarkError> {
-    let generated = page(results);
+pub fn write_page(all: &[Results], path: &Path) -> Result<(), BenchmarkError> {
+    let generated = page(all);
     let content = match std::fs::read_to_string(path) {
         Ok(old) => replace_generated(&old, &generated).ok_or_else(|| BenchmarkError::Page {
             path: path.to_owned(),
@@ -33,10 +35,13 @@ pub fn write_page(results: &Results, path: &Path) -> Result<(), BenchmarkError> 
             end: PAGE_END,
         })?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!(
-                "# Results on {}\n\n{PAGE_BEGIN}\n{generated}{PAGE_END}\n",
-                results.suite
-            )
+            let mut suites: Vec<String> = all
+                .iter()
+                .map(|results| markdown_text(&results.suite))
+                .collect();
+            suites.dedup();
+            let suites = suites.join(", ");
+            format!("# Results on {suites}\n\n{PAGE_BEGIN}\n{generated}{PAGE_END}\n")
         }
         Err(source) => return Err(BenchmarkError::io("read", path, source)),
     };
@@ -50,75 +55,95 @@ fn replace_generated(old: &str, generated: &str) -> Option<String> {
     Some(format!("{}\n{generated}{}", &old[..begin], &old[end..]))
 }
 
-/// The generated part.
-pub fn page(results: &Results) -> String {
+/// The generated part: one chapter for each suite, model and protocol where there are several.
+pub fn page(all: &[Results]) -> String {
+    let alone = all.len() == 1;
+    let chapters = all.iter().map(|results| {
+        let level = if alone { "##" } else { "###" };
+        let sections = sections(results, level).join("\n");
+        match alone {
+            true => sections,
+            false => format!(
+                "## {}\n\n{sections}",
+                capitalized(&markdown_text(&results.name()))
+            ),
+        }
+    });
+    format!("\n{}\n", chapters.collect::<Vec<_>>().join("\n"))
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(characters).collect()
+}
+
+/// The sections about some results, with headings of a level; empty ones are left out.
+fn sections(results: &Results, level: &str) -> Vec<String> {
     let base = results.main_variant();
     let of_groups = |table: fn(&Results, &str, &str) -> Table| -> Vec<Table> {
         let groups = results.groups().into_iter();
         groups.map(|group| table(results, base, group)).collect()
     };
     let rising = format!(
-        "\nAgainst zero-shot, settings `{base}`. A pair is a domain under a category shift; it rises or falls where the whole \
+        "Against zero-shot, settings `{base}`. A pair is a domain under a category shift; it rises or falls where the whole \
          95 % interval of its difference lies above or below zero.\n"
     );
+    let section = |title: &str, introduction: &str, tables: &[Table]| {
+        section(&format!("{level} {title}"), introduction, tables)
+    };
+    let alone = |table: &Table| alone(level, table);
     let mut sections = vec![
-        setting(results),
+        format!("{level} Setting\n\n{}", setting(results)),
         alone(&zero_shot(results)),
         section("Means", "", &of_groups(means)),
         section("By category shift", "", &of_groups(by_shift)),
         section("Differences", "", &of_groups(differences)),
+        section("Harm", "", &of_groups(harm)),
         section("What rises and what does not", &rising, &of_groups(rises)),
         alone(&against_info_max(results, base)),
         section("By domain", "", &of_groups(by_domain)),
     ];
     sections.extend(variants(results, base).iter().map(alone));
     sections.push(alone(&time(results, base)));
-    let sections: Vec<String> = sections
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .collect();
-    format!("\n{}\n", sections.join("\n"))
+    sections.retain(|text| !text.is_empty());
+    sections
 }
 
 /// A section of tables below an introduction; empty without rows.
-fn section(title: &str, introduction: &str, tables: &[Table]) -> String {
+fn section(heading: &str, introduction: &str, tables: &[Table]) -> String {
     let mut text = String::new();
     for table in tables.iter().filter(|table| !table.rows.is_empty()) {
-        text += &format!(
-            "\n**{}.** {}\n\n{}",
-            table.title,
-            table.note,
-            table.markdown()
-        );
+        let (title, note) = (markdown_text(&table.title), markdown_text(&table.note));
+        text += &format!("\n**{title}.** {note}\n\n{}", table.markdown());
     }
-    if text.is_empty() {
-        text
-    } else {
-        format!("## {title}\n{introduction}{text}")
+    match (text.is_empty(), introduction) {
+        (true, _) => text,
+        (false, "") => format!("{heading}\n{text}"),
+        (false, introduction) => format!("{heading}\n\n{introduction}{text}"),
     }
 }
 
 /// A section of one table, which has the table's title; empty without rows.
-fn alone(table: &Table) -> String {
+fn alone(level: &str, table: &Table) -> String {
     if table.rows.is_empty() {
         return String::new();
     }
-    format!(
-        "## {}\n\n{}\n\n{}",
-        table.title,
-        table.note,
-        table.markdown()
-    )
+    let (title, note) = (markdown_text(&table.title), markdown_text(&table.note));
+    format!("{level} {title}\n\n{note}\n\n{}", table.markdown())
 }
 
 fn setting(results: &Results) -> String {
     let about = results.about.as_ref();
     let mut text = format!(
-        "## Setting\n\n{}{} of {} classes are listed. Model: checkpoint with SHA-256 `{}`. {PROTOCOL}\n",
-        about.map_or_else(String::new, |about| format!("{about}. ")),
+        "{}{} of {} classes are listed. Model: {}, checkpoint with SHA-256 `{}`, {}. {}\n",
+        about.map_or_else(String::new, |about| format!("{}. ", markdown_text(about))),
         results.known,
         results.classes,
+        markdown_text(&results.model),
         &results.model_sha256[..results.model_sha256.len().min(12)],
+        results.precision,
+        protocol(results),
     );
     let settings = chosen_settings(results);
     for table in [domain_images(results), settings] {
@@ -133,7 +158,7 @@ fn setting(results: &Results) -> String {
 mod tests {
     use super::*;
     use crate::cell::Cell;
-    use crate::test_cells::{cell, images, request};
+    use crate::test_cells::{cell, images, one, request};
     use ueo::adapt::Settings;
     use ueo::method::Method;
 
@@ -146,8 +171,8 @@ mod tests {
         cell(request, images(correct, 1))
     }
 
-    fn results(cells: &[Cell]) -> Results {
-        Results::new(cells, &[], Path::new("out")).unwrap()
+    fn results(cells: &[Cell]) -> Vec<Results> {
+        vec![one(cells.to_vec())]
     }
 
     #[test]
@@ -158,7 +183,7 @@ mod tests {
             text.starts_with("\n## Setting\n\n2 of 3 classes are listed."),
             "{text}"
         );
-        results.about = Some("Made-up images".to_owned());
+        results[0].about = Some("Made-up images".to_owned());
         let text = page(&results);
         assert!(
             text.contains("\n\nMade-up images. 2 of 3 classes are listed."),

@@ -1,11 +1,14 @@
 //! Which cells there are, and which of them are done.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::BenchmarkError;
-use super::cell::{Cell, CellRequest, ImagesId};
+use super::cell::{Cell, CellFile, CellRequest, ImagesId, Slot};
+use super::conflict;
 use super::layout::{DomainFiles, LabelledImages, SuiteData};
 use super::profile::{Overrides, Profile};
+use super::protocol::Protocol;
 use super::shift::Shift;
 use super::suite::Suite;
 use ueo::method::Method;
@@ -20,6 +23,8 @@ pub struct Selection {
     pub methods: Vec<Method>,
     /// Seeds of the methods that train.
     pub seeds: Vec<u64>,
+    /// Which images are adapted to and tested.
+    pub protocol: Protocol,
     /// Which settings of the suite.
     pub profile: ProfileName,
     /// Further settings, which win.
@@ -60,6 +65,8 @@ impl ProfileName {
 pub struct Plan {
     /// Where the results are kept.
     pub output: PathBuf,
+    /// What the model is called in tables.
+    pub model_name: String,
     /// The images.
     pub data: SuiteData,
     /// The cells, those of a domain together.
@@ -82,10 +89,21 @@ pub struct PlannedCell {
 pub enum CellState {
     /// There is no file.
     Missing,
-    /// The file answers another request, or none; it will be replaced.
-    Outdated,
+    /// The file cannot be read as a cell; it will be replaced.
+    Damaged,
     /// The file answers this request.
     Done,
+}
+
+/// The model that cells are run with.
+#[derive(Clone, Debug)]
+pub struct ModelId {
+    /// What it is called in tables.
+    pub name: String,
+    /// SHA-256 of the checkpoint.
+    pub sha256: String,
+    /// Number format of its frozen matrices.
+    pub precision: Precision,
 }
 
 impl Plan {
@@ -93,73 +111,31 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`BenchmarkError::Unknown`], [`BenchmarkError::Override`] and [`BenchmarkError::Setting`].
+    /// [`BenchmarkError::Unknown`], [`BenchmarkError::Override`] and [`BenchmarkError::Setting`];
+    /// [`BenchmarkError::OtherSettings`] and [`BenchmarkError::OtherData`] when a cell would contradict results that are there;
+    /// [`BenchmarkError::Cell`] for a file that no cell of this plan replaces and that cannot be read.
     pub fn new(
         suite: &Suite,
         data: SuiteData,
-        model_sha256: &str,
-        precision: Precision,
+        model: &ModelId,
         selection: &Selection,
         output: &Path,
     ) -> Result<Self, BenchmarkError> {
-        let or = |given: &[Shift], default: Vec<Shift>| match given {
-            [] => default,
-            given => given.to_vec(),
-        };
-        let shifts = or(&selection.shifts, suite.shifts.keys().copied().collect());
-        let methods = if selection.methods.is_empty() {
-            &suite.methods
-        } else {
-            &selection.methods
-        };
-        let seeds = if selection.seeds.is_empty() {
-            &suite.seeds
-        } else {
-            &selection.seeds
-        };
-        let profile = selection.profile.of(suite);
-        let variant = selection
-            .variant
-            .as_deref()
-            .unwrap_or(selection.profile.name());
-        let mut cells = Vec::new();
-        for (position, domain) in data.domains.iter().enumerate() {
-            for &shift in &shifts {
-                let (known, present) = (suite.known(shift), suite.present(shift)?);
-                for &method in methods {
-                    let seeds: Vec<Option<u64>> = match method.trains() {
-                        true => seeds.iter().copied().map(Some).collect(),
-                        false => vec![None],
-                    };
-                    for seed in seeds {
-                        let request = CellRequest {
-                            suite: suite.name.clone(),
-                            variant: variant.to_owned(),
-                            domain: domain.name.clone(),
-                            group: domain.group.clone(),
-                            shift,
-                            method,
-                            seed,
-                            settings: profile.settings(method, seed, &selection.overrides)?,
-                            model_sha256: model_sha256.to_owned(),
-                            precision,
-                            classes: data.classes.clone(),
-                            known: known.clone(),
-                            present: present.clone(),
-                            train_images: ImagesId::of(&domain.train),
-                            test_images: ImagesId::of(domain.tested()),
-                        };
-                        cells.push(PlannedCell {
-                            state: CellState::of(&request, output),
-                            domain: position,
-                            request,
-                        });
-                    }
-                }
-            }
+        let requests = requests(suite, &data, model, selection)?;
+        let found = Found::read(output, &requests)?;
+        let planned: Vec<&CellRequest> = requests.iter().map(|(_, request)| request).collect();
+        conflict::check(&planned, &found.requests, output)?;
+        let mut cells = Vec::with_capacity(requests.len());
+        for (domain, request) in requests {
+            cells.push(PlannedCell {
+                state: found.state(&request, output)?,
+                domain,
+                request,
+            });
         }
         Ok(Self {
             output: output.to_owned(),
+            model_name: model.name.clone(),
             data,
             cells,
         })
@@ -190,14 +166,111 @@ impl Plan {
     }
 }
 
-impl CellState {
-    fn of(request: &CellRequest, output: &Path) -> Self {
-        let path = request.path(output);
-        match Cell::read(&path) {
-            Ok(cell) if cell.request == *request => Self::Done,
-            Ok(_) => Self::Outdated,
-            Err(_) if path.exists() => Self::Outdated,
-            Err(_) => Self::Missing,
+/// What a selection asks for, each request with the position of its domain.
+fn requests(
+    suite: &Suite,
+    data: &SuiteData,
+    model: &ModelId,
+    selection: &Selection,
+) -> Result<Vec<(usize, CellRequest)>, BenchmarkError> {
+    let shifts = match selection.shifts.as_slice() {
+        [] => suite.shifts.keys().copied().collect(),
+        given => given.to_vec(),
+    };
+    let or = |given: &Vec<_>, default: &Vec<_>| match given.is_empty() {
+        true => default.clone(),
+        false => given.clone(),
+    };
+    let methods = or(&selection.methods, &suite.methods);
+    let all_seeds = match selection.seeds.is_empty() {
+        true => &suite.seeds,
+        false => &selection.seeds,
+    };
+    let profile = selection.profile.of(suite);
+    let named = selection.variant.as_deref();
+    let variant = named.unwrap_or(selection.profile.name());
+    let mut requests = Vec::new();
+    for (position, domain) in data.domains.iter().enumerate() {
+        for &shift in &shifts {
+            let (known, present) = (suite.known(shift), suite.present(shift)?);
+            for &method in &methods {
+                let seeds: Vec<Option<u64>> = match method.trains() {
+                    true => all_seeds.iter().copied().map(Some).collect(),
+                    false => vec![None],
+                };
+                for seed in seeds {
+                    let request = CellRequest {
+                        suite: suite.name.clone(),
+                        protocol: selection.protocol,
+                        variant: variant.to_owned(),
+                        domain: domain.name.clone(),
+                        group: domain.group.clone(),
+                        shift,
+                        method,
+                        seed,
+                        settings: profile.settings(method, seed, &selection.overrides)?,
+                        model_sha256: model.sha256.clone(),
+                        precision: model.precision,
+                        classes: data.classes.clone(),
+                        known: known.clone(),
+                        present: present.clone(),
+                        train_images: ImagesId::of(&domain.train),
+                        test_images: ImagesId::of(domain.tested()),
+                    };
+                    requests.push((position, request));
+                }
+            }
+        }
+    }
+    Ok(requests)
+}
+
+/// The cells that an output directory holds.
+struct Found {
+    requests: Vec<CellRequest>,
+    paths: HashMap<Slot, PathBuf>,
+}
+
+impl Found {
+    /// Looks at all files; those that cannot be read must be at the place of a cell that is asked for, which replaces them.
+    fn read(output: &Path, planned: &[(usize, CellRequest)]) -> Result<Self, BenchmarkError> {
+        let mut found = Self {
+            requests: Vec::new(),
+            paths: HashMap::new(),
+        };
+        for file in CellFile::list(output)? {
+            match file.request {
+                Ok(request) => {
+                    found.paths.insert(request.slot(), file.path);
+                    found.requests.push(request);
+                }
+                Err(error) => {
+                    let here =
+                        |(_, request): &(usize, CellRequest)| request.path(output) == file.path;
+                    if !planned.iter().any(here) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn state(&self, request: &CellRequest, output: &Path) -> Result<CellState, BenchmarkError> {
+        let Some(path) = self.paths.get(&request.slot()) else {
+            let path = request.path(output);
+            // A file of a later version is no damage, and another cell may lie here where case means nothing.
+            return match Cell::read(&path) {
+                Ok(_) => Err(BenchmarkError::Occupied { path }),
+                Err(BenchmarkError::Io { .. }) if !path.exists() => Ok(CellState::Missing),
+                Err(error @ BenchmarkError::CellVersion { .. }) => Err(error),
+                Err(_) => Ok(CellState::Damaged),
+            };
+        };
+        match Cell::read(path) {
+            Ok(_) => Ok(CellState::Done),
+            Err(_) if *path == request.path(output) => Ok(CellState::Damaged),
+            Err(error) => Err(error),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Runs the cells that are still to be run, some of them beside each other.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +11,13 @@ use super::BenchmarkError;
 use super::cell::{CELL_FORMAT_VERSION, Cell, CellImages, CellRequest, Timing};
 use super::layout::{DomainFiles, LabelledImages};
 use super::measurements::Measurements;
+use super::opened::{OpenDomain, OpenImages, Part, rows_of};
 use super::plan::{Plan, PlannedCell};
 use ueo::adapt::{
-    AdaptError, AdaptState, CallerError, Observer, Outcome, StepRecord, TrainedParameters,
+    AdaptError, AdaptState, CallerError, Observer, Outcome, PixelSource, StepRecord,
+    TrainedParameters,
 };
 use ueo::evaluate::{Score, ScoreRule, Scores, predictions};
-use ueo::method::ZeroShotPass;
 use ueo::session::{
     Classifier, Event, ImageFeatures, Images, Model, Reporter, SessionError, Stage, Subset,
     adapt_in_memory, encode_images,
@@ -165,7 +165,7 @@ struct Runner<'a> {
 }
 
 /// No panic leaves the values behind these locks half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -215,6 +215,7 @@ impl Runner<'_> {
         let mut cell = Cell {
             format_version: CELL_FORMAT_VERSION,
             ueo_version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: Some(self.plan.model_name.clone()),
             request: request.clone(),
             results: None,
             failure: None,
@@ -224,41 +225,41 @@ impl Runner<'_> {
                 ..Timing::default()
             },
         };
+        let mut said = Vec::new();
+        for part in domain.parts(request) {
+            let started = Instant::now();
+            let adapted = self.adapt(request, &domain, &part.adapted_to)?;
+            cell.images.trained_on += part.adapted_to.len();
+            let parameters = match adapted {
+                Ok(Outcome::Finished(state)) => state.parameters,
+                Ok(Outcome::Interrupted(_)) => return Ok(None),
+                Err(error @ AdaptError::NotFinite { .. }) => {
+                    cell.failure = Some(error.to_string());
+                    return Ok(Some(cell));
+                }
+                Err(error) => return Err(SessionError::from(error).into()),
+            };
+            cell.timing.adaptation_secs += started.elapsed().as_secs_f64();
+            let started = Instant::now();
+            said.push(self.predict(request, &domain, &parameters, part)?);
+            cell.timing.evaluation_secs += started.elapsed().as_secs_f64();
+        }
         let started = Instant::now();
-        let (trained_on, adapted) = self.adapt(request, &domain)?;
-        cell.images.trained_on = trained_on;
-        let parameters = match adapted {
-            Ok(Outcome::Finished(state)) => state.parameters,
-            Ok(Outcome::Interrupted(_)) => return Ok(None),
-            Err(error @ AdaptError::NotFinite { .. }) => {
-                cell.failure = Some(error.to_string());
-                return Ok(Some(cell));
-            }
-            Err(error) => return Err(SessionError::from(error).into()),
-        };
-        cell.timing.adaptation_secs = started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        self.predict(request, &domain, &parameters, &mut cell.images)?;
+        cell.images = joined(said, cell.images.trained_on);
+        cell.images.unreadable = domain.tested().zero_shot.failures.len();
         cell.results = Some(Measurements::of(&cell.images, &request.known)?);
-        cell.timing.evaluation_secs = started.elapsed().as_secs_f64();
+        cell.timing.evaluation_secs += started.elapsed().as_secs_f64();
         Ok(Some(cell))
     }
 
-    /// Trains on the readable images of the classes that are present, and says how many there are.
+    /// Trains on some rows of the training images' features.
     fn adapt(
         &self,
         request: &CellRequest,
         domain: &OpenDomain,
-    ) -> Result<(usize, Result<Outcome, AdaptError>), BenchmarkError> {
+        rows: &[usize],
+    ) -> Result<Result<Outcome, AdaptError>, BenchmarkError> {
         let (images, features) = (&domain.train, &domain.train.zero_shot);
-        // Rows of the pass, and the images that they belong to.
-        let rows: Vec<usize> = (0..features.indices.len())
-            .filter(|&row| {
-                request
-                    .present
-                    .contains(&images.labels[features.indices[row]])
-            })
-            .collect();
         if rows.is_empty() {
             return Err(BenchmarkError::NothingToTrainOn {
                 domain: request.domain.clone(),
@@ -267,12 +268,12 @@ impl Runner<'_> {
         }
         let indices: Vec<usize> = rows.iter().map(|&row| features.indices[row]).collect();
         let prompts = self.model.prompts(&request.known_names())?;
-        let mut pass = domain.pass(self.model, request)?.subset(&rows);
+        let mut pass = domain.pass(self.model, request)?.subset(rows);
         if request.settings.needs_labels() {
             let is_known = |&image: &usize| request.known.contains(&images.labels[image]);
             pass.known = Some(indices.iter().map(is_known).collect());
         }
-        let adapted = adapt_in_memory(
+        Ok(adapt_in_memory(
             self.model,
             &prompts,
             &Subset::new(&images.set, &indices),
@@ -284,36 +285,33 @@ impl Runner<'_> {
                 images: indices.len(),
                 seen: 0,
             },
-        );
-        Ok((indices.len(), adapted))
+        ))
     }
 
-    /// Predicts all test images.
+    /// What a model says about the test images of a part.
     fn predict(
         &self,
         request: &CellRequest,
         domain: &OpenDomain,
         parameters: &TrainedParameters,
-        images: &mut CellImages,
-    ) -> Result<(), BenchmarkError> {
+        part: Part,
+    ) -> Result<Said, BenchmarkError> {
         let (model, test) = (self.model, domain.tested());
+        let before = rows_of(&test.zero_shot, &part.tested);
         let moved = request.method.trains() && request.settings.trained_part().affine();
         let encoded = match moved {
-            true => Some(self.encode(&test.set, parameters, Stage::Adapted)?),
+            true => {
+                let subset = Subset::new(&test.set, &before.indices);
+                self.encode(&subset, parameters, Stage::Adapted)?
+            }
             false => {
-                self.progress(test.labels.len());
-                None
+                self.progress(before.indices.len());
+                before.clone()
             }
         };
-        let encoded = encoded.as_ref().unwrap_or(&test.zero_shot);
-        if encoded.indices != test.zero_shot.indices {
-            let failures = &encoded.failures;
-            return Err(SessionError::ImageLost {
-                reason: failures
-                    .first()
-                    .map_or_else(String::new, |failure| failure.reason.clone()),
-            }
-            .into());
+        if let Some(failure) = encoded.failures.first() {
+            let reason = failure.reason.clone();
+            return Err(SessionError::ImageLost { reason }.into());
         }
         let names = request.known_names();
         let classifier = Classifier::of_method(model, request.method, &names, parameters)?;
@@ -326,21 +324,27 @@ impl Runner<'_> {
         };
         let plain = predictions(scores, ScoreRule::msp(1.0))?;
         let largest = predictions(scores, ScoreRule::new(Score::MaximumLogit, None))?;
-        images.labels = encoded
+        let labels: Vec<usize> = before
             .indices
             .iter()
             .map(|&image| test.labels[image])
             .collect();
-        images.predictions = plain
-            .classes
-            .iter()
-            .map(|&class| request.known[class])
-            .collect();
-        images.confidences = plain.confidences;
-        images.scaled_confidences = plain.probabilities;
-        images.maximum_cosines = largest.confidences;
-        images.unreadable = encoded.failures.len();
-        Ok(())
+        let class = |&class: &usize| request.known[class];
+        Ok(Said {
+            images: CellImages {
+                predictions: plain.classes.iter().map(class).collect(),
+                confidences: plain.confidences,
+                scaled_confidences: plain.probabilities,
+                maximum_cosines: largest.confidences,
+                adapted_to: domain.adapted_to(request, &part, &labels),
+                halves: part
+                    .half
+                    .map_or_else(Vec::new, |half| vec![half; labels.len()]),
+                labels,
+                ..CellImages::default()
+            },
+            indices: before.indices,
+        })
     }
 
     /// The domain of a cell, opened by the first job that needs it.
@@ -356,11 +360,7 @@ impl Runner<'_> {
             .as_ref()
             .map(|test| self.open(test))
             .transpose()?;
-        let domain = Arc::new(OpenDomain {
-            train,
-            test,
-            passes: Mutex::default(),
-        });
+        let domain = Arc::new(OpenDomain::new(train, test));
         *slot = Some(Arc::clone(&domain));
         Ok(domain)
     }
@@ -382,7 +382,7 @@ impl Runner<'_> {
 
     fn encode(
         &self,
-        set: &Images,
+        set: &dyn PixelSource,
         parameters: &TrainedParameters,
         stage: Stage,
     ) -> Result<ImageFeatures, SessionError> {
@@ -396,42 +396,28 @@ impl Runner<'_> {
     }
 }
 
-/// A domain in memory.
-struct OpenDomain {
-    train: OpenImages,
-    /// `None` if these are the training images.
-    test: Option<OpenImages>,
-    /// Zero-shot passes over all readable training images, by listed classes.
-    passes: Mutex<HashMap<Vec<usize>, Arc<ZeroShotPass>>>,
+/// What a model says about some test images, and which ones these are.
+struct Said {
+    images: CellImages,
+    indices: Vec<usize>,
 }
 
-/// Images with the features that the checkpoint gives them.
-struct OpenImages {
-    set: Images,
-    labels: Vec<usize>,
-    zero_shot: ImageFeatures,
-}
-
-impl OpenDomain {
-    fn tested(&self) -> &OpenImages {
-        self.test.as_ref().unwrap_or(&self.train)
+/// Everything that was said, in the order of the images.
+fn joined(said: Vec<Said>, trained_on: usize) -> CellImages {
+    let mut all = CellImages {
+        trained_on,
+        ..CellImages::default()
+    };
+    let mut indices = Vec::new();
+    for Said {
+        images,
+        indices: of,
+    } in said
+    {
+        all.append(images);
+        indices.extend(of);
     }
-
-    fn pass(
-        &self,
-        model: &Model,
-        request: &CellRequest,
-    ) -> Result<Arc<ZeroShotPass>, BenchmarkError> {
-        let mut passes = lock(&self.passes);
-        if let Some(pass) = passes.get(&request.known) {
-            return Ok(Arc::clone(pass));
-        }
-        let prompts = model.prompts(&request.known_names())?;
-        let classifier = Classifier::new(&model.clip, &prompts, &model.parameters);
-        let pass = Arc::new(self.train.zero_shot.zero_shot(&model.clip, &classifier));
-        passes.insert(request.known.clone(), Arc::clone(&pass));
-        Ok(pass)
-    }
+    all.in_order(&indices)
 }
 
 /// Counts training images, and stops the training when asked to.

@@ -6,16 +6,20 @@ use serde_json::Value as Json;
 
 use super::measurements::Metric;
 use super::results::{Results, Series};
-use super::table::{NOTHING, Table, interval, value};
+use super::table::{NOTHING, Table, difference, value};
 use super::tables::series;
 use ueo::adapt::Settings;
 use ueo::method::Method;
 
+/// What the measurements mean.
+const MEASUREMENTS: &str = "AUROC is that of the maximum of softmax(cosines), with known images as positives; \
+    \"matched\" counts only pairs that are alike in having been adapted to or not and were scored by the same model; \"scaled\" is that \
+    of softmax(logit scale x cosines); the H-score is taken at a threshold chosen without labels; FPR@95 has known images as positives.";
+
 /// What was trained on and tested, and what the measurements mean.
-pub const PROTOCOL: &str = "Training sees the images of the classes that are present under a shift, without labels (but for \
-    the oracle); all images of a domain are tested. AUROC is that of the maximum of softmax(cosines), \"scaled\" that of \
-    softmax(logit scale x cosines), with known images as positives; the H-score is taken at a threshold chosen without \
-    labels; FPR@95 has known images as positives.";
+pub fn protocol(results: &Results) -> String {
+    format!("{} {MEASUREMENTS}", results.protocol.about())
+}
 
 /// How many images each domain has, and how many of them are trained on under each shift.
 pub fn domain_images(results: &Results) -> Table {
@@ -189,7 +193,7 @@ pub fn variants(results: &Results, base: &str) -> Vec<Table> {
                     .extend(rows.iter().filter(of).map(|(_, row)| row.clone()));
             }
         }
-        tables.push(table);
+        tables.push(table.explained());
     }
     tables
 }
@@ -209,9 +213,11 @@ fn variant_row(
     group: &str,
     name: &str,
 ) -> Option<Vec<String>> {
-    let pairs = results.pairs(series, &results.group(group));
+    let scope = results.group(group);
+    let own = results.pairs(series, &scope);
+    let pairs: Vec<_> = scope.pairs().collect();
     let summary = results.summary(series, &pairs);
-    if pairs.is_empty() {
+    if own.is_empty() {
         return None;
     }
     let mut row = vec![
@@ -220,7 +226,7 @@ fn variant_row(
         name.to_owned(),
     ];
     let Some(summary) = summary else {
-        row.push(format!("{} without results", pairs.len()));
+        row.push(format!("{} without results", own.len()));
         row.resize(10, NOTHING.to_owned());
         return Some(row);
     };
@@ -238,8 +244,9 @@ fn variant_row(
             false => results.compare(series, reference, &pairs),
         };
         for metric in [Metric::Accuracy, Metric::Auroc] {
-            row.push(interval(
-                comparison.and_then(|comparison| comparison.of(metric)),
+            row.push(comparison.map_or_else(
+                || NOTHING.to_owned(),
+                |comparison| difference(&comparison, metric),
             ));
         }
     }

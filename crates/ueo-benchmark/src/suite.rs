@@ -1,10 +1,12 @@
 //! Suites: what a benchmark consists of, described by a TOML file.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::names::check_name;
 use super::shift::{ClassRanges, Shift};
 use super::{BenchmarkError, Profile};
 use ueo::method::Method;
@@ -26,6 +28,15 @@ const EMBEDDED: [(&str, &str); 8] = [
     ("visda-c", include_str!("../suites/visda-c.toml")),
     ("domainnet", include_str!("../suites/domainnet.toml")),
 ];
+
+/// Largest file of a suite, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+/// Longest description, in bytes.
+const LONGEST_TEXT: usize = 2_000;
+/// Most classes; ImageNet-21k has 21,841.
+const MOST_CLASSES: usize = 100_000;
+/// Most domains, seeds, roots, and places of a domain.
+const MOST_ENTRIES: usize = 1_000;
 
 /// A benchmark: domains, shifts, and how the methods are set.
 #[derive(Clone, Debug, Deserialize)]
@@ -125,12 +136,37 @@ impl Suite {
             return Self::parse(text, Path::new(name));
         }
         let path = Path::new(name_or_path);
-        let text = std::fs::read_to_string(path).map_err(|source| BenchmarkError::NoSuite {
+        let no_suite = |source| BenchmarkError::NoSuite {
             name: name_or_path.to_owned(),
             known: Self::embedded().collect::<Vec<_>>().join(", "),
             source,
-        })?;
-        Self::parse(&text, path)
+        };
+        let file = std::fs::File::open(path).map_err(no_suite)?;
+        let mut bytes = Vec::new();
+        file.take(LONGEST_FILE + 1)
+            .read_to_end(&mut bytes)
+            .map_err(no_suite)?;
+        Self::parse_bytes(&bytes, path)
+    }
+
+    /// Reads and checks a description that may be anything; `path` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn parse_bytes(bytes: &[u8], path: &Path) -> Result<Self, BenchmarkError> {
+        let wrong = |reason: String| BenchmarkError::Suite {
+            path: path.to_owned(),
+            reason,
+        };
+        if bytes.len() as u64 > LONGEST_FILE {
+            return Err(wrong(format!(
+                "expected a file of at most {LONGEST_FILE} bytes"
+            )));
+        }
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| wrong(format!("expected UTF-8: {error}")))?;
+        Self::parse(text, path)
     }
 
     /// Reads and checks a description; `path` names it in messages.
@@ -151,6 +187,13 @@ impl Suite {
     }
 
     fn check(&self) -> Result<(), String> {
+        self.check_names()?;
+        if !(2..=MOST_CLASSES).contains(&self.classes) {
+            let found = self.classes;
+            return Err(format!(
+                "expected 2 to {MOST_CLASSES} classes, found {found}"
+            ));
+        }
         let ranges = self
             .shifts
             .iter()
@@ -170,7 +213,9 @@ impl Suite {
             );
         }
         for domain in &self.domains {
-            let same_name = |other: &&Domain| other.name == domain.name;
+            // Where case means nothing, these would be one folder.
+            let name = domain.name.to_lowercase();
+            let same_name = |other: &&Domain| other.name.to_lowercase() == name;
             if self.domains.iter().filter(same_name).count() > 1 {
                 return Err(format!("there are two domains `{}`", domain.name));
             }
@@ -191,6 +236,43 @@ impl Suite {
             return Err("expected at least one seed".to_owned());
         }
         Ok(())
+    }
+
+    /// Names become folders, and everything becomes text of a page.
+    fn check_names(&self) -> Result<(), String> {
+        check_name("name of the suite", &self.name)?;
+        for domain in &self.domains {
+            check_name("name of a domain", &domain.name)?;
+            check_name("name of a group", &domain.group)?;
+        }
+        let hints = self.domains.iter().flat_map(|domain| &domain.other_counts);
+        let texts = hints
+            .map(|count| &count.hint)
+            .chain([&self.about, &self.obtain]);
+        for text in texts {
+            if text.len() > LONGEST_TEXT {
+                return Err(format!("expected texts of at most {LONGEST_TEXT} bytes"));
+            }
+        }
+        let domains = self.domains.iter();
+        let places = domains.map(|domain| {
+            domain.folders.len()
+                + domain.lists.len()
+                + domain.test_lists.len()
+                + domain.other_counts.len()
+        });
+        let counts = [
+            self.domains.len(),
+            self.seeds.len(),
+            self.roots.len(),
+            places.max().unwrap_or(0),
+        ];
+        match counts.iter().all(|&count| count <= MOST_ENTRIES) {
+            true => Ok(()),
+            false => Err(format!(
+                "expected at most {MOST_ENTRIES} domains, seeds, roots and places of a domain"
+            )),
+        }
     }
 
     /// Indices of the listed classes under a shift.

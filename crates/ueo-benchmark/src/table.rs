@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::results::Value;
+use super::escape::{latex_text, markdown_text};
+use super::measurements::Metric;
+use super::results::{Comparison, Value};
 use ueo::evaluate::Interval;
 
 /// A table of texts.
@@ -29,6 +31,15 @@ impl Table {
             header: header.iter().map(ToString::to_string).collect(),
             ..Self::default()
         }
+    }
+
+    /// The table, whose note says what the mark of partial means is where one has it.
+    pub fn explained(mut self) -> Self {
+        let cells = self.rows.iter().flatten();
+        if cells.into_iter().any(|cell| cell.contains(PARTIAL)) || self.note.contains(PARTIAL) {
+            self.note = format!("{} {PARTIAL_MEANS}", self.note).trim().to_owned();
+        }
+        self
     }
 
     /// Whether a column holds numbers, which are aligned to the right.
@@ -61,7 +72,7 @@ impl Table {
     pub fn markdown(&self) -> String {
         let mut text = String::new();
         let row = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            let cells: Vec<String> = cells.iter().map(|cell| markdown_text(cell)).collect();
             format!("| {} |\n", cells.join(" | "))
         };
         text += &row(&self.header);
@@ -80,6 +91,16 @@ impl Table {
             text += &row(cells);
         }
         text
+    }
+
+    /// The table below its title and its note.
+    pub fn markdown_section(&self) -> String {
+        let note = markdown_text(&self.note);
+        format!(
+            "\n## {}\n\n{note}\n\n{}",
+            markdown_text(&self.title),
+            self.markdown()
+        )
     }
 
     /// The table as a `tabular` of LaTeX with the rules of booktabs.
@@ -109,23 +130,6 @@ impl Table {
     }
 }
 
-/// A text with LaTeX's special characters escaped.
-fn latex_text(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', character]),
-            '\\' => escaped.push_str("\\textbackslash{}"),
-            '~' => escaped.push_str("\\textasciitilde{}"),
-            '^' => escaped.push_str("\\textasciicircum{}"),
-            '±' => escaped.push_str("$\\pm$"),
-            '−' => escaped.push_str("$-$"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 /// What stands where there is no value.
 pub const NOTHING: &str = "–";
 
@@ -140,10 +144,28 @@ pub fn value(value: Option<&Value>) -> String {
         Some(Value {
             mean,
             deviation: Some(deviation),
+            partial,
             ..
-        }) => format!("{} ± {}", percent(*mean), percent(*deviation)),
-        Some(Value { mean, .. }) => percent(*mean),
+        }) => marked(
+            format!("{} ± {}", percent(*mean), percent(*deviation)),
+            *partial,
+        ),
+        Some(Value { mean, partial, .. }) => marked(percent(*mean), *partial),
         None => NOTHING.to_owned(),
+    }
+}
+
+/// Stands beside what is taken over a part of the cells only.
+const PARTIAL: char = '†';
+
+/// What the mark means.
+const PARTIAL_MEANS: &str = "† Over a part of the cells only.";
+
+/// A number, with a mark where cells are missing that it should be taken over.
+pub fn marked(text: String, partial: bool) -> String {
+    match partial {
+        true => format!("{text} {PARTIAL}"),
+        false => text,
     }
 }
 
@@ -165,6 +187,14 @@ pub fn interval(interval: Option<Interval>) -> String {
     }
 }
 
+/// A difference with its interval, with a mark where cells are missing.
+pub fn difference(comparison: &Comparison, metric: Metric) -> String {
+    match comparison.of(metric) {
+        Some(found) => marked(interval(Some(found)), comparison.partial),
+        None => NOTHING.to_owned(),
+    }
+}
+
 /// The ends of an interval, in percentage points.
 pub fn range(interval: Interval) -> String {
     format!("[{}, {}]", points(interval.lower), points(interval.upper))
@@ -182,10 +212,14 @@ mod tests {
             mean: 0.7968,
             by_seed: BTreeMap::new(),
             deviation,
+            partial: false,
         };
         assert_eq!(value(Some(&with(Some(0.0042)))), "79.7 ± 0.4");
         assert_eq!(value(Some(&with(None))), "79.7");
         assert_eq!(value(None), NOTHING);
+        let mut part = with(Some(0.0042));
+        part.partial = true;
+        assert_eq!(value(Some(&part)), "79.7 ± 0.4 †");
         let difference = Interval {
             estimate: 0.0134,
             lower: -0.021,
@@ -208,10 +242,16 @@ mod tests {
         let latex = table.latex();
         assert!(latex.contains("\\caption{A\\_table. In \\%}"), "{latex}");
         assert!(
-            latex.contains("a | b \\& c & 1.0 $\\pm$ 0.1 \\\\\n"),
+            latex.contains("a \\textbar{} b \\& c & 1.0 $\\pm$ 0.1 \\\\\n"),
             "{latex}"
         );
         assert!(latex.contains("\\begin{tabular}{lr}"), "{latex}");
+        table.rows[0][1].push_str(" †");
+        let explained = table.clone().explained();
+        assert_eq!(explained.note, "In % † Over a part of the cells only.");
+        assert!(explained.is_numeric(1));
+        table.rows[0][1] = "1.0 ± 0.1".to_owned();
+        assert_eq!(table.clone().explained(), table);
         let sideways = table.transposed();
         assert_eq!(sideways.header, ["method", "a | b & c"]);
         assert_eq!(sideways.rows, [["accuracy", "1.0 ± 0.1"]]);

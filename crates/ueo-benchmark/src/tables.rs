@@ -4,46 +4,54 @@ use std::io::Write;
 use std::path::Path;
 
 use super::BenchmarkError;
+use super::escape::{latex_text, markdown_text};
+use super::harm::harm;
 use super::measurements::Metric;
 use super::results::{Results, Series, Summary};
 use super::shift::Shift;
-use super::table::{NOTHING, Table, interval, value};
+use super::table::{NOTHING, Table, difference, marked, value};
 use ueo::method::Method;
-use ueo::write_atomically;
+use ueo::{csv_cell, write_atomically};
+
+/// Metrics whose differences are given, with intervals.
+pub const DIFFERENCES: [Metric; 4] = [
+    Metric::Accuracy,
+    Metric::Auroc,
+    Metric::AurocMatched,
+    Metric::AurocScaled,
+];
 
 /// Methods that every method is compared with.
 pub const REFERENCES: [Method; 2] = [Method::ZeroShot, Method::InfoMax];
 
-/// Writes all tables of the results into `tables/` below an output directory.
+/// Writes all tables of some results into `tables/` below an output directory.
 ///
 /// # Errors
 ///
 /// [`BenchmarkError::Io`].
-pub fn write_tables(results: &Results, output: &Path) -> Result<(), BenchmarkError> {
+pub fn write_tables(all: &[Results], output: &Path) -> Result<(), BenchmarkError> {
     let folder = output.join("tables");
     std::fs::create_dir_all(&folder)
         .map_err(|source| BenchmarkError::io("create", &folder, source))?;
     let (mut markdown, mut latex) = (String::new(), String::new());
-    for variant in &results.variants {
-        markdown += &format!("# {} ({})\n", results.suite, variant);
-        latex += &format!("% {} ({})\n", results.suite, variant);
-        for table in tables(results, variant) {
-            markdown += &format!(
-                "\n## {}\n\n{}\n\n{}",
-                table.title,
-                table.note,
-                table.markdown()
-            );
-            latex += &table.latex();
+    for results in all {
+        for variant in &results.variants {
+            let title = format!("{} ({variant})", results.name());
+            markdown += &format!("# {}\n", markdown_text(&title));
+            latex += &format!("% {}\n", latex_text(&title));
+            for table in tables(results, variant) {
+                markdown += &table.markdown_section();
+                latex += &table.latex();
+            }
+            markdown += "\n";
         }
-        markdown += "\n";
     }
     write(&folder.join("results.md"), markdown.as_bytes())?;
     write(&folder.join("results.tex"), latex.as_bytes())?;
-    write(&folder.join("results.csv"), &csv(results)?)
+    write(&folder.join("results.csv"), &csv(all)?)
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), BenchmarkError> {
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), BenchmarkError> {
     write_atomically(path, |file| file.write_all(content))
         .map_err(|source| BenchmarkError::io("write", path, source))
 }
@@ -57,6 +65,7 @@ pub fn tables(results: &Results, variant: &str) -> Vec<Table> {
             tables.push(means(results, variant, group));
             tables.push(by_shift(results, variant, group));
             tables.push(differences(results, variant, group));
+            tables.push(harm(results, variant, group));
             tables.push(by_domain(results, variant, group));
         }
     }
@@ -121,7 +130,7 @@ pub fn means(results: &Results, variant: &str, group: &str) -> Table {
         let best = best(results, &rows, metric);
         table.best.extend(best.map(|row| (row, column)));
     }
-    table
+    table.explained()
 }
 
 /// Which of some rows has the best mean of a metric. Not ranked are series whose training saw labels, and those that lack
@@ -206,16 +215,16 @@ pub fn by_shift(results: &Results, variant: &str, group: &str) -> Table {
         let best = best(results, &rows, metric);
         table.best.extend(best.map(|row| (row, column)));
     }
-    table
+    table.explained()
 }
 
 /// Differences to the references with intervals, averaged over the domains of a group and all shifts.
 pub fn differences(results: &Results, variant: &str, group: &str) -> Table {
     let scope = results.group(group);
-    let mut table = Table::new(
-        format!("{group}: differences"),
-        &["method", "minus", "accuracy", "AUROC", "AUROC, scaled"],
-    );
+    let mut table = Table::new(format!("{group}: differences"), &["method", "minus"]);
+    table
+        .header
+        .extend(DIFFERENCES.map(|metric| metric.title().to_owned()));
     table.note = format!(
         "Percentage points with 95 % intervals of a paired bootstrap over classes, averaged over {} domains and {} category \
          shifts.",
@@ -230,14 +239,13 @@ pub fn differences(results: &Results, variant: &str, group: &str) -> Table {
             }
             let pairs: Vec<_> = scope.pairs().collect();
             if let Some(comparison) = results.compare(&series, &reference, &pairs) {
-                let metrics = [Metric::Accuracy, Metric::Auroc, Metric::AurocScaled];
                 let mut row = vec![series.method.title().to_owned(), method.title().to_owned()];
-                row.extend(metrics.map(|metric| interval(comparison.of(metric))));
+                row.extend(DIFFERENCES.map(|metric| difference(&comparison, metric)));
                 table.rows.push(row);
             }
         }
     }
-    table
+    table.explained()
 }
 
 /// Accuracy and AUROC of each domain of a group, averaged over the shifts.
@@ -261,7 +269,7 @@ pub fn by_domain(results: &Results, variant: &str, group: &str) -> Table {
         }
         table.rows.push(row);
     }
-    table
+    table.explained()
 }
 
 /// Accuracy and AUROC of a series over some pairs.
@@ -270,16 +278,20 @@ pub fn accuracy_and_auroc(results: &Results, series: &Series, pairs: &[(usize, S
         return NOTHING.to_owned();
     };
     let percent = |metric| match summary.values.get(&metric) {
-        Some(value) => super::table::percent(value.mean),
+        Some(value) => marked(super::table::percent(value.mean), value.partial),
         None => NOTHING.to_owned(),
     };
     format!("{} / {}", percent(Metric::Accuracy), percent(Metric::Auroc))
 }
 
-/// One line per variant, method, domain or group, shift or all of them, and metric.
-fn csv(results: &Results) -> Result<Vec<u8>, BenchmarkError> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+/// One line per setup, variant, method, domain or group, shift or all of them, and metric.
+fn csv(all: &[Results]) -> Result<Vec<u8>, BenchmarkError> {
     let mut header: Vec<String> = [
+        "suite",
+        "model",
+        "model_sha256",
+        "precision",
+        "protocol",
         "variant",
         "method",
         "group",
@@ -287,7 +299,9 @@ fn csv(results: &Results) -> Result<Vec<u8>, BenchmarkError> {
         "shift",
         "metric",
         "pairs",
+        "of_pairs",
         "seeds",
+        "of_seeds",
         "failed",
         "mean",
         "deviation",
@@ -301,22 +315,42 @@ fn csv(results: &Results) -> Result<Vec<u8>, BenchmarkError> {
         header.push(format!("minus_{name}_high"));
     }
     let mut records = vec![header];
-    for variant in &results.variants {
-        for method in results.methods(variant) {
-            let series = Series::new(variant, method);
-            for line in lines(results) {
-                let names = [variant, method.name(), line.group, &line.domain, line.shift];
-                records.extend(csv_records(results, &series, names, &line.pairs));
+    for results in all {
+        let setup = [
+            results.suite.clone(),
+            results.model.clone(),
+            results.model_sha256.clone(),
+            results.precision.to_string(),
+            results.protocol.to_string(),
+        ];
+        for variant in &results.variants {
+            for method in results.methods(variant) {
+                let series = Series::new(variant, method);
+                for line in lines(results) {
+                    let names = [variant, method.name(), line.group, &line.domain, line.shift];
+                    let made = csv_records(results, &series, names, &line.pairs);
+                    records.extend(
+                        made.into_iter()
+                            .map(|record| [&setup[..], &record].concat()),
+                    );
+                }
             }
         }
     }
-    let written = records
-        .iter()
-        .try_for_each(|record| writer.write_record(record));
+    csv_text(&records, "results.csv")
+}
+
+/// Records as CSV that a spreadsheet shows and does not run; `name` is that of the file in messages.
+pub(super) fn csv_text(records: &[Vec<String>], name: &str) -> Result<Vec<u8>, BenchmarkError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written = records.iter().try_for_each(|record| {
+        let cells = record.iter().map(|cell| csv_cell(cell));
+        writer.write_record(cells.map(|cell| cell.into_owned()))
+    });
     let bytes = written
         .map_err(std::io::Error::from)
         .and_then(|()| writer.into_inner().map_err(|error| error.into_error()));
-    bytes.map_err(|source| BenchmarkError::io("write", Path::new("results.csv"), source))
+    bytes.map_err(|source| BenchmarkError::io("write", Path::new(name), source))
 }
 
 /// Name of the average over domains or over shifts.
@@ -381,8 +415,14 @@ fn csv_records(
     for (metric, value) in &summary.values {
         let mut record: Vec<String> = names.map(str::to_owned).into();
         record.push(metric.name().to_owned());
-        record
-            .extend([summary.pairs, summary.seeds, summary.failed].map(|count| count.to_string()));
+        let counts = [
+            summary.pairs,
+            summary.asked,
+            summary.seeds,
+            summary.any_seeds,
+            summary.failed,
+        ];
+        record.extend(counts.map(|count| count.to_string()));
         record.extend([number(Some(value.mean)), number(value.deviation)]);
         for comparison in &comparisons {
             let interval = comparison.and_then(|comparison| comparison.of(*metric));
@@ -399,7 +439,7 @@ fn csv_records(
 mod tests {
     use super::*;
     use crate::cell::Cell;
-    use crate::test_cells::{cell, images, request};
+    use crate::test_cells::{cell, images, one, request};
     use ueo::adapt::Settings;
 
     /// A cell of accuracy `correct` / 4, in which `lost` known images are less confident than the unknown one.
@@ -423,7 +463,7 @@ mod tests {
             made(Method::UeoOracle, "a", 4, 1),
             made(Method::UeoOracle, "b", 4, 1),
         ];
-        let results = Results::new(&cells, &[], Path::new("out")).unwrap();
+        let results = one(cells.into());
         let table = means(&results, "suite", "domains");
         let row = |method: Method| {
             let mut rows = table.rows.iter();

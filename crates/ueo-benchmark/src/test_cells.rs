@@ -1,10 +1,14 @@
 //! Cells with made-up content, for the tests of what is computed from cells.
 
+use std::path::Path;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::cell::{CELL_FORMAT_VERSION, Cell, CellImages, CellRequest, ImagesId, Timing};
 use super::measurements::Measurements;
+use super::protocol::Protocol;
+use super::results::Results;
 use super::shift::Shift;
 use ueo::adapt::Settings;
 use ueo::method::Method;
@@ -18,6 +22,7 @@ pub fn request(classes: usize, known: &[usize]) -> CellRequest {
     };
     CellRequest {
         suite: "made-up".to_owned(),
+        protocol: Protocol::Published,
         variant: "suite".to_owned(),
         domain: "drawings".to_owned(),
         group: "domains".to_owned(),
@@ -88,9 +93,17 @@ pub fn cell(request: CellRequest, images: CellImages) -> Cell {
         format_version: CELL_FORMAT_VERSION,
         ueo_version: "0".to_owned(),
         results: Some(Measurements::of(&images, &request.known).unwrap()),
+        model: None,
         request,
         failure: None,
         images,
         timing: Timing::default(),
     }
+}
+
+/// The results of cells of one suite, model and protocol.
+pub fn one(cells: Vec<Cell>) -> Results {
+    let mut all = Results::of_cells(cells, &[], Path::new("out")).unwrap();
+    assert_eq!(all.len(), 1);
+    all.remove(0)
 }

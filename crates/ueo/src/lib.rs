@@ -71,6 +71,7 @@ pub mod model;
 pub mod objective;
 pub mod quote;
 pub mod session;
+mod spreadsheet;
 pub mod tensor;
 pub mod text;
 
@@ -79,3 +80,4 @@ pub use atomic::write_atomically;
 pub use device::{Device, ParseDeviceError};
 pub use method::Method;
 pub use session::{Images, Model, SessionError as Error};
+pub use spreadsheet::{csv_cell, from_csv_cell};

@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use ueo::method::{Method, ParseMethodError};
 use ueo::session::Model;
 use ueo_benchmark::{
-    BenchmarkError, BenchmarkReporter, Cell, CellState, Overrides, Plan, ProfileName, Results,
-    RunOptions, Selection, Shift, Suite,
+    BenchmarkError, BenchmarkReporter, Cell, CellState, ModelId, Overrides, Plan, ProfileName,
+    Protocol, Results, RunOptions, Selection, Shift, Suite,
 };
+use ueo_benchmark::{LONGEST_NAME, check_name};
 use ueo_report::write_benchmark_report;
 use ueo_run::{OpenedModel, RunError};
 
@@ -72,7 +73,11 @@ pub struct BenchmarkArgs {
     #[arg(long, value_name = "PATH", required_unless_present = "tables_only")]
     pub model: Option<PathBuf>,
 
-    /// Directory for the results; finished cells in it are kept
+    /// What tables call the model [default: the name of its file or folder]
+    #[arg(long, value_name = "NAME", value_parser = shown_name)]
+    pub model_name: Option<String>,
+
+    /// Directory for the results of any suites and models; finished cells in it are kept
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
 
@@ -120,6 +125,11 @@ pub struct SelectionArgs {
     /// Seeds of the methods that train; the others run once [default: the suite's]
     #[arg(long, value_name = "SEED,...", value_delimiter = ',')]
     pub seeds: Vec<u64>,
+
+    /// Which images are adapted to and tested: published (all are tested, also those adapted to) or held-out (halves are adapted
+    /// to and the other halves tested)
+    #[arg(long, value_name = "NAME", default_value = "published")]
+    pub protocol: Protocol,
 
     /// Which of the suite's settings
     #[arg(long, value_enum, value_name = "PROFILE", default_value = "suite")]
@@ -192,10 +202,18 @@ fn variant_name(text: &str) -> Result<String, String> {
     if profiles.contains(&text) {
         return Err("is the name of a profile, whose settings are the suite's own".to_owned());
     }
-    if text.is_empty() || text.starts_with('.') || !text.chars().all(plain) {
+    if !text.chars().all(plain) {
         return Err("expected letters, digits and - _ . = +".to_owned());
     }
-    Ok(text.to_owned())
+    check_name("name of a variant", text).map(|()| text.to_owned())
+}
+
+/// Parses the name of a model in tables.
+fn shown_name(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=LONGEST_NAME => Ok(text.to_owned()),
+        _ => Err(format!("expected 1 to {LONGEST_NAME} characters")),
+    }
 }
 
 impl SelectionArgs {
@@ -213,6 +231,7 @@ impl SelectionArgs {
                 .copied()
                 .collect(),
             seeds: self.seeds.clone(),
+            protocol: self.protocol,
             profile: match self.settings {
                 SettingsProfile::Suite => ProfileName::Suite,
                 SettingsProfile::Published => ProfileName::Published,
@@ -230,20 +249,15 @@ impl SelectionArgs {
 /// [`CliError`]; finished cells stay.
 pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> {
     let printer = context.printer;
-    let Some(model) = &args.model else {
+    let Some(path) = &args.model else {
         let suite = args.suite.as_deref().map(Suite::open).transpose()?;
-        report(args, suite.as_ref(), printer)?;
+        report(args, suite.as_ref(), |_| true, printer)?;
         return Ok(Ending::Complete);
     };
     let suite = Suite::open(args.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
     let selection = args.selection.selection()?;
     let domains = suite.select(&args.selection.domains)?;
-    let data = args
-        .data
-        .as_deref()
-        .or(suite.default_data.as_deref())
-        .unwrap_or(Path::new("."));
-    let data = ueo_benchmark::locate(&suite, data, &domains)?;
+    let data = ueo_benchmark::locate(&suite, data_folder(args, &suite, printer)?, &domains)?;
     for difference in &data.differences {
         let (path, hint) = (difference.path.display(), difference.hint.as_deref());
         printer.warning(format_args!(
@@ -256,61 +270,107 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         ));
     }
     let precision = context.precision.unwrap_or_default();
-    let opened = OpenedModel::open(model, None, &context.device, Some(precision))?;
+    let opened = OpenedModel::open(path, None, &context.device, Some(precision))?;
     // The benchmark adapts a checkpoint itself.
     if opened.run.is_some() {
-        let path = model.clone();
+        let path = path.clone();
         return Err(RunError::AlreadyAdapted { path }.into());
     }
     let model = opened.model;
     printer.model(&model.base);
-    let plan = Plan::new(
-        &suite,
-        data,
-        &model.base.sha256,
+    let id = ModelId {
+        name: args.model_name.clone().unwrap_or_else(|| model_name(path)),
+        sha256: model.base.sha256.clone(),
         precision,
-        &selection,
-        &args.output,
-    )?;
+    };
+    let plan = Plan::new(&suite, data, &id, &selection, &args.output)?;
     if args.list {
         return list(&plan, printer);
     }
     let ending = execute(&plan, &model, args, context)?;
     if ending != Ending::Interrupted {
-        report(args, Some(&suite), printer)?;
+        let shown = |results: &Results| {
+            results.model_sha256 == id.sha256
+                && results.precision == id.precision
+                && results.protocol == selection.protocol
+        };
+        report(args, Some(&suite), shown, printer)?;
     }
     Ok(ending)
 }
 
-/// Writes tables, and a page and a report if they are wanted, from all cells of the output directory, and shows the means.
+/// The folder that was named, or the suite's own, which is said; no other folder is looked at.
+fn data_folder<'a>(
+    args: &'a BenchmarkArgs,
+    suite: &'a Suite,
+    printer: &Printer,
+) -> Result<&'a Path, BenchmarkError> {
+    if let Some(data) = &args.data {
+        return Ok(data);
+    }
+    let Some(data) = &suite.default_data else {
+        return Err(BenchmarkError::DataNotNamed {
+            suite: suite.name.clone(),
+            obtain: suite.obtain.clone(),
+        });
+    };
+    printer.message(format_args!(
+        "images: {}, where the suite `{}` has them by default; --data names another folder",
+        data.display(),
+        suite.name
+    ));
+    Ok(data)
+}
+
+/// What a checkpoint is called if nothing else is said: its file or folder.
+fn model_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = match whole.is_dir() {
+        true => whole.file_name(),
+        false => whole.file_stem(),
+    };
+    let name = name.map_or_else(
+        || "model".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    name.chars().take(LONGEST_NAME).collect()
+}
+
+/// Writes tables, and pages and a report if they are wanted, from all cells of the output directory, and shows the means of
+/// some.
 ///
-/// Without `suite`, the suite is that of the results.
-fn report(args: &BenchmarkArgs, suite: Option<&Suite>, printer: &Printer) -> Result<(), CliError> {
-    let results = Results::read(&args.output, suite)?;
-    if results.about.is_none() {
+/// With `suite`, page and table of a paper are about that suite alone.
+fn report(
+    args: &BenchmarkArgs,
+    suite: Option<&Suite>,
+    shown: impl Fn(&Results) -> bool,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let all = ueo_benchmark::read_results(&args.output, suite)?;
+    let mut unknown: Vec<&str> = Vec::new();
+    for results in all.iter().filter(|results| results.about.is_none()) {
+        if !unknown.contains(&results.suite.as_str()) {
+            unknown.push(&results.suite);
+        }
+    }
+    for name in unknown {
         printer.warning(format_args!(
-            "the suite `{}` is no part of this program, so its description and its order of domains are unknown; name its \
-             file with --suite",
-            results.suite
+            "the suite `{name}` is no part of this program, so its description and its order of domains are unknown; name its \
+             file with --suite"
         ));
     }
-    ueo_benchmark::write_tables(&results, &args.output)?;
+    ueo_benchmark::write_tables(&all, &args.output)?;
+    let of_suite = |results: &&Results| suite.is_none_or(|suite| suite.name == results.suite);
+    let of_suite: Vec<Results> = all.iter().filter(of_suite).cloned().collect();
     if let Some(page) = &args.page {
-        ueo_benchmark::write_page(&results, page)?;
+        ueo_benchmark::write_page(&of_suite, page)?;
     }
     if args.report {
-        let path = write_benchmark_report(&results, &args.output)?;
+        let path = write_benchmark_report(&all, &args.output)?;
         printer.message(format_args!("report: {}", path.display()));
     }
-    for variant in &results.variants {
-        for table in ueo_benchmark::tables(&results, variant) {
-            if table.title.ends_with(": means") {
-                printer.message(format_args!("{}, settings `{variant}`", table.title));
-                printer
-                    .data(tables::rows(&table.header, &table.rows))
-                    .map_err(CliError::Stdout)?;
-            }
-        }
+    for results in of_suite.iter().filter(|results| shown(results)) {
+        show_means(results, printer)?;
     }
     printer.message(format_args!(
         "tables: {}",
@@ -319,12 +379,31 @@ fn report(args: &BenchmarkArgs, suite: Option<&Suite>, printer: &Printer) -> Res
     Ok(())
 }
 
+fn show_means(results: &Results, printer: &Printer) -> Result<(), CliError> {
+    for variant in &results.variants {
+        for group in results.groups() {
+            let table = ueo_benchmark::means(results, variant, group);
+            if table.rows.is_empty() {
+                continue;
+            }
+            let (name, title, note) = (results.name(), &table.title, &table.note);
+            printer.message(format_args!(
+                "{name}; {title}, settings `{variant}`. {note}"
+            ));
+            printer
+                .data(tables::rows(&table.header, &table.rows))
+                .map_err(CliError::Stdout)?;
+        }
+    }
+    Ok(())
+}
+
 /// Prints a line per cell.
 fn list(plan: &Plan, printer: &Printer) -> Result<Ending, CliError> {
     for cell in &plan.cells {
         let state = match cell.state {
             CellState::Missing => "to do",
-            CellState::Outdated => "outdated",
+            CellState::Damaged => "damaged",
             CellState::Done => "done",
         };
         let request = &cell.request;
@@ -354,17 +433,17 @@ fn execute(
 ) -> Result<Ending, CliError> {
     let printer = context.printer;
     let cells = plan.pending().count();
-    let outdated = plan
+    let damaged = plan
         .pending()
-        .filter(|cell| cell.state == CellState::Outdated)
+        .filter(|cell| cell.state == CellState::Damaged)
         .count();
     printer.message(format_args!(
         "{} cells, {} done, {cells} to do{}",
         plan.cells.len(),
         plan.cells.len() - cells,
-        match outdated {
+        match damaged {
             0 => String::new(),
-            outdated => format!(", {outdated} of them because what was asked for has changed"),
+            damaged => format!(", {damaged} of them because their files are damaged"),
         }
     ));
     let options = RunOptions {

@@ -30,9 +30,9 @@ const PAGE: &str = "report.html";
 /// # Errors
 ///
 /// [`ReportError`], when a plot cannot be drawn or the file cannot be written.
-pub fn write_benchmark_report(results: &Results, output: &Path) -> Result<PathBuf, ReportError> {
+pub fn write_benchmark_report(all: &[Results], output: &Path) -> Result<PathBuf, ReportError> {
     let path = output.join(PAGE);
-    write(&path, &benchmark_report(results)?)?;
+    write(&path, &benchmark_report(&all[0])?)?;
     Ok(path)
 }
 

@@ -16,11 +16,13 @@ pub fn section(results: &Results) -> Section {
             "what it is",
             text(about.unwrap_or_else(|| "not known to this program".to_owned())),
         ),
+        ("model", text(&results.model)),
         (
             "checkpoint's SHA-256",
             html! { code { (results.model_sha256) } },
         ),
         ("precision", text(results.precision.to_string())),
+        ("protocol", text(results.protocol.name())),
         ("classes", text(count(results.classes))),
         ("listed classes", text(count(results.known))),
         ("settings", text(results.variants.join(", "))),
@@ -39,7 +41,7 @@ pub fn section(results: &Results) -> Section {
         body: html! {
             div.pair {
                 (facts(origin))
-                p.quiet { (ueo_benchmark::PROTOCOL) }
+                p.quiet { (ueo_benchmark::protocol(results)) }
             }
             h3 { "Images" }
             (html_table(&ueo_benchmark::domain_images(results)))

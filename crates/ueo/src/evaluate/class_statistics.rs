@@ -98,6 +98,8 @@ pub struct ClassStatistics {
     /// Pairs of a known and an unknown image in which the known one scores higher (ties count one half), mean over the
     /// seeds, `[known, unknown]`.
     pairs_won: Vec<f64>,
+    /// Pairs that are compared, mean over the seeds, `[known, unknown]`; `None` where every pair is.
+    pairs: Option<Vec<f64>>,
 }
 
 impl ClassStatistics {
@@ -114,14 +116,84 @@ impl ClassStatistics {
             {
                 return Err(EvaluateError::DifferentImages);
             }
-            let sums = mean.recalls.iter_mut().chain(&mut mean.pairs_won);
-            let values = seed.recalls.iter().chain(&seed.pairs_won);
-            sums.zip(values).for_each(|(sum, value)| *sum += value);
+            mean.add(&seed);
         }
-        let count = seeds.len() as f64;
-        let sums = mean.recalls.iter_mut().chain(&mut mean.pairs_won);
-        sums.for_each(|sum| *sum /= count);
+        mean.divide(seeds.len() as f64);
         Ok(mean)
+    }
+
+    /// [`Self::of_seeds`] where a known image is compared only with the unknown ones of its own stratum: each seed is a list of
+    /// strata, and the seeds may divide the images differently.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::DifferentImages`] as there, the strata of a seed taken together.
+    pub fn of_matched_seeds(seeds: &[Vec<ScoredClasses>]) -> Result<Self, EvaluateError> {
+        let mut all = seeds.iter().map(|strata| Self::of_strata(strata));
+        let mut mean = all.next().ok_or(EvaluateError::DifferentImages)??;
+        for seed in all {
+            let seed = seed?;
+            if seed.known_images != mean.known_images || seed.unknown_images != mean.unknown_images
+            {
+                return Err(EvaluateError::DifferentImages);
+            }
+            mean.add(&seed);
+        }
+        mean.divide(seeds.len() as f64);
+        Ok(mean)
+    }
+
+    /// The strata of one seed; recalls are weighed by images.
+    fn of_strata(strata: &[ScoredClasses]) -> Result<Self, EvaluateError> {
+        let mut sum: Option<Self> = None;
+        for stratum in strata {
+            let mut part = Self::of_seed(stratum);
+            let unknown = &part.unknown_images;
+            let row = |&known| unknown.iter().map(move |unknown: &f64| known * unknown);
+            part.pairs = Some(part.known_images.iter().flat_map(row).collect());
+            let recalls = part.recalls.iter_mut().zip(&part.known_images);
+            recalls.for_each(|(recall, images)| *recall *= images);
+            let Some(sum) = &mut sum else {
+                sum = Some(part);
+                continue;
+            };
+            if sum.classes() != part.classes() {
+                return Err(EvaluateError::DifferentImages);
+            }
+            sum.add(&part);
+            let images = sum.known_images.iter_mut().zip(&part.known_images);
+            images.for_each(|(sum, images)| *sum += images);
+            let images = sum.unknown_images.iter_mut().zip(&part.unknown_images);
+            images.for_each(|(sum, images)| *sum += images);
+        }
+        let mut sum = sum.ok_or(EvaluateError::DifferentImages)?;
+        let recalls = sum.recalls.iter_mut().zip(&sum.known_images);
+        recalls.for_each(|(recall, images)| *recall /= images.max(1.0));
+        Ok(sum)
+    }
+
+    /// Adds what is averaged.
+    fn add(&mut self, other: &Self) {
+        let pairs = self.pairs.iter_mut().flatten();
+        let sums = self
+            .recalls
+            .iter_mut()
+            .chain(&mut self.pairs_won)
+            .chain(pairs);
+        let values = other.recalls.iter().chain(&other.pairs_won);
+        let values = values.chain(other.pairs.iter().flatten());
+        sums.zip(values).for_each(|(sum, value)| *sum += value);
+    }
+
+    /// Divides what is averaged.
+    fn divide(&mut self, count: f64) {
+        let pairs = self.pairs.iter_mut().flatten();
+        let sums = self
+            .recalls
+            .iter_mut()
+            .chain(&mut self.pairs_won)
+            .chain(pairs);
+        sums.for_each(|sum| *sum /= count);
     }
 
     fn of_seed(seed: &ScoredClasses) -> Self {
@@ -160,6 +232,7 @@ impl ClassStatistics {
                 .iter()
                 .flat_map(|known| sorted.iter().map(move |unknown| won(known, unknown)))
                 .collect(),
+            pairs: None,
         }
     }
 
@@ -179,19 +252,14 @@ impl ClassStatistics {
                 )
             }
             ClassMeasure::Auroc => {
-                let rows = self.pairs_won.chunks_exact(draw.unknown.len().max(1));
-                let won = draw
-                    .known
-                    .iter()
-                    .zip(rows)
-                    .map(|(times, row)| match *times {
-                        // More than a third of the classes is not drawn.
-                        0.0 => 0.0,
-                        times => times * weighted(&draw.unknown, row),
-                    });
-                let pairs = weighted(&draw.known, &self.known_images)
-                    * weighted(&draw.unknown, &self.unknown_images);
-                (won.sum::<f64>(), pairs)
+                let pairs = match &self.pairs {
+                    Some(pairs) => over_pairs(draw, pairs),
+                    None => {
+                        weighted(&draw.known, &self.known_images)
+                            * weighted(&draw.unknown, &self.unknown_images)
+                    }
+                };
+                (over_pairs(draw, &self.pairs_won), pairs)
             }
         };
         (whole > 0.0).then(|| part / whole)
@@ -201,6 +269,18 @@ impl ClassStatistics {
     pub(super) fn classes(&self) -> [usize; 2] {
         [self.known_images.len(), self.unknown_images.len()]
     }
+}
+
+/// Sum of `values`, `[known, unknown]`, each as often as both of its classes are drawn.
+fn over_pairs(draw: &ClassDraw, values: &[f64]) -> f64 {
+    let rows = values.chunks_exact(draw.unknown.len().max(1));
+    let sums = draw.known.iter().zip(rows);
+    sums.map(|(times, row)| match *times {
+        // More than a third of the classes is not drawn.
+        0.0 => 0.0,
+        times => times * weighted(&draw.unknown, row),
+    })
+    .sum()
 }
 
 fn weighted(times: &[f64], values: &[f64]) -> f64 {
@@ -264,6 +344,44 @@ impl ClassDraw {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One known class and one unknown class with some scores each.
+    fn scored(correct: usize, known: &[f64], unknown: &[f64]) -> ScoredClasses {
+        ScoredClasses {
+            known: vec![KnownClass {
+                correct,
+                scores: known.to_vec(),
+            }],
+            unknown: vec![unknown.to_vec()],
+        }
+    }
+
+    #[test]
+    fn strata_are_compared_within_themselves_only() {
+        // In the first stratum both known images win, in the second none; across the strata nothing counts.
+        let strata = vec![
+            scored(1, &[0.9, 0.8], &[0.1]),
+            scored(1, &[0.2], &[0.3, 0.4]),
+        ];
+        let once = ClassDraw::once(1, 1);
+        let matched = ClassStatistics::of_matched_seeds(std::slice::from_ref(&strata)).unwrap();
+        assert_eq!(matched.measure(ClassMeasure::Auroc, &once), Some(0.5));
+        let accuracy = matched.measure(ClassMeasure::PerClassAccuracy, &once);
+        assert!((accuracy.unwrap() - 2.0 / 3.0).abs() < 1e-12);
+
+        let whole = scored(2, &[0.9, 0.8, 0.2], &[0.1, 0.3, 0.4]);
+        let plain = ClassStatistics::of_seeds(std::slice::from_ref(&whole)).unwrap();
+        let one_stratum = ClassStatistics::of_matched_seeds(&[vec![whole.clone()]]).unwrap();
+        assert_eq!(
+            plain.measure(ClassMeasure::Auroc, &once),
+            one_stratum.measure(ClassMeasure::Auroc, &once)
+        );
+        // A seed that divides the same images differently: 2 of 4 pairs and 7 of 9, on average 4.5 of 6.5.
+        let mean = ClassStatistics::of_matched_seeds(&[strata, vec![whole]]).unwrap();
+        let auroc = mean.measure(ClassMeasure::Auroc, &once).unwrap();
+        assert!((auroc - 4.5 / 6.5).abs() < 1e-12, "{auroc}");
+        assert!(ClassStatistics::of_matched_seeds(&[]).is_err());
+    }
 
     #[test]
     fn known_and_unknown_classes_are_drawn_apart() {

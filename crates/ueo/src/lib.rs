@@ -60,6 +60,8 @@
 pub mod adapt;
 mod atomic;
 pub mod checkpoint;
+#[cfg(feature = "clap")]
+mod command_line;
 pub mod data;
 mod device;
 pub mod evaluate;

@@ -253,8 +253,8 @@ mod tests {
     fn a_number_that_is_none_is_left_for_the_checks_to_name() {
         let mut settings = MethodSettings::default();
         settings.universal_entropy.trade_off = f64::NAN;
-        let own = Method::Dance.own(&settings);
-        let error = own.validate().unwrap_err().to_string();
-        assert!(error.contains("trade-off"), "{error}");
+        let error = Method::Ueo.own(&settings).validate().unwrap_err();
+        assert!(error.to_string().contains("trade-off"), "{error}");
+        assert_eq!(Method::Dance.own(&settings), MethodSettings::default());
     }
 }

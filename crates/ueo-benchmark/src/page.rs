@@ -213,7 +213,8 @@ mod tests {
 
         cells.push(made("suite", Method::InfoMax, Some(1), 3));
         let mut sharp = made("sharp", Method::Ueo, Some(1), 3);
-        sharp.request.settings.weight_temperature = 0.01;
+        let sharp_settings = &mut sharp.request.settings.method_settings;
+        sharp_settings.universal_entropy.weight_temperature = 0.01;
         let mut fast = made("fast", Method::Ueo, Some(1), 1);
         fast.request.settings.affine_learning_rate = 0.5;
         cells.extend([sharp, fast]);

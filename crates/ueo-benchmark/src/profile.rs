@@ -134,6 +134,13 @@ mod tests {
         toml::from_str(text).unwrap()
     }
 
+    fn weight_temperature(settings: &Settings) -> f64 {
+        settings
+            .method_settings
+            .universal_entropy
+            .weight_temperature
+    }
+
     #[test]
     fn the_more_special_setting_wins() {
         let profile = profile(
@@ -146,11 +153,12 @@ mod tests {
             (ueo.epochs, ueo.seed, ueo.context_learning_rate),
             (7, 3, 1e-2)
         );
-        assert_eq!((ueo.weight_temperature, ueo.method), (0.5, Method::Ueo));
+        assert_eq!((weight_temperature(&ueo), ueo.method), (0.5, Method::Ueo));
         let info_max = profile.settings(Method::InfoMax, None, &overrides).unwrap();
         assert_eq!(info_max.context_learning_rate, 0.5);
         assert_eq!(
-            info_max.weight_temperature, 1.0,
+            weight_temperature(&info_max),
+            1.0,
             "InfoMax has no such setting"
         );
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ueo::Device;
 use ueo::evaluate::Score;
+use ueo::model::Precision;
 
 use crate::commands::{adapt, benchmark, demo, embed, evaluate, inspect, predict, report};
 use crate::printer::Verbosity;
@@ -97,7 +97,7 @@ pub struct GlobalArgs {
     ///
     /// bf16 is about twice as fast where the CPU has AVX512-BF16 and changes results a little (8 significant bits in matrix
     /// products; sums, normalization and all that is trained stay f32). A resumed run keeps its own.
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub precision: Option<Precision>,
 
     /// Make inputs that cannot be read an error instead of skipping and listing them
@@ -119,24 +119,6 @@ impl GlobalArgs {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
-        }
-    }
-}
-
-/// Number formats of the frozen weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    /// 32-bit floating point
-    F32,
-    /// bfloat16 with sums in f32
-    Bf16,
-}
-
-impl From<Precision> for ueo::model::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Bf16 => Self::Bf16,
         }
     }
 }
@@ -185,7 +167,7 @@ pub struct ScoreArgs {
     pub classes: Option<PathBuf>,
 
     /// What tells known from unknown images [default: the run's, else msp]
-    #[arg(long, value_name = "SCORE", value_parser = score_parser())]
+    #[arg(long, value_enum, value_name = "SCORE")]
     pub score: Option<Score>,
 
     /// t in softmax(cosines / t) [default: the run's for its score, else 1 for msp and 0.01 for the others]
@@ -258,13 +240,6 @@ impl FromStr for ByteSize {
     }
 }
 
-/// Parses the name of a score; help lists them with what they are.
-pub fn score_parser() -> impl TypedValueParser<Value = Score> {
-    let scores = Score::ALL.iter();
-    let names = scores.map(|score| PossibleValue::new(score.name()).help(score.about()));
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Score>())
-}
-
 /// Parses a count that must not be zero.
 pub fn positive_integer(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -278,14 +253,6 @@ pub fn positive_number(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("expected a number above 0".to_owned()),
-    }
-}
-
-/// Parses a number that is zero or above.
-pub fn non_negative_number(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
-        _ => Err("expected a number that is not negative".to_owned()),
     }
 }
 

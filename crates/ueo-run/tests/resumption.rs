@@ -13,7 +13,7 @@ use ueo::adapt::{
 };
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
-use ueo::method::Method;
+use ueo::method::{Method, UniversalEntropySettings};
 use ueo::model::{Clip, Prompts};
 use ueo::session::{Classifier, ImageFeatures, Stage, encode_images};
 use ueo_run::RunDirectory;
@@ -119,27 +119,20 @@ fn every_method_resumes_to_the_same_bytes() {
 
     let place = TempDir::with_prefix("ueo-test-").unwrap();
     let directory = RunDirectory::create(&place.path().join("run"), false).unwrap();
-    let refreshing = Settings {
-        refresh_weights: true,
-        ..Settings::default()
-    };
-    let keeping = Settings {
-        keep: Keep::BestBy(Criterion::SoftNeighborhoodDensity),
-        ..Settings::default()
-    };
+    let refreshing = UniversalEntropySettings::default().refresh_weights(true);
+    let refreshing = Settings::default().universal_entropy(refreshing);
+    let keeping = Settings::default().keep(Keep::BestBy(Criterion::SoftNeighborhoodDensity));
     let variants = Method::ALL
         .iter()
         .filter(|method| method.trains())
-        .map(|&method| Settings::default().with_method(method))
+        .map(|&method| Settings::new(method))
         .chain([refreshing, keeping]);
     for settings in variants {
-        let settings = Settings {
-            epochs: EPOCHS,
-            batch_size: 12,
-            context_learning_rate: 0.05,
-            affine_learning_rate: 0.02,
-            ..settings
-        };
+        let settings = settings
+            .epochs(EPOCHS)
+            .batch_size(12)
+            .context_learning_rate(0.05)
+            .affine_learning_rate(0.02);
         let method = settings.method;
         let objective = settings.objective().unwrap();
         let adaptation = Adaptation {

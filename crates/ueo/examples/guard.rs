@@ -190,13 +190,11 @@ impl<'a> Domain<'a> {
                 .collect(),
         );
         let rate: f64 = cell.learning_rate.parse()?;
-        let settings = Settings {
-            epochs: EPOCHS,
-            context_learning_rate: rate,
-            affine_learning_rate: rate,
-            seed: cell.seed,
-            ..Settings::default().with_method(cell.method)
-        };
+        let settings = Settings::new(cell.method)
+            .epochs(EPOCHS)
+            .context_learning_rate(rate)
+            .affine_learning_rate(rate)
+            .seed(cell.seed);
         let mut watcher = Watcher {
             domain: self,
             cell,

@@ -49,13 +49,10 @@ fn main() -> Result<(), Error> {
     let model = Model::open(models.join("iconclip-resnet"))?;
     let images = model.images(models.join("demo/images.tar"))?;
     let classes = ueo::data::ClassList::read(&models.join("demo/classes.txt"))?;
-    let settings = Settings {
-        method: Method::InfoMax,
-        epochs: 8,
-        context_learning_rate: 5e-2,
-        affine_learning_rate: 5e-2,
-        ..Settings::default()
-    };
+    let settings = Settings::new(Method::InfoMax)
+        .epochs(8)
+        .context_learning_rate(5e-2)
+        .affine_learning_rate(5e-2);
 
     // The zero-shot pass: what every method may know about the images before its first step.
     let prompts = model.prompts(classes.names())?;

@@ -17,11 +17,7 @@
 //! let images = model.images("demo/images.tar")?;
 //! let classes = ["apple", "car", "dog", "house", "umbrella"];
 //!
-//! let settings = Settings {
-//!     method: Method::Ueo,
-//!     epochs: 1,
-//!     ..Settings::default()
-//! };
+//! let settings = Settings::new(Method::Ueo).epochs(1);
 //! let adapted = model.adapt(&images, &classes, &settings)?;
 //! let predictions = adapted.predict(&images, &classes)?;
 //! for image in predictions.images.iter().filter(|image| image.known) {
@@ -61,6 +57,8 @@ pub mod adapt;
 mod atomic;
 pub mod budget;
 pub mod checkpoint;
+#[cfg(feature = "clap")]
+mod command_line;
 pub mod data;
 mod device;
 pub mod evaluate;

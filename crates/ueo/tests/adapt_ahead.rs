@@ -81,11 +81,7 @@ fn an_epoch_is_asked_for_before_the_one_before_it_ends() {
         logit_scale: 100.0,
         known: None,
     };
-    let settings = Settings {
-        epochs: 3,
-        batch_size: BATCH,
-        ..Settings::default()
-    };
+    let settings = Settings::default().epochs(3).batch_size(BATCH);
     let log = RefCell::new(Vec::new());
     let source = Source {
         size: model.preprocessing.crop,

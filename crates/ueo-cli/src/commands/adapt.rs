@@ -3,17 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
-use ueo::adapt::{Augmentation, Settings};
+use clap::Args;
+use ueo::adapt::Settings;
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
 use ueo::guard::Keep;
-use ueo::method::{Method, TrainedPart};
-use ueo::objective::{ConfidenceWeights, UnconfidentWeights};
-use ueo_run::{AdaptReport, AdaptRequest, RunStatus, Start};
+use ueo_run::{AdaptReport, AdaptRequest, RunError, RunStatus, Start};
 
 use super::{Context, absolute, quoted, read_classes, report};
-use crate::args::{ByteSize, non_negative_number, positive_integer, positive_number, score_parser};
+use crate::args::{ByteSize, positive_integer, positive_number};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -83,7 +80,7 @@ pub struct AdaptArgs {
     /// Continue the unfinished run in --output, with the inputs and settings that it was started with
     ///
     /// The result is the same, byte for byte, as that of a run that was never interrupted.
-    #[arg(long, conflicts_with_all = ["overwrite", "InputArgs", "OutputArgs", "TrainingArgs", "ThresholdArgs"])]
+    #[arg(long, conflicts_with_all = ["overwrite", "InputArgs", "OutputArgs", "TrainingArgs", "Settings", "UniversalEntropySettings", "ThresholdArgs"])]
     pub resume: bool,
 
     /// With --resume: where the checkpoint is now, if it has moved
@@ -162,67 +159,9 @@ pub struct OutputArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainingArgs {
-    /// What the images are used for
-    #[arg(long, value_name = "NAME", default_value_t = Method::default(), value_parser = method_parser())]
-    pub method: Method,
-
-    /// Which parameters are trained [default: both, or those of the method's publication]
-    #[arg(long, value_enum, value_name = "PART")]
-    pub train: Option<TrainPart>,
-
-    /// Passes over the images; 5 are enough for tens of thousands of images
-    #[arg(long, value_name = "N", default_value_t = Settings::default().epochs, value_parser = positive_integer)]
-    pub epochs: usize,
-
-    /// Images per training step
-    #[arg(long, value_name = "N", default_value_t = Settings::default().batch_size, value_parser = positive_integer)]
-    pub batch_size: usize,
-
-    /// Images in memory at once; the gradient stays that of the whole batch [default: the whole batch]
-    #[arg(long, value_name = "N", value_parser = positive_integer)]
-    pub micro_batch: Option<usize>,
-
-    /// Initial learning rate of the context vectors (annealed to 0 along a cosine)
-    #[arg(
-        long, value_name = "RATE",
-        default_value_t = Settings::default().context_learning_rate, value_parser = non_negative_number
-    )]
-    pub context_learning_rate: f64,
-
-    /// Initial learning rate of the normalization layers' scale and shift
-    #[arg(
-        long, value_name = "RATE",
-        default_value_t = Settings::default().affine_learning_rate, value_parser = non_negative_number
-    )]
-    pub affine_learning_rate: f64,
-
-    /// Weight of the diversity term (marginal entropy) in the loss
-    #[arg(
-        long, value_name = "FACTOR",
-        default_value_t = Settings::default().trade_off, value_parser = non_negative_number
-    )]
-    pub trade_off: f64,
-
-    /// How much each image counts as probably known, for --method ueo
-    #[arg(long, value_enum, value_name = "SOURCE", default_value = "zero-shot")]
-    pub confidence_weights: WeightSource,
-
-    /// t in the softmax(cosines / t) that gives the zero-shot weights; 0.01 makes them sharp
-    #[arg(
-        long, value_name = "T",
-        default_value_t = Settings::default().weight_temperature, value_parser = positive_number
-    )]
-    pub weight_temperature: f64,
-
-    /// How the weight of an image in the diversity term falls with its confidence weight w
-    #[arg(long, value_enum, value_name = "FUNCTION", default_value = "inverse")]
-    pub unconfident_weights: DecreasingFunction,
-
-    /// Take the weights from the adapted model again before every epoch but the first
-    ///
-    /// Costs a pass over the images each time. Without this switch the weights stay those of the checkpoint.
-    #[arg(long)]
-    pub refresh_weights: bool,
+    /// What the library can be told about an adaptation.
+    #[command(flatten)]
+    pub settings: Settings,
 
     /// Where the true labels for --method ueo-oracle or --confidence-weights oracle come from
     ///
@@ -234,32 +173,6 @@ pub struct TrainingArgs {
         required_if_eq_any([("confidence_weights", "oracle"), ("method", "ueo-oracle")])
     )]
     pub labels_for_oracle: Option<OracleLabels>,
-
-    /// Random changes of the training images
-    #[arg(long, value_enum, value_name = "KIND", default_value = "crop-flip")]
-    pub augmentation: AugmentationKind,
-
-    /// Reduce larger images to this shorter side once, before their random crops [default: crop the originals]
-    ///
-    /// Lets --image-cache hold large photographs for all epochs. The training pixels then differ a little from the
-    /// published way; the images that are measured are always made of the originals. Twice the input size is a good choice.
-    #[arg(long, value_name = "PIXELS", value_parser = positive_integer)]
-    pub reduce_images: Option<usize>,
-
-    /// Visit the images in the order of their paths in every epoch
-    #[arg(long)]
-    pub no_shuffle: bool,
-
-    /// Seed of everything random
-    #[arg(long, value_name = "SEED", default_value_t = Settings::default().seed)]
-    pub seed: u64,
-
-    /// Which epoch's parameters are the result
-    ///
-    /// Anything but `last` encodes all images once more after every epoch, without their labels; the checkpoint as it is
-    /// counts as epoch 0. docs/guard.md says how well each choice did.
-    #[arg(long, value_name = "CHOICE", default_value_t = Keep::Last, value_parser = keep_parser())]
-    pub keep: Keep,
 }
 
 /// How to tell unknown images.
@@ -267,7 +180,7 @@ pub struct TrainingArgs {
 #[command(next_help_heading = "Unknown images")]
 pub struct ThresholdArgs {
     /// What tells known from unknown images: the confidence
-    #[arg(long, value_name = "SCORE", default_value_t = Score::default(), value_parser = score_parser())]
+    #[arg(long, value_enum, value_name = "SCORE", default_value_t)]
     pub score: Score,
 
     /// t in softmax(cosines / t) [default: 1 for msp, 0.01 for the others]
@@ -299,102 +212,6 @@ impl From<OsString> for OracleLabels {
             Self::Images
         } else {
             Self::Path(value.into())
-        }
-    }
-}
-
-/// How much each image counts as probably known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WeightSource {
-    /// Confidence of the checkpoint before training
-    ZeroShot,
-    /// All images alike: plain mutual-information maximization
-    Uniform,
-    /// True labels: an upper bound for experiments; needs --labels-for-oracle
-    Oracle,
-}
-
-/// A decreasing function of the confidence weight w.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DecreasingFunction {
-    /// 1 / w, the published one
-    Inverse,
-    /// 1 - w: images of which the checkpoint is sure do not count
-    Complement,
-    /// exp(-w), the flattest
-    Exponential,
-}
-
-/// Random changes of the training images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AugmentationKind {
-    /// Random resized crop (area 0.5 to 1) and horizontal flip
-    CropFlip,
-    /// Centre crop, as when predicting
-    None,
-}
-
-/// Which parameters are trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TrainPart {
-    /// The context vectors of the prompt
-    Context,
-    /// Scale and shift of the image tower's normalization layers
-    Affine,
-    /// Both
-    Both,
-}
-
-/// Accepts the names of the methods, and lists them in the help.
-pub fn method_parser() -> impl TypedValueParser<Value = Method> {
-    let names = Method::ALL
-        .iter()
-        .map(|method| PossibleValue::new(method.name()).help(method.about()));
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
-}
-
-/// Accepts the choices of the epoch to keep, and lists them in the help.
-fn keep_parser() -> impl TypedValueParser<Value = Keep> {
-    let choices = Keep::all().map(|keep| PossibleValue::new(keep.name()).help(keep.about()));
-    PossibleValuesParser::new(choices).try_map(|name| name.parse::<Keep>())
-}
-
-impl TrainingArgs {
-    /// The choices as the library takes them.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            method: self.method,
-            train: self.train.map(|part| match part {
-                TrainPart::Context => TrainedPart::Context,
-                TrainPart::Affine => TrainedPart::Affine,
-                TrainPart::Both => TrainedPart::Both,
-            }),
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            micro_batch: self.micro_batch,
-            context_learning_rate: self.context_learning_rate,
-            affine_learning_rate: self.affine_learning_rate,
-            trade_off: self.trade_off,
-            confidence_weights: match self.confidence_weights {
-                WeightSource::ZeroShot => ConfidenceWeights::ZeroShot,
-                WeightSource::Uniform => ConfidenceWeights::Uniform,
-                WeightSource::Oracle => ConfidenceWeights::Oracle,
-            },
-            weight_temperature: self.weight_temperature,
-            unconfident_weights: match self.unconfident_weights {
-                DecreasingFunction::Inverse => UnconfidentWeights::Inverse,
-                DecreasingFunction::Complement => UnconfidentWeights::Complement,
-                DecreasingFunction::Exponential => UnconfidentWeights::Exponential,
-            },
-            refresh_weights: self.refresh_weights,
-            augmentation: match self.augmentation {
-                AugmentationKind::CropFlip => Augmentation::CropFlip,
-                AugmentationKind::None => Augmentation::None,
-            },
-            reduce_images: self.reduce_images,
-            shuffle: !self.no_shuffle,
-            seed: self.seed,
-            keep: self.keep,
         }
     }
 }
@@ -507,6 +324,7 @@ impl AdaptArgs {
             Some(OracleLabels::Path(path)) => Some(absolute(path)?),
             Some(OracleLabels::Images) | None => None,
         };
+        self.training.settings.validate().map_err(RunError::from)?;
         let threshold_images = self.threshold.threshold_images.as_deref();
         let threshold_images = threshold_images.map(absolute).transpose()?;
         let rule = ScoreRule::new(self.threshold.score, self.threshold.score_temperature);
@@ -516,7 +334,7 @@ impl AdaptArgs {
             image_root: inputs.image_root.as_deref().map(absolute).transpose()?,
             classes: read_classes(classes)?,
             oracle_labels,
-            settings: self.training.settings(),
+            settings: self.training.settings.clone(),
             score: rule.score,
             score_temperature: rule.temperature,
             threshold_method: self.threshold.threshold,

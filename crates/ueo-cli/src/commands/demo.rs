@@ -81,12 +81,10 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         image_root: None,
         classes: read_classes(&inputs.join(CLASSES))?,
         oracle_labels: None,
-        settings: Settings {
-            epochs: EPOCHS,
-            context_learning_rate: LEARNING_RATE,
-            affine_learning_rate: LEARNING_RATE,
-            ..Settings::default()
-        },
+        settings: Settings::default()
+            .epochs(EPOCHS)
+            .context_learning_rate(LEARNING_RATE)
+            .affine_learning_rate(LEARNING_RATE),
         score: ScoreRule::default().score,
         score_temperature: ScoreRule::default().temperature,
         threshold_method: ThresholdMethod::default(),

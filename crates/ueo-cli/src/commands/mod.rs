@@ -56,7 +56,7 @@ impl<'a> Context<'a> {
         Ok(Self {
             printer,
             device: global.device.clone(),
-            precision: global.precision.map(Precision::from),
+            precision: global.precision,
             threads: rayon::current_num_threads(),
             strict: global.strict,
         })

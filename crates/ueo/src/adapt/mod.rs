@@ -23,7 +23,8 @@ use crate::image::ViewKind;
 use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
 use crate::model::{Clip, Prompts, normalize_rows, square_sum, to_host};
 
-pub use settings::{Augmentation, InvalidSetting, Settings, cosine_annealing};
+pub use crate::method::InvalidSetting;
+pub use settings::{Augmentation, Settings, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
 pub use watch::{BestEpoch, WatchState};
 

@@ -1,69 +1,113 @@
 //! What can be chosen about an adaptation.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::guard::Keep;
 use crate::image::CacheContent;
-use crate::method::{Method, Objective, TrainedPart, UniversalEntropySettings};
-use crate::objective::{ConfidenceWeights, UnconfidentWeights};
+use crate::method::{
+    InvalidSetting, Method, MethodSettings, Objective, TrainedPart, UniversalEntropySettings,
+    at_least_one, builders, field_names, non_negative,
+};
+use crate::objective::ConfidenceWeights;
 
 /// All choices of an adaptation; the defaults are the released program's.
+///
+/// ```
+/// use ueo::adapt::Settings;
+/// use ueo::method::Method;
+///
+/// let settings = Settings::new(Method::InfoMax).epochs(5).seed(1);
+/// settings.validate()?;
+/// # Ok::<(), ueo::adapt::InvalidSetting>(())
+/// ```
+///
+/// In files, the settings of the methods stand side by side with the others; a name that is no setting is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Training")
+)]
+#[serde(remote = "Self", default)]
+#[non_exhaustive]
 pub struct Settings {
     /// What the images are used for.
-    #[serde(default)]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_name = "NAME", default_value_t)
+    )]
     pub method: Method,
-    /// Which parameters are trained; `None` for those that the method's publication trains.
-    #[serde(default)]
+    /// Which parameters are trained [default: both, or those of the method's publication].
+    #[cfg_attr(feature = "clap", arg(long, value_enum, value_name = "PART"))]
     pub train: Option<TrainedPart>,
-    /// Passes over the images.
+    /// Passes over the images; 5 are enough for tens of thousands of images.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().epochs))]
     pub epochs: usize,
-    /// Images per step; the last, shorter batch of an epoch is kept.
+    /// Images per training step.
+    ///
+    /// The last, shorter batch of an epoch is kept.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().batch_size))]
     pub batch_size: usize,
-    /// Images that are held in memory for the backward pass at once; the gradient stays that of the whole batch.
+    /// Images in memory at once; the gradient stays that of the whole batch [default: the whole batch].
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
     pub micro_batch: Option<usize>,
-    /// Initial learning rate of the context vectors.
+    /// Initial learning rate of the context vectors (annealed to 0 along a cosine).
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "RATE", default_value_t = Self::default().context_learning_rate
+    ))]
     pub context_learning_rate: f64,
-    /// Initial learning rate of the visual normalization layers' affine parameters.
+    /// Initial learning rate of the normalization layers' scale and shift.
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "RATE", default_value_t = Self::default().affine_learning_rate
+    ))]
     pub affine_learning_rate: f64,
-    /// Weight of the marginal entropy in the loss.
-    pub trade_off: f64,
-    /// Source of the confidence weights.
-    pub confidence_weights: ConfidenceWeights,
-    /// Divides the cosines before the softmax that gives the zero-shot confidence weights.
-    pub weight_temperature: f64,
-    /// How the weight of an image in the marginal falls with its confidence weight.
-    #[serde(default)]
-    pub unconfident_weights: UnconfidentWeights,
-    /// Whether the weights are taken from the adapted model again before every epoch but the first.
-    #[serde(default)]
-    pub refresh_weights: bool,
+    /// What can be chosen about the method.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub method_settings: MethodSettings,
     /// Random changes of the training images.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_name = "KIND", default_value_t)
+    )]
     pub augmentation: Augmentation,
-    /// Larger images are reduced to this shorter side, in pixels, once, before their training views are made; `None` makes
-    /// every view of the original.
-    #[serde(default)]
+    /// Reduce larger images to this shorter side once, before their random crops [default: crop the originals].
+    ///
+    /// Lets large photographs stay in memory for all epochs. The training pixels then differ a little from the published way;
+    /// the images that are measured are always made of the originals. Twice the input size is a good choice.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "PIXELS"))]
     pub reduce_images: Option<usize>,
     /// Whether each epoch visits the images in a new random order.
+    #[cfg_attr(feature = "clap", arg(
+        long = "no-shuffle", action = clap::ArgAction::SetFalse,
+        help = "Visit the images in the order of their paths in every epoch"
+    ))]
     pub shuffle: bool,
     /// Seed of everything random.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SEED", default_value_t = Self::default().seed))]
     pub seed: u64,
     /// Which epoch's parameters are the result.
-    #[serde(default)]
+    ///
+    /// Anything but the last encodes all images once more after every epoch, without their labels; the checkpoint as it is
+    /// counts as epoch 0. docs/guard.md says how well each choice did.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_name = "CHOICE", default_value_t)
+    )]
     pub keep: Keep,
 }
 
 /// Random changes of the training images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Augmentation {
     /// Random resized crop (area 0.5 to 1, aspect 3/4 to 4/3) and horizontal flip.
     #[default]
     CropFlip,
-    /// The test view: resized shorter side, centre crop.
+    /// Centre crop, as when predicting.
     None,
 }
 
@@ -77,11 +121,7 @@ impl Default for Settings {
             micro_batch: None,
             context_learning_rate: 1e-4,
             affine_learning_rate: 1e-4,
-            trade_off: 1.0,
-            confidence_weights: ConfidenceWeights::default(),
-            weight_temperature: 1.0,
-            unconfident_weights: UnconfidentWeights::default(),
-            refresh_weights: false,
+            method_settings: MethodSettings::default(),
             augmentation: Augmentation::default(),
             reduce_images: None,
             shuffle: true,
@@ -91,55 +131,80 @@ impl Default for Settings {
     }
 }
 
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The derived one, which `remote` makes a function of its own.
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Map::<String, Value>::deserialize(deserializer)?;
+        // Families are flattened, which takes in every name: what none of them knows is found here.
+        let known = field_names(&Self::default());
+        if let Some(name) = values.keys().find(|name| !known.contains(name)) {
+            let known = known.join("`, `");
+            let message = format!("unknown field `{name}`, expected one of `{known}`");
+            return Err(D::Error::custom(message));
+        }
+        Self::deserialize(Value::Object(values)).map_err(D::Error::custom)
+    }
+}
+
 impl Settings {
+    /// The default settings of a method.
+    pub fn new(method: Method) -> Self {
+        Self {
+            method,
+            ..Self::default()
+        }
+    }
+
+    builders! {
+        method: Method,
+        train: Option<TrainedPart>,
+        epochs: usize,
+        batch_size: usize,
+        micro_batch: Option<usize>,
+        context_learning_rate: f64,
+        affine_learning_rate: f64,
+        augmentation: Augmentation,
+        reduce_images: Option<usize>,
+        shuffle: bool,
+        seed: u64,
+        keep: Keep,
+    }
+
+    /// The same settings with these of universal entropy.
+    #[must_use]
+    pub fn universal_entropy(mut self, settings: UniversalEntropySettings) -> Self {
+        self.method_settings.universal_entropy = settings;
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] names the first value that makes no sense and what would.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
-        let positive = |setting, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(())
-            } else {
-                Err(InvalidSetting::new(setting, "a positive number", value))
-            }
-        };
-        let non_negative = |setting, value: f64| {
-            if value.is_finite() && value >= 0.0 {
-                Ok(())
-            } else {
-                Err(InvalidSetting::new(
-                    setting,
-                    "a number that is not negative",
-                    value,
-                ))
-            }
-        };
-        let at_least_one = |setting, value: usize| {
-            if value >= 1 {
-                Ok(())
-            } else {
-                Err(InvalidSetting::new(setting, "at least 1", value))
-            }
-        };
         at_least_one("epochs", self.epochs)?;
         at_least_one("batch-size", self.batch_size)?;
         at_least_one("micro-batch", self.micro_batch.unwrap_or(1))?;
+        at_least_one("reduce-images", self.reduce_images.unwrap_or(1))?;
         non_negative("context-learning-rate", self.context_learning_rate)?;
         non_negative("affine-learning-rate", self.affine_learning_rate)?;
-        non_negative("trade-off", self.trade_off)?;
-        positive("weight-temperature", self.weight_temperature)?;
-        if let (Some(side), Augmentation::None) = (self.reduce_images, self.augmentation) {
-            return Err(InvalidSetting {
+        if let (Some(_), Augmentation::None) = (self.reduce_images, self.augmentation) {
+            return Err(InvalidSetting::Conflict {
                 setting: "reduce-images",
-                expected: "no choice with --augmentation none, whose views are kept as they are"
-                    .into(),
-                found: side.to_string(),
-                hint: Some("leave the setting out: test views are small"),
+                other: "augmentation",
+                found: "none".to_owned(),
+                reason: "test views are small and kept as they are",
             });
         }
-        self.check_method()
+        self.method_settings.validate()?;
+        self.method.check_settings(&self.method_settings)
     }
 
     /// What a cache of images should keep for this adaptation, with an input of `input_size` pixels.
@@ -154,88 +219,30 @@ impl Settings {
             (Augmentation::CropFlip, Some(shorter_side)) if shorter_side >= input_size => {
                 Ok(CacheContent::Reduced { shorter_side })
             }
-            (Augmentation::CropFlip, Some(side)) => Err(InvalidSetting {
+            (Augmentation::CropFlip, Some(side)) => Err(InvalidSetting::Range {
                 setting: "reduce-images",
-                expected: format!("at least the model's input size, {input_size}").into(),
+                expected: format!(
+                    "at least the model's input size, {input_size}, and better twice as much"
+                )
+                .into(),
                 found: side.to_string(),
-                hint: Some("twice the input size changes the views little"),
             }),
         }
-    }
-
-    /// Refuses settings that the method does not have, which would otherwise be ignored in silence.
-    fn check_method(&self) -> Result<(), InvalidSetting> {
-        let (method, default) = (self.method, Self::default());
-        let absent = |setting, found: &dyn std::fmt::Display| InvalidSetting {
-            setting,
-            expected: format!("no choice with --method {method}, which does not have this setting")
-                .into(),
-            found: found.to_string(),
-            hint: Some("leave the setting out, or choose another --method"),
-        };
-        if !method.accepts_weights(self.confidence_weights) {
-            return Err(absent("confidence-weights", &self.confidence_weights));
-        }
-        if !method.has_trade_off() && self.trade_off != default.trade_off {
-            return Err(absent("trade-off", &self.trade_off));
-        }
-        if method != Method::Ueo && self.weight_temperature != default.weight_temperature {
-            return Err(absent("weight-temperature", &self.weight_temperature));
-        }
-        if !method.weighs_images() && self.unconfident_weights != default.unconfident_weights {
-            return Err(absent("unconfident-weights", &self.unconfident_weights));
-        }
-        if self.refresh_weights && method != Method::Ueo {
-            return Err(absent("refresh-weights", &self.refresh_weights));
-        }
-        if self.refresh_weights && self.confidence_weights != ConfidenceWeights::ZeroShot {
-            return Err(InvalidSetting {
-                setting: "refresh-weights",
-                expected: "--confidence-weights zero-shot, the only weights that can change".into(),
-                found: self.confidence_weights.to_string(),
-                hint: None,
-            });
-        }
-        Ok(())
     }
 
     /// The same settings for another method; those that it does not have return to their defaults.
     #[must_use]
     pub fn with_method(&self, method: Method) -> Self {
-        let default = Self::default();
-        let keep = |kept: bool, value: f64, default: f64| if kept { value } else { default };
         Self {
             method,
-            trade_off: keep(method.has_trade_off(), self.trade_off, default.trade_off),
-            confidence_weights: if method.accepts_weights(self.confidence_weights) {
-                self.confidence_weights
-            } else {
-                default.confidence_weights
-            },
-            weight_temperature: keep(
-                method == Method::Ueo,
-                self.weight_temperature,
-                default.weight_temperature,
-            ),
-            unconfident_weights: if method.weighs_images() {
-                self.unconfident_weights
-            } else {
-                default.unconfident_weights
-            },
-            refresh_weights: self.refresh_weights && method == Method::Ueo,
+            method_settings: method.own(&self.method_settings),
             ..self.clone()
         }
     }
 
     /// The objective, `None` for a method without training.
     pub fn objective(&self) -> Option<Box<dyn Objective>> {
-        self.method.objective(&UniversalEntropySettings {
-            trade_off: self.trade_off,
-            confidence_weights: self.confidence_weights,
-            weight_temperature: self.weight_temperature,
-            unconfident_weights: self.unconfident_weights,
-            refresh_weights: self.refresh_weights,
-        })
+        self.method.objective(&self.method_settings)
     }
 
     /// Which parameters are trained.
@@ -245,7 +252,8 @@ impl Settings {
 
     /// Whether true labels are used in training.
     pub fn needs_labels(&self) -> bool {
-        self.method == Method::UeoOracle || self.confidence_weights == ConfidenceWeights::Oracle
+        let settings = self.method.effective(&self.method_settings);
+        settings.universal_entropy.confidence_weights == ConfidenceWeights::Oracle
     }
 
     /// Steps per epoch for a number of images.
@@ -263,35 +271,6 @@ impl Settings {
     }
 }
 
-/// A setting with a value that makes no sense, or that the method does not have.
-#[derive(Debug, thiserror::Error)]
-#[error("{setting}: expected {expected}, found {found}")]
-pub struct InvalidSetting {
-    /// Name of the setting, as on the command line without the leading dashes.
-    pub setting: &'static str,
-    /// What would be accepted.
-    pub expected: Cow<'static, str>,
-    /// What was given.
-    pub found: String,
-    hint: Option<&'static str>,
-}
-
-impl InvalidSetting {
-    fn new(setting: &'static str, expected: &'static str, found: impl ToString) -> Self {
-        Self {
-            setting,
-            expected: expected.into(),
-            found: found.to_string(),
-            hint: None,
-        }
-    }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        self.hint
-    }
-}
-
 /// Cosine annealing from `initial` to zero: the learning rate of step `step` (from 0) out of `total`.
 pub fn cosine_annealing(initial: f64, step: usize, total: usize) -> f64 {
     let progress = step as f64 / total as f64;
@@ -300,25 +279,24 @@ pub fn cosine_annealing(initial: f64, step: usize, total: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::objective::UnconfidentWeights;
+
     use super::*;
 
     #[test]
     fn settings_of_one_method_can_be_taken_to_every_other() {
-        let settings = Settings {
-            trade_off: 0.5,
-            weight_temperature: 0.02,
-            unconfident_weights: UnconfidentWeights::Exponential,
-            refresh_weights: true,
-            ..Settings::default()
-        };
+        let settings = Settings::default().universal_entropy(
+            UniversalEntropySettings::default()
+                .trade_off(0.5)
+                .weight_temperature(0.02)
+                .unconfident_weights(UnconfidentWeights::Exponential)
+                .refresh_weights(true),
+        );
         settings.validate().unwrap();
         for &method in Method::ALL {
             let moved = settings.with_method(method);
             moved.validate().unwrap();
-            let unchanged = Settings {
-                method,
-                ..settings.clone()
-            };
+            let unchanged = settings.clone().method(method);
             assert_eq!(
                 unchanged.validate().is_ok(),
                 method == Method::Ueo,
@@ -330,12 +308,52 @@ mod tests {
 
     #[test]
     fn weights_that_never_change_cannot_be_refreshed() {
-        let settings = Settings {
-            confidence_weights: ConfidenceWeights::Uniform,
-            refresh_weights: true,
-            ..Settings::default()
-        };
+        let weights = UniversalEntropySettings::default()
+            .confidence_weights(ConfidenceWeights::Uniform)
+            .refresh_weights(true);
+        let settings = Settings::default().universal_entropy(weights);
         let error = settings.validate().unwrap_err().to_string();
         assert!(error.contains("refresh-weights"), "{error}");
+    }
+
+    #[test]
+    fn labels_are_needed_by_the_setting_and_by_the_method() {
+        assert!(!Settings::default().needs_labels());
+        assert!(Settings::new(Method::UeoOracle).needs_labels());
+        let weights =
+            UniversalEntropySettings::default().confidence_weights(ConfidenceWeights::Oracle);
+        assert!(
+            Settings::default()
+                .universal_entropy(weights)
+                .needs_labels()
+        );
+    }
+
+    /// What runs before families of settings have in `run.json`, in its order.
+    const OF_A_RUN: &str = r#"{"method":"ueo","train":null,"epochs":50,"batch_size":64,"micro_batch":null,"context_learning_rate":0.0001,"affine_learning_rate":0.0001,"trade_off":1.0,"confidence_weights":"zero-shot","weight_temperature":1.0,"unconfident_weights":"inverse","refresh_weights":false,"augmentation":"crop-flip","reduce_images":null,"shuffle":true,"seed":2023,"keep":"last"}"#;
+
+    #[test]
+    fn files_have_all_settings_side_by_side_in_their_old_order() {
+        let settings = Settings::default();
+        assert_eq!(serde_json::to_string(&settings).unwrap(), OF_A_RUN);
+        let mut other: Value = serde_json::from_str(OF_A_RUN).unwrap();
+        other["trade_off"] = 0.1.into();
+        other["seed"] = u64::MAX.into();
+        let read: Settings = serde_json::from_value(other).unwrap();
+        assert_eq!(read.method_settings.universal_entropy.trade_off, 0.1);
+        assert_eq!(read.seed, u64::MAX);
+    }
+
+    #[test]
+    fn a_name_that_is_no_setting_is_refused_wherever_it_stands() {
+        let read = serde_json::from_str::<Settings>;
+        assert_eq!(read("{}").unwrap(), Settings::default());
+        for wrong in [r#"{"epoch":3}"#, r#"{"universal_entropy":{"trade_off":1}}"#] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(
+                error.contains("unknown field") && error.contains("`epochs`"),
+                "{error}"
+            );
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(super) const DESCRIPTION: Description = Description {
     title: "candidate pseudo-labels",
     about: "Several candidate classes per image, chosen within images and within classes, refined every epoch",
     source: "in the spirit of Zhang et al., Candidate pseudolabel learning, ICML 2024",
+    objective: Some(|_| Box::new(CandidatePseudoLabels)),
+    ..Description::NOTHING
 };
 
 /// Share of an image's probability that its candidates hold together.

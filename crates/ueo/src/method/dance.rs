@@ -24,6 +24,8 @@ pub(super) const DESCRIPTION: Description = Description {
     title: "DANCE",
     about: "Neighbourhood clustering with a bank of features, and entropies away from the middle",
     source: "Saito et al., Universal domain adaptation through self-supervision, NeurIPS 2020",
+    objective: Some(|_| Box::new(Dance)),
+    ..Description::NOTHING
 };
 
 /// Divides the cosines to neighbours and classes.

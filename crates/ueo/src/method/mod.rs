@@ -3,6 +3,9 @@
 //! A method that trains is an [`Objective`]: a loss of a batch of features and of what the method remembers. A method
 //! that does not train is a [`Rescoring`] of the zero-shot model's features, or other prompts. Everything else (loop,
 //! batches, order, views, schedule, evaluation) is the same for all of them.
+//!
+//! A new method is a file beside this one and a line in the list below. Settings of its own are a struct in its file and
+//! a line in [`MethodSettings`].
 
 mod candidate_pseudo_labels;
 mod dance;
@@ -11,6 +14,7 @@ mod memory;
 mod pass;
 mod pouf;
 mod self_calibration;
+mod settings;
 mod split_entropy;
 mod training;
 mod training_free;
@@ -27,50 +31,15 @@ use serde::{Deserialize, Serialize};
 pub use error::{MethodError, ParseMethodError};
 pub use memory::Memory;
 pub use pass::ZeroShotPass;
+pub use settings::{InvalidSetting, MethodSettings};
 pub use training::{BatchFeatures, Objective, TrainedPart};
 pub use training_free::{ClassPrompts, Rescoring};
 pub use universal_entropy::{UniversalEntropy, UniversalEntropySettings};
 pub use zero_shot::TEMPLATES;
 
-use crate::objective::ConfidenceWeights;
+pub(crate) use settings::{at_least_one, builders, field_names, non_negative, positive};
 
-/// A way to use unlabeled images, by its name on the command line.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Method {
-    /// The checkpoint as it is, with the prompt "a photo of a NAME.".
-    ZeroShot,
-    /// The checkpoint with the mean of several prompts per class.
-    ZeroShotEnsemble,
-    /// A Gaussian per class over all images together.
-    TransductiveGaussians,
-    /// Cross-entropy on confident pseudo-labels.
-    Upl,
-    /// Transport between images and class texts.
-    Pouf,
-    /// Neighbourhood clustering and entropy separation.
-    Dance,
-    /// Entropy minimization: no diversity term and equal weights.
-    EntropyMinimization,
-    /// Mutual-information maximization: universal entropy with equal weights.
-    InfoMax,
-    /// The model's own zero-shot probabilities at another temperature.
-    SelfCalibration,
-    /// Several candidate classes per image.
-    CandidatePseudoLabels,
-    /// Entropy minimized on one part of the images and maximized on the other.
-    SplitEntropy,
-    /// Universal entropy optimization with the confidence weights that the settings name.
-    #[default]
-    Ueo,
-    /// Universal entropy optimization with weights from true labels, an upper bound.
-    UeoOracle,
-}
-
-/// What a method is called and where it comes from.
+/// What a method is called, where it comes from, and what it can do.
 struct Description {
     /// On the command line and in files, in kebab case.
     name: &'static str,
@@ -80,44 +49,93 @@ struct Description {
     about: &'static str,
     /// The publication.
     source: &'static str,
+    /// Makes the objective; `None` for a method without training.
+    objective: Option<fn(&MethodSettings) -> Box<dyn Objective>>,
+    /// Which parameters the publication trains; both, where it trains the whole model.
+    trained_part: TrainedPart,
+    /// The prompts whose features stand for the classes.
+    class_prompts: ClassPrompts,
+    /// Makes what turns the features of all images together into class scores, where cosines are not the last word.
+    rescoring: Option<fn() -> Box<dyn Rescoring>>,
+    /// Which of [`MethodSettings`] can be chosen, by the names of their fields.
+    settings: &'static [&'static str],
+    /// Sets what the method determines itself.
+    fix: fn(&mut MethodSettings),
+}
+
+impl Description {
+    /// A method without a name that changes nothing, for others to start from.
+    const NOTHING: Self = Self {
+        name: "",
+        title: "",
+        about: "",
+        source: "",
+        objective: None,
+        trained_part: TrainedPart::Both,
+        class_prompts: ClassPrompts::Context,
+        rescoring: None,
+        settings: &[],
+        fix: |_| {},
+    };
+}
+
+/// The list of methods: the variant, and its description in the method's own file.
+macro_rules! methods {
+    ($($(#[$attribute:meta])* $method:ident => $description:path,)*) => {
+        /// A way to use unlabeled images, by its name on the command line.
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(rename_all = "kebab-case")]
+        #[non_exhaustive]
+        pub enum Method {
+            $($(#[$attribute])* $method,)*
+        }
+
+        impl Method {
+            /// All methods, in the order in which tables list them.
+            pub const ALL: &'static [Self] = &[$(Self::$method),*];
+
+            fn description(self) -> &'static Description {
+                match self {
+                    $(Self::$method => &$description,)*
+                }
+            }
+        }
+    };
+}
+
+methods! {
+    /// The checkpoint as it is, with the prompt "a photo of a NAME.".
+    ZeroShot => zero_shot::DESCRIPTION,
+    /// The checkpoint with the mean of several prompts per class.
+    ZeroShotEnsemble => zero_shot::ENSEMBLE,
+    /// A Gaussian per class over all images together.
+    TransductiveGaussians => transductive_gaussians::DESCRIPTION,
+    /// Cross-entropy on confident pseudo-labels.
+    Upl => upl::DESCRIPTION,
+    /// Transport between images and class texts.
+    Pouf => pouf::DESCRIPTION,
+    /// Neighbourhood clustering and entropy separation.
+    Dance => dance::DESCRIPTION,
+    /// Entropy minimization: no diversity term and equal weights.
+    EntropyMinimization => universal_entropy::ENTROPY_MINIMIZATION,
+    /// Mutual-information maximization: universal entropy with equal weights.
+    InfoMax => universal_entropy::INFO_MAX,
+    /// The model's own zero-shot probabilities at another temperature.
+    SelfCalibration => self_calibration::DESCRIPTION,
+    /// Several candidate classes per image.
+    CandidatePseudoLabels => candidate_pseudo_labels::DESCRIPTION,
+    /// Entropy minimized on one part of the images and maximized on the other.
+    SplitEntropy => split_entropy::DESCRIPTION,
+    /// Universal entropy optimization with the confidence weights that the settings name.
+    #[default]
+    Ueo => universal_entropy::UEO,
+    /// Universal entropy optimization with weights from true labels, an upper bound.
+    UeoOracle => universal_entropy::UEO_ORACLE,
 }
 
 impl Method {
-    /// All methods, in the order in which tables list them.
-    pub const ALL: &'static [Self] = &[
-        Self::ZeroShot,
-        Self::ZeroShotEnsemble,
-        Self::TransductiveGaussians,
-        Self::Upl,
-        Self::Pouf,
-        Self::Dance,
-        Self::EntropyMinimization,
-        Self::InfoMax,
-        Self::SelfCalibration,
-        Self::CandidatePseudoLabels,
-        Self::SplitEntropy,
-        Self::Ueo,
-        Self::UeoOracle,
-    ];
-
-    fn description(self) -> &'static Description {
-        match self {
-            Self::ZeroShot => &zero_shot::DESCRIPTION,
-            Self::ZeroShotEnsemble => &zero_shot::ENSEMBLE,
-            Self::TransductiveGaussians => &transductive_gaussians::DESCRIPTION,
-            Self::Upl => &upl::DESCRIPTION,
-            Self::Pouf => &pouf::DESCRIPTION,
-            Self::Dance => &dance::DESCRIPTION,
-            Self::EntropyMinimization => &universal_entropy::ENTROPY_MINIMIZATION,
-            Self::InfoMax => &universal_entropy::INFO_MAX,
-            Self::SelfCalibration => &self_calibration::DESCRIPTION,
-            Self::CandidatePseudoLabels => &candidate_pseudo_labels::DESCRIPTION,
-            Self::SplitEntropy => &split_entropy::DESCRIPTION,
-            Self::Ueo => &universal_entropy::UEO,
-            Self::UeoOracle => &universal_entropy::UEO_ORACLE,
-        }
-    }
-
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
         self.description().name
@@ -139,80 +157,29 @@ impl Method {
     }
 
     /// The objective of a method that trains, `None` for the others.
-    pub fn objective(self, settings: &UniversalEntropySettings) -> Option<Box<dyn Objective>> {
-        Some(match self {
-            Self::ZeroShot | Self::ZeroShotEnsemble | Self::TransductiveGaussians => return None,
-            Self::Upl => Box::new(upl::Upl),
-            Self::Pouf => Box::new(pouf::Pouf),
-            Self::Dance => Box::new(dance::Dance),
-            Self::SelfCalibration => Box::new(self_calibration::SelfCalibration),
-            Self::CandidatePseudoLabels => Box::new(candidate_pseudo_labels::CandidatePseudoLabels),
-            Self::SplitEntropy => Box::new(split_entropy::SplitEntropy),
-            Self::EntropyMinimization | Self::InfoMax | Self::Ueo | Self::UeoOracle => {
-                Box::new(UniversalEntropy::new(settings.of(self)))
-            }
-        })
+    pub fn objective(self, settings: &MethodSettings) -> Option<Box<dyn Objective>> {
+        let objective = self.description().objective?;
+        Some(objective(&self.fixed(settings)))
     }
 
     /// Whether steps of gradient descent belong to the method.
     pub fn trains(self) -> bool {
-        !matches!(
-            self,
-            Self::ZeroShot | Self::ZeroShotEnsemble | Self::TransductiveGaussians
-        )
+        self.description().objective.is_some()
     }
 
     /// Which parameters the publication trains; both, where it trains the whole model.
     pub fn trained_part(self) -> TrainedPart {
-        match self {
-            Self::Upl => TrainedPart::Context,
-            _ => TrainedPart::Both,
-        }
+        self.description().trained_part
     }
 
     /// The prompts whose features stand for the classes.
     pub fn class_prompts(self) -> ClassPrompts {
-        match self {
-            Self::ZeroShotEnsemble => ClassPrompts::Templates,
-            _ => ClassPrompts::Context,
-        }
+        self.description().class_prompts
     }
 
     /// What turns the features of all images together into class scores, where cosines are not the last word.
     pub fn rescoring(self) -> Option<Box<dyn Rescoring>> {
-        match self {
-            Self::TransductiveGaussians => {
-                Some(Box::new(transductive_gaussians::TransductiveGaussians))
-            }
-            _ => None,
-        }
-    }
-
-    /// The only confidence weights that make sense, `None` where the settings decide.
-    fn fixed_weights(self) -> Option<ConfidenceWeights> {
-        match self {
-            Self::UeoOracle => Some(ConfidenceWeights::Oracle),
-            Self::InfoMax | Self::EntropyMinimization => Some(ConfidenceWeights::Uniform),
-            _ => None,
-        }
-    }
-
-    /// Whether the loss has a confidence-weighted entropy whose weights can be chosen.
-    pub fn accepts_weights(self, weights: ConfidenceWeights) -> bool {
-        match self {
-            Self::Ueo => true,
-            _ => weights == ConfidenceWeights::default() || self.fixed_weights() == Some(weights),
-        }
-    }
-
-    /// Whether the loss weighs images by confidence, so that functions of these weights can be chosen.
-    pub fn weighs_images(self) -> bool {
-        matches!(self, Self::Ueo | Self::UeoOracle)
-    }
-
-    /// Whether the loss has a marginal entropy whose factor can be chosen.
-    pub fn has_trade_off(self) -> bool {
-        matches!(self, Self::Ueo | Self::UeoOracle | Self::InfoMax)
+        self.description().rescoring.map(|rescoring| rescoring())
     }
 }
 
@@ -262,7 +229,7 @@ mod tests {
     #[test]
     fn a_method_has_an_objective_exactly_if_it_trains() {
         for &method in Method::ALL {
-            let objective = method.objective(&UniversalEntropySettings::default());
+            let objective = method.objective(&MethodSettings::default());
             assert_eq!(objective.is_some(), method.trains(), "{method}");
         }
     }

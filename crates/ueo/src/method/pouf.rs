@@ -22,6 +22,8 @@ pub(super) const DESCRIPTION: Description = Description {
     title: "POUF",
     about: "Transport between image and class features, and 0.3 times mutual information",
     source: "Tanwisuth et al., POUF: Prompt-oriented unsupervised fine-tuning for large pre-trained models, ICML 2023",
+    objective: Some(|_| Box::new(Pouf)),
+    ..Description::NOTHING
 };
 
 /// Factor of the mutual information.

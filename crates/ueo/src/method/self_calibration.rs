@@ -20,6 +20,8 @@ pub(super) const DESCRIPTION: Description = Description {
     title: "self-calibration",
     about: "The model learns its own zero-shot probabilities at half the temperature",
     source: "in the spirit of Deng and Jia, Universal domain adaptation from foundation models, arXiv 2305.11092, 2023",
+    objective: Some(|_| Box::new(SelfCalibration)),
+    ..Description::NOTHING
 };
 
 /// Temperature of the teacher relative to the model's own.

@@ -21,6 +21,8 @@ pub(super) const DESCRIPTION: Description = Description {
     title: "split entropy",
     about: "Entropy minimized on presumably known images and maximized on presumably unknown ones",
     source: "in the spirit of Gao et al., Unified entropy optimization for open-set test-time adaptation, CVPR 2024",
+    objective: Some(|_| Box::new(SplitEntropy)),
+    ..Description::NOTHING
 };
 
 /// Factor of the entropy of the presumably unknown images.

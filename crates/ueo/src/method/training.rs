@@ -88,11 +88,12 @@ pub trait Objective: Debug + Send + Sync {
 
 /// Which of the parameters gradient descent changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum TrainedPart {
     /// The context vectors of the prompt.
     Context,
-    /// The affine parameters of the image tower's normalization layers.
+    /// Scale and shift of the image tower's normalization layers.
     Affine,
     /// Both.
     Both,

@@ -31,6 +31,8 @@ pub(super) const DESCRIPTION: Description = Description {
     title: "transductive Gaussians",
     about: "A Gaussian per class over all images together, anchored at the class texts; nothing is trained",
     source: "in the spirit of Zanella et al., Realistic test-time adaptation of vision-language models, CVPR 2025",
+    rescoring: Some(|| Box::new(TransductiveGaussians)),
+    ..Description::NOTHING
 };
 
 /// Strength alpha of the anchor, in images.

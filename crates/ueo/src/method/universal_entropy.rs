@@ -14,11 +14,16 @@
 //! `u~` falls with the weight, by a function that can be chosen. Zero-shot weights can be refreshed: every epoch but the
 //! first then begins with the confidences of the model as it is. The equation is that of Liang et al. 2024, section 3.2; `objective` has it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::objective::{
     ConfidenceWeights, LossTerms, UnconfidentWeights, confidence_weights, universal_entropy,
 };
 
-use super::{BatchFeatures, Description, Memory, Method, MethodError, Objective, ZeroShotPass};
+use super::{
+    BatchFeatures, Description, InvalidSetting, Memory, MethodError, MethodSettings, Objective,
+    ZeroShotPass, builders, non_negative, positive,
+};
 
 const UEO_SOURCE: &str = "Liang et al., Realistic unsupervised CLIP fine-tuning with universal entropy optimization, ICML 2024";
 
@@ -27,6 +32,15 @@ pub(super) const UEO: Description = Description {
     title: "UEO",
     about: "Universal entropy: confident images become sharper, unconfident ones stay uncertain",
     source: UEO_SOURCE,
+    objective: Some(objective),
+    settings: &[
+        "trade_off",
+        "confidence_weights",
+        "weight_temperature",
+        "unconfident_weights",
+        "refresh_weights",
+    ],
+    ..Description::NOTHING
 };
 
 pub(super) const UEO_ORACLE: Description = Description {
@@ -34,6 +48,12 @@ pub(super) const UEO_ORACLE: Description = Description {
     title: "UEO, oracle weights",
     about: "Universal entropy with weights from true labels: an upper bound for experiments",
     source: UEO_SOURCE,
+    objective: Some(objective),
+    settings: &["trade_off", "unconfident_weights"],
+    fix: |settings| {
+        settings.universal_entropy.confidence_weights = ConfidenceWeights::Oracle;
+    },
+    ..Description::NOTHING
 };
 
 pub(super) const INFO_MAX: Description = Description {
@@ -41,6 +61,12 @@ pub(super) const INFO_MAX: Description = Description {
     title: "InfoMax",
     about: "Mutual information: universal entropy with equal weights",
     source: "Krause et al., Discriminative clustering by regularized information maximization, NeurIPS 2010",
+    objective: Some(objective),
+    settings: &["trade_off"],
+    fix: |settings| {
+        settings.universal_entropy.confidence_weights = ConfidenceWeights::Uniform;
+    },
+    ..Description::NOTHING
 };
 
 pub(super) const ENTROPY_MINIMIZATION: Description = Description {
@@ -48,23 +74,53 @@ pub(super) const ENTROPY_MINIMIZATION: Description = Description {
     title: "entropy minimization",
     about: "Entropy minimization without a diversity term",
     source: "Grandvalet and Bengio, Semi-supervised learning by entropy minimization, NeurIPS 2004",
+    objective: Some(objective),
+    fix: |settings| {
+        settings.universal_entropy.confidence_weights = ConfidenceWeights::Uniform;
+        settings.universal_entropy.trade_off = 0.0;
+    },
+    ..Description::NOTHING
 };
+
+fn objective(settings: &MethodSettings) -> Box<dyn Objective> {
+    Box::new(UniversalEntropy::new(settings.universal_entropy))
+}
 
 /// Name of the weight of each image in the memory, `[images]`.
 const CONFIDENCE_WEIGHTS: &str = "confidence_weights";
 
 /// The choices of the universal entropy objective.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
+#[non_exhaustive]
 pub struct UniversalEntropySettings {
-    /// Weight of the marginal entropy in the loss.
+    /// Weight of the diversity term (marginal entropy) in the loss.
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "FACTOR", default_value_t = Self::default().trade_off
+    ))]
     pub trade_off: f64,
-    /// Source of the confidence weights.
+    /// How much each image counts as probably known.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_name = "SOURCE", default_value_t)
+    )]
     pub confidence_weights: ConfidenceWeights,
-    /// Divides the cosines before the softmax that gives the zero-shot confidence weights.
+    /// t in the softmax(cosines / t) that gives the zero-shot weights; 0.01 makes them sharp.
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "T", default_value_t = Self::default().weight_temperature
+    ))]
     pub weight_temperature: f64,
-    /// The decreasing function of the weights in the marginal.
+    /// How the weight of an image in the diversity term falls with its confidence weight w.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_name = "FUNCTION", default_value_t)
+    )]
     pub unconfident_weights: UnconfidentWeights,
-    /// Whether the zero-shot confidences are replaced by the adapted model's before every epoch but the first.
+    /// Take the weights from the adapted model again before every epoch but the first.
+    ///
+    /// Costs a pass over the images each time. Without it the weights stay those of the checkpoint.
+    #[cfg_attr(feature = "clap", arg(long))]
     pub refresh_weights: bool,
 }
 
@@ -81,17 +137,31 @@ impl Default for UniversalEntropySettings {
 }
 
 impl UniversalEntropySettings {
-    /// The settings with those that a method of the family fixes.
-    pub(super) fn of(self, method: Method) -> Self {
-        Self {
-            trade_off: if method.has_trade_off() {
-                self.trade_off
-            } else {
-                0.0
-            },
-            confidence_weights: method.fixed_weights().unwrap_or(self.confidence_weights),
-            ..self
+    builders! {
+        trade_off: f64,
+        confidence_weights: ConfidenceWeights,
+        weight_temperature: f64,
+        unconfident_weights: UnconfidentWeights,
+        refresh_weights: bool,
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] names the first that makes no sense.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        non_negative("trade-off", self.trade_off)?;
+        positive("weight-temperature", self.weight_temperature)?;
+        if self.refresh_weights && self.confidence_weights != ConfidenceWeights::ZeroShot {
+            return Err(InvalidSetting::Conflict {
+                setting: "refresh-weights",
+                other: "confidence-weights",
+                found: self.confidence_weights.to_string(),
+                reason: "only zero-shot weights can change",
+            });
         }
+        Ok(())
     }
 }
 
@@ -154,6 +224,7 @@ impl Objective for UniversalEntropy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::Method;
 
     fn pass(known: Option<Vec<bool>>) -> ZeroShotPass {
         ZeroShotPass {
@@ -165,9 +236,7 @@ mod tests {
     }
 
     fn weights(method: Method, known: Option<Vec<bool>>) -> Vec<f32> {
-        let objective = method
-            .objective(&UniversalEntropySettings::default())
-            .unwrap();
+        let objective = method.objective(&MethodSettings::default()).unwrap();
         let memory = objective.begin(&pass(known)).unwrap();
         objective.check(&memory, 2, 2).unwrap();
         memory.values(CONFIDENCE_WEIGHTS).to_vec()
@@ -187,16 +256,17 @@ mod tests {
     #[test]
     fn the_oracle_needs_labels() {
         let objective = Method::UeoOracle
-            .objective(&UniversalEntropySettings::default())
+            .objective(&MethodSettings::default())
             .unwrap();
         assert_eq!(objective.begin(&pass(None)), Err(MethodError::NeedsLabels));
     }
 
     #[test]
     fn entropy_minimization_has_no_trade_off() {
-        let settings = UniversalEntropySettings::default();
-        assert_eq!(settings.of(Method::EntropyMinimization).trade_off, 0.0);
-        assert_eq!(settings.of(Method::InfoMax).trade_off, 1.0);
+        let settings = MethodSettings::default();
+        let trade_off = |method: Method| method.fixed(&settings).universal_entropy.trade_off;
+        assert_eq!(trade_off(Method::EntropyMinimization), 0.0);
+        assert_eq!(trade_off(Method::InfoMax), 1.0);
     }
 
     #[test]

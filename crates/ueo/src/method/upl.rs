@@ -13,13 +13,18 @@ use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::objective::{LossTerms, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{
+    BatchFeatures, Description, Memory, MethodError, Objective, TrainedPart, ZeroShotPass,
+};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "upl",
     title: "UPL",
     about: "Cross-entropy on the 16 most confident zero-shot labels of each class; trains the prompt",
     source: "Huang et al., Unsupervised prompt learning for vision-language models, arXiv 2204.03649, 2022",
+    objective: Some(|_| Box::new(Upl)),
+    trained_part: TrainedPart::Context,
+    ..Description::NOTHING
 };
 
 /// Pseudo-labelled images per class (the publication's choice).

@@ -6,13 +6,14 @@
 //!
 //! Radford et al. 2021, section 3.1.4.
 
-use super::Description;
+use super::{ClassPrompts, Description};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "zero-shot",
     title: "zero-shot",
     about: "The checkpoint as it is; nothing is trained",
     source: "Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
+    ..Description::NOTHING
 };
 
 pub(super) const ENSEMBLE: Description = Description {
@@ -20,6 +21,8 @@ pub(super) const ENSEMBLE: Description = Description {
     title: "zero-shot, ensemble",
     about: "The checkpoint with the mean of seven prompts per class; nothing is trained",
     source: "Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
+    class_prompts: ClassPrompts::Templates,
+    ..Description::NOTHING
 };
 
 /// The seven templates that CLIP's authors found to do nearly as well as all of their eighty; `{}` is the class name.

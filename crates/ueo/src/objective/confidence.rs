@@ -6,14 +6,19 @@ use serde::{Deserialize, Serialize};
 
 /// Where the confidence weights of the objective come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum ConfidenceWeights {
-    /// Maximum softmax probability of the zero-shot model on the test view, computed once before training.
+    /// Confidence of the checkpoint before training.
+    ///
+    /// The maximum softmax probability of the zero-shot model on the test view.
     #[default]
     ZeroShot,
-    /// The same weight for every image: plain mutual-information maximization.
+    /// All images alike: plain mutual-information maximization.
     Uniform,
-    /// Weights from true labels, an upper bound: nearly one for known images, nearly zero for unknown ones.
+    /// True labels: an upper bound for experiments.
+    ///
+    /// Nearly one for known images, nearly zero for unknown ones.
     Oracle,
 }
 

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 /// A decreasing function of the confidence weight w (Liang et al. 2024, section 3.2, allow others than the inverse).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum UnconfidentWeights {
-    /// `1 / w`, the released program's.
+    /// 1 / w, the published one.
     #[default]
     Inverse,
-    /// `1 - w`: images of which the zero-shot model is sure do not count at all.
+    /// 1 - w: images of which the checkpoint is sure do not count.
     Complement,
-    /// `exp(-w)`: the flattest of the three.
+    /// exp(-w), the flattest.
     Exponential,
 }
 

@@ -1,0 +1,12 @@
+//! The largest cosine.
+
+use super::Description;
+use super::row::SHARP_TEMPERATURE;
+
+pub(super) const DESCRIPTION: Description = Description {
+    name: "maximum-logit",
+    about: "largest cosine, without any temperature",
+    default_temperature: SHARP_TEMPERATURE,
+    needs_negative_labels: false,
+    confidence: |row| row.largest,
+};

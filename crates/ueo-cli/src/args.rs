@@ -95,7 +95,7 @@ pub struct GlobalArgs {
 
     /// Number format of the frozen weights [default: the run's, else f32]
     ///
-    /// bf16 is about twice as fast where the CPU has AVX512-BF16 and changes results a little (8 significant bits in matrix
+    /// bf16 is twice as fast or more where the CPU has AVX512-BF16 or AMX and changes results a little (8 significant bits in matrix
     /// products; sums, normalization and all that is trained stay f32). A resumed run keeps its own.
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub precision: Option<Precision>,

@@ -8,8 +8,18 @@ use serde_json::Value;
 use crate::support::{Report, Workplace};
 
 const VARIABLE: &str = "UEO_INSTRUCTION_SET";
-/// From the plainest to the most capable; every CPU has the first two.
-const INSTRUCTION_SETS: [&str; 5] = ["scalar", "portable", "avx2", "avx512", "avx512bf16"];
+/// From the plainest to the most capable.
+const INSTRUCTION_SETS: [&str; 7] = [
+    "scalar",
+    "amx-emulated",
+    "portable",
+    "avx2",
+    "avx512",
+    "avx512bf16",
+    "amx",
+];
+/// Those that every CPU has.
+const EVERYWHERE: [&str; 3] = ["scalar", "amx-emulated", "portable"];
 /// Two steps per epoch on six images, because plain loops are slow.
 const ADAPT: &str = "adapt --images images/cat --classes classes.txt --output run --overwrite \
     --epochs 2 --batch-size 3 --context-learning-rate 0.05 --affine-learning-rate 0.02";
@@ -33,9 +43,9 @@ fn compare(model: &str) {
     let mut expected: Option<f64> = None;
     for set in INSTRUCTION_SETS {
         let report = adapt(&place, model, set);
-        if report.code != Some(0) && !["scalar", "portable"].contains(&set) {
+        if report.code != Some(0) && !EVERYWHERE.contains(&set) {
             report.expect_code(2, set).says(&[
-                "UEO_INSTRUCTION_SET: expected one that this CPU has (scalar, portable",
+                "UEO_INSTRUCTION_SET: expected one that this CPU has (scalar, amx-emulated, portable",
                 &format!("found {set}"),
                 "hint: unset UEO_INSTRUCTION_SET",
             ]);
@@ -73,7 +83,7 @@ fn an_unknown_instruction_set_is_refused() {
     let place = Workplace::new();
     let report = adapt(&place, "iconclip-vit", "sse2");
     report.expect_code(2, "sse2").says(&[
-        "UEO_INSTRUCTION_SET: expected one of scalar, portable, avx2, avx512, avx512bf16, found \"sse2\"",
+        "UEO_INSTRUCTION_SET: expected one of scalar, amx-emulated, portable, avx2, avx512, avx512bf16, amx, found \"sse2\"",
         "hint: unset UEO_INSTRUCTION_SET",
     ]);
 }

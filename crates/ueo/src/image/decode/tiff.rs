@@ -276,8 +276,6 @@ impl Color {
                 return Err(file.unsupported("subsampled YCbCr that is not JPEG-compressed"));
             }
             8..=10 => return Err(file.unsupported("CIE L*a*b* colors")),
-            32_803 => return Err(file.unsupported("a color filter array (camera raw)")),
-            34_892 => return Err(file.unsupported("linear raw samples (camera raw)")),
             other => return Err(file.unsupported(format!("photometric interpretation {other}"))),
         })
     }

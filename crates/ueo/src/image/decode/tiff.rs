@@ -209,7 +209,7 @@ impl Tags {
         let chunk_height = match decoder.get_chunk_type() {
             ChunkType::Strip => chunk_height.min(self.height),
             // The decoder counts the rows of such tiles wrongly in all planes but the first.
-            ChunkType::Tile if self.is_planar && self.height % chunk_height != 0 => {
+            ChunkType::Tile if self.is_planar && !self.height.is_multiple_of(chunk_height) => {
                 return Err(file.unsupported("planes of tiles that end below the picture"));
             }
             ChunkType::Tile => chunk_height,

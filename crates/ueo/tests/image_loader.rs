@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use ueo::data::{Dataset, DatasetOptions};
 use ueo::image::{
-    Batch, BatchLoader, CacheContent, CacheOptions, DecodeOptions, ImageError, ImageSource,
-    LoaderOptions, Preprocessing, ViewKind, random_region, view_rng,
+    Batch, BatchLoader, CacheContent, CacheOptions, DecodeOptions, DecodingMemory, ImageError,
+    ImageSource, LoaderOptions, Preprocessing, ViewKind, random_region, view_rng,
 };
 
 const SIZE: usize = 16;
@@ -121,6 +121,44 @@ fn decoded_bytes(source: &ImageSource) -> Vec<usize> {
     [0, 1, 3, 5]
         .map(|index| source.decoded(index).unwrap().pixels().len())
         .to_vec()
+}
+
+#[test]
+fn a_memory_budget_for_decoding_changes_no_result() {
+    let folder = folder();
+    fs::copy(
+        fixture("jpeg_orientation_6.jpg"),
+        folder.path().join("g.jpg"),
+    )
+    .unwrap();
+    let order: Vec<usize> = (0..40).map(|position| position % 7).collect();
+    let load = |limit_bytes, threads| {
+        let memory = DecodingMemory::new(limit_bytes);
+        let source = Arc::new(ImageSource::new(
+            Dataset::open(folder.path(), &DatasetOptions::default()).unwrap(),
+            Preprocessing::clip(SIZE),
+            DecodeOptions {
+                memory: memory.clone(),
+                ..DecodeOptions::default()
+            },
+            CacheOptions::default(),
+        ));
+        let options = options(threads, ViewKind::Test);
+        let batches: Vec<_> = BatchLoader::start(Arc::clone(&source), order.clone(), options)
+            .unwrap()
+            .collect();
+        assert_eq!(source.exif_oriented_images(), 1);
+        (batches, memory.peak_bytes())
+    };
+    let (expected, largest) = load(0, 1);
+    for threads in [1, 2, 8] {
+        // Room for one image at a time, for two, for all.
+        for limit in [0, largest, 2 * largest, u64::MAX] {
+            let (batches, peak) = load(limit, threads);
+            assert_eq!(batches, expected, "{threads} threads, {limit} bytes");
+            assert!(peak <= limit.max(largest), "{peak}");
+        }
+    }
 }
 
 #[test]

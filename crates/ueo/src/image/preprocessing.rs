@@ -175,6 +175,7 @@ mod tests {
             );
         }
         let error = Preprocessing {
+            mean: [0.5; 3],
             std: [0.0; 3],
             ..clip
         }
@@ -182,7 +183,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "expected a finite mean and a finite standard deviation above 0 for red, found mean 0.48145466 and standard deviation 0"
+            "expected a finite mean and a finite standard deviation above 0 for red, found mean 0.5 and standard deviation 0"
         );
     }
 }

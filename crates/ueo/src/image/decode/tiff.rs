@@ -209,7 +209,7 @@ impl Tags {
         let chunk_height = match decoder.get_chunk_type() {
             ChunkType::Strip => chunk_height.min(self.height),
             // The decoder counts the rows of such tiles wrongly in all planes but the first.
-            ChunkType::Tile if self.is_planar && self.height % chunk_height != 0 => {
+            ChunkType::Tile if self.is_planar && !self.height.is_multiple_of(chunk_height) => {
                 return Err(file.unsupported("planes of tiles that end below the picture"));
             }
             ChunkType::Tile => chunk_height,
@@ -276,8 +276,6 @@ impl Color {
                 return Err(file.unsupported("subsampled YCbCr that is not JPEG-compressed"));
             }
             8..=10 => return Err(file.unsupported("CIE L*a*b* colors")),
-            32_803 => return Err(file.unsupported("a color filter array (camera raw)")),
-            34_892 => return Err(file.unsupported("linear raw samples (camera raw)")),
             other => return Err(file.unsupported(format!("photometric interpretation {other}"))),
         })
     }

@@ -435,7 +435,7 @@ fn long(bytes: &[u8]) -> Value {
 }
 
 fn too_large() -> PickleError {
-    PickleError::TooLarge(format!("a pickle of {MAX_VALUES} values"))
+    PickleError::TooLarge(format!("{MAX_VALUES} values in its pickle"))
 }
 
 fn underflow() -> PickleError {

@@ -477,10 +477,15 @@ mod tests {
 
     #[test]
     fn a_huge_declared_length_costs_no_memory() {
-        let mut pickle = vec![0x8d];
-        pickle.extend((50_u64 << 20).to_le_bytes());
-        pickle.extend(b"short");
-        assert!(matches!(read(&pickle), Err(PickleError::Malformed { .. })));
+        let pickle = |length: u64| [&[0x8d][..], &length.to_le_bytes(), b"short"].concat();
+        assert!(matches!(
+            read(&pickle(5 << 20)),
+            Err(PickleError::Malformed { .. })
+        ));
+        assert!(matches!(
+            read(&pickle(50 << 20)),
+            Err(PickleError::TooLarge(_))
+        ));
     }
 
     /// OrderedDict of one memoized list of pairs, again and again.

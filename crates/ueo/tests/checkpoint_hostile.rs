@@ -83,7 +83,7 @@ fn a_list_that_is_made_a_dictionary_again_and_again() {
     pickle.extend(b"e\x85q\x030");
     pickle.extend(b"h\x00h\x03R0".repeat(60_000));
     pickle.extend(b"}.");
-    refuse_pickle(&pickle, &["more than a pickle of", "values"]);
+    refuse_pickle(&pickle, &["more than 524288 values in its pickle"]);
 }
 
 #[test]
@@ -114,8 +114,31 @@ fn a_long_tuple_that_is_taken_up_again_and_again() {
     pickle.extend(b"h\x00h\x02R0".repeat(1_000_000));
     pickle.extend(b"}.");
     refuse_pickle(&pickle, &["not a CLIP model", "no tensors"]);
-    let endless = [&b"\x80\x02"[..], &b"}0".repeat(9 << 20), b"."].concat();
-    refuse_pickle(&endless, &["more than a pickle of"]);
+    let endless = [&b"\x80\x02Nq\x000"[..], &b"h\x000".repeat(3 << 20), b"."].concat();
+    refuse_pickle(&endless, &["more than 8388608 bytes of pickle"]);
+}
+
+#[test]
+fn an_archive_of_millions_of_entries() {
+    let (_directory, path) = archive(b"}.");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len() - 22;
+    let mut end_record = bytes.split_off(end);
+    let (directory, record) = (bytes.len() as u64, bytes.len() as u64);
+    // The 64-bit end record and its locator in front of the old one, which then counts nothing.
+    bytes.extend(b"PK\x06\x06");
+    bytes.extend(44_u64.to_le_bytes());
+    bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for value in [5_000_000, 5_000_000, 100, directory] {
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend(b"PK\x06\x07\0\0\0\0");
+    bytes.extend(record.to_le_bytes());
+    bytes.extend([1, 0, 0, 0]);
+    end_record[8..20].fill(0xff);
+    bytes.extend(end_record);
+    fs::write(&path, bytes).unwrap();
+    refusal(&path, &["more than 100000 entries"]);
 }
 
 #[test]

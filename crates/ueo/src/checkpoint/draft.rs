@@ -45,6 +45,7 @@ pub(super) struct Draft {
     /// The file that says most about the architecture.
     pub config_path: PathBuf,
     pub decisions: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Draft {
@@ -67,6 +68,12 @@ impl Draft {
         };
         let tensors = assemble(&self.store, &placed, is_known_extra)?;
         check_values(&tensors, &self.weights_path)?;
+        if self.activation_source == ActivationSource::Assumed {
+            self.warnings.push(format!(
+                "the checkpoint does not say its activation: {} is assumed, and the other one loses accuracy without any error",
+                self.config.text.transformer.activation.name()
+            ));
+        }
         let sha256 = sha256_of_files(&self.store.files)?;
         Ok(Checkpoint {
             content_sha256: content_sha256(&self.config, &self.preprocessing, &tokenizer, &sha256),
@@ -80,6 +87,7 @@ impl Draft {
             weights_path: self.weights_path,
             activation_source: self.activation_source,
             decisions: self.decisions,
+            warnings: self.warnings,
         })
     }
 

@@ -102,7 +102,7 @@ pub enum CheckpointError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// What it may have at most, for example `a pickle of 8388608 bytes`.
+        /// What it may have at most, for example `8388608 bytes of pickle`.
         limit: String,
     },
     /// The file holds several models, and nothing says which is meant.

@@ -197,11 +197,13 @@ fn state_dict_draft(path: &Path, unwrapped: Unwrapped) -> Result<Draft, Checkpoi
     let (config, activation_source, said) = state_dict::architecture(&shapes, origin, path)?;
     let mut decisions = file.decisions;
     decisions.extend(said);
+    let mut warnings = Vec::new();
     let tokenizer = tokenizer::for_openai_names(
         parent(path),
         config.text.vocab_size,
         &OpenClipTokenizer::default(),
         &mut decisions,
+        &mut warnings,
     )?;
     decisions.push(
         "preprocessing: CLIP's own mean and deviation, because the file does not say".to_owned(),
@@ -224,6 +226,7 @@ fn state_dict_draft(path: &Path, unwrapped: Unwrapped) -> Result<Draft, Checkpoi
         weights_path: path.to_owned(),
         config_path: path.to_owned(),
         decisions,
+        warnings,
     })
 }
 
@@ -331,6 +334,7 @@ fn hugging_face_draft(weights: &Path, file: WeightsFile) -> Result<Draft, Checkp
         weights_path: weights.to_owned(),
         config_path,
         decisions,
+        warnings: Vec::new(),
     })
 }
 
@@ -363,11 +367,13 @@ fn open_clip_draft(
         "activation: {}, by `quick_gelu` in {OPEN_CLIP_CONFIG} (not there means false)",
         activation.name()
     ));
+    let mut warnings = Vec::new();
     let tokenizer = tokenizer::for_openai_names(
         directory,
         architecture.text.vocab_size,
         &config.tokenizer,
         &mut decisions,
+        &mut warnings,
     )?;
     Ok(Draft {
         config: architecture,
@@ -380,5 +386,6 @@ fn open_clip_draft(
         weights_path: weights.to_owned(),
         config_path,
         decisions,
+        warnings,
     })
 }

@@ -88,19 +88,9 @@ pub struct Checkpoint {
     pub activation_source: ActivationSource,
     /// How ambiguous facts were decided (for example the activation), one sentence each, for `inspect` and `run.json`.
     pub decisions: Vec<String>,
-}
-
-impl Checkpoint {
-    /// What a user should know before trusting results, if there is anything: one sentence, for every command to show.
-    pub fn warning(&self) -> Option<String> {
-        if self.activation_source != ActivationSource::Assumed {
-            return None;
-        }
-        Some(format!(
-            "the checkpoint does not say its activation; {} is assumed, and the other one loses accuracy without any error",
-            self.config.text.transformer.activation.name()
-        ))
-    }
+    /// What a user should know before trusting results (an activation or a tokenizer that was assumed), one sentence each,
+    /// for every command to show.
+    pub warnings: Vec<String>,
 }
 
 /// How the activation of a checkpoint is known.

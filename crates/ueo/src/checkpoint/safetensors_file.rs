@@ -59,7 +59,7 @@ pub(super) fn read(
     if header_bytes > HEADER_BUDGET.bytes {
         return Err(CheckpointError::too_large(
             path,
-            format!("a safetensors header of {} bytes", HEADER_BUDGET.bytes),
+            format!("{} bytes of a safetensors header", HEADER_BUDGET.bytes),
         ));
     }
     let mut header = Vec::new();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::quote;
 use crate::text::{END_OF_TEXT, START_OF_TEXT, TextCleaning, TokenizerSource, Vocabulary};
 
 use super::CheckpointError;
@@ -120,6 +121,7 @@ pub(super) fn for_openai_names(
     vocab_size: usize,
     asked: &OpenClipTokenizer,
     decisions: &mut Vec<String>,
+    warnings: &mut Vec<String>,
 ) -> Result<TokenizerSource, CheckpointError> {
     let openai = TokenizerSource {
         vocabulary: Vocabulary::OpenAi,
@@ -134,19 +136,21 @@ pub(super) fn for_openai_names(
             cleaning: asked.cleaning.unwrap_or(TextCleaning::Whitespace),
         });
     }
-    if let Some(name) = &asked.name {
-        return Err(CheckpointError::unrecognized(
-            directory,
-            format!(
-                "tokenizer.json, or vocab.json and merges.txt, of the tokenizer `{}` that `hf_tokenizer_name` names",
-                crate::quote::name(name)
-            ),
-            "neither",
-        ));
-    }
+    let reason = match &asked.name {
+        Some(name) => format!(
+            "the configuration names the tokenizer `{}`, whose files (tokenizer.json, or vocab.json and merges.txt) are \
+             not beside it",
+            quote::name(name)
+        ),
+        None => format!(
+            "nothing names another one; but the vocabulary has {vocab_size} tokens instead of 49,408"
+        ),
+    };
     decisions.push(format!(
-        "tokenizer: OpenAI's, because nothing names another one; but the vocabulary has {vocab_size} tokens instead of \
-         49,408, so texts whose tokens are outside of it will be refused"
+        "tokenizer: OpenAI's, because {reason}; texts whose tokens are outside of the vocabulary will be refused"
+    ));
+    warnings.push(format!(
+        "texts may be tokenized wrongly: {reason}, and OpenAI's is used"
     ));
     Ok(openai)
 }

@@ -1,7 +1,7 @@
 //! Lists the tensors of a file that PyTorch wrote: `torch.save` and `torch.jit.save` archives, and the older stream.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -16,6 +16,16 @@ use super::store::{StoredTensor, TensorStore};
 
 /// First value of the stream format that PyTorch wrote before 1.6, as a pickle of its own.
 const STREAM_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// Entries that an archive may have: one for each storage, and a few more.
+const MAX_ENTRIES: u64 = 100_000;
+/// Where an archive's end record may be: behind it are at most 65,535 bytes of comment.
+const TAIL_BYTES: u64 = 66_000;
+const LOCATOR_MAGIC: &[u8] = b"PK\x06\x07";
+const END_RECORD_MAGIC: &[u8] = b"PK\x06\x06";
+const END_RECORD_BYTES: u64 = 56;
+/// Places that look like a locator; an archive has one.
+const MAX_LOCATORS: usize = 16;
+
 /// A listed PyTorch file.
 pub(super) struct TorchFile {
     pub store: TensorStore,
@@ -29,9 +39,13 @@ pub(super) struct TorchFile {
 
 /// Reads a zip archive of `torch.save` or `torch.jit.save`.
 pub(super) fn open_archive(
-    file: impl Read + Seek,
+    mut file: impl Read + Seek,
     path: &Path,
 ) -> Result<TorchFile, CheckpointError> {
+    refuse_many_entries(&mut file).map_err(|error| match error {
+        Some(source) => CheckpointError::io("read", path)(source),
+        None => CheckpointError::too_large(path, format!("{MAX_ENTRIES} entries")),
+    })?;
     let damaged = |error: zip::result::ZipError| {
         CheckpointError::malformed(path, "a complete zip archive", error.to_string())
     };
@@ -183,6 +197,36 @@ pub(super) fn open_stream(
         training_checkpoint: object.wrapped,
         decisions: object.decisions,
     })
+}
+
+/// Looks at the number of entries before anything is made for each of them. Only the 64-bit end record, which a locator
+/// at the end of the file points to, can name more than 65,535. `None` as error says that there are too many.
+fn refuse_many_entries(file: &mut (impl Read + Seek)) -> Result<(), Option<io::Error>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    let locators = tail
+        .windows(16)
+        .filter(|window| window.starts_with(LOCATOR_MAGIC));
+    for locator in locators.take(MAX_LOCATORS) {
+        let place = locator[8..]
+            .iter()
+            .rev()
+            .fold(0, |place, byte| (place << 8) | u64::from(*byte));
+        let mut record = Vec::new();
+        file.seek(SeekFrom::Start(place.min(length)))?;
+        file.take(END_RECORD_BYTES).read_to_end(&mut record)?;
+        let entries = record
+            .get(32..40)
+            .filter(|_| record.starts_with(END_RECORD_MAGIC));
+        if let Some(Ok(entries)) = entries.map(<[u8; 8]>::try_from)
+            && u64::from_le_bytes(entries) > MAX_ENTRIES
+        {
+            return Err(None);
+        }
+    }
+    Ok(file.rewind()?)
 }
 
 /// Whether a file begins as the older stream format does.

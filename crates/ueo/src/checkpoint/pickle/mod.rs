@@ -8,6 +8,8 @@ mod calls;
 mod globals;
 mod machine;
 mod source;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(super) use machine::{Machine, Pickle};

@@ -77,7 +77,7 @@ impl<R: Read> Source<R> {
         self.position = self.position.saturating_add(bytes);
         if self.position > MAX_PICKLE_BYTES {
             return Err(PickleError::TooLarge(format!(
-                "a pickle of {MAX_PICKLE_BYTES} bytes"
+                "{MAX_PICKLE_BYTES} bytes of pickle"
             )));
         }
         Ok(())

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Event;
-use super::record::{frame, split_frame};
+use crate::frame::{frame, split_frame};
 use crate::RunError;
 
 /// Name of the event file; TensorBoard looks for `tfevents` in it.

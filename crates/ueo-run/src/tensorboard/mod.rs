@@ -6,7 +6,7 @@
 
 mod event;
 mod file;
-mod record;
+
 
 pub use event::Event;
 pub use file::{EVENT_FILE, EventFile, encode_events, read_events};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use ueo::adapt::{CallerError, TrainedParameters, UnreadableImage};
 use ueo::disk::DiskFile;
+use ueo::model::Precision;
 use ueo::session::{ENCODING_BATCH, FeatureStore, ImageFeatures, Model};
 
 use super::RunError;
@@ -38,6 +39,7 @@ impl FeatureKey {
     /// The features of images, by their ids, under some parameters of a model.
     pub fn new<'a>(
         model: &Model,
+        precision: Precision,
         parameters: &TrainedParameters,
         ids: impl Iterator<Item = &'a str>,
     ) -> Self {
@@ -48,8 +50,8 @@ impl FeatureKey {
         };
         add(env!("CARGO_PKG_VERSION").as_bytes());
         add(model.base.sha256.as_bytes());
-        let facts = (&model.base.config, &model.preprocessing);
-        add(format!("{facts:?} {:?}", model.clip.precision()).as_bytes());
+        let facts = (&model.base.config, &model.preprocessing, precision);
+        add(format!("{facts:?}").as_bytes());
         for (name, tensor) in parameters.affine.to_host() {
             add(name.as_bytes());
             add(bytemuck::cast_slice(&tensor.data));
@@ -197,7 +199,9 @@ mod tests {
 
     /// The second image of a batch cannot be read.
     fn batch(first: usize, images: usize) -> ImageFeatures {
-        let indices: Vec<usize> = (first..first + images).filter(|i| *i != first + 1).collect();
+        let indices: Vec<usize> = (first..first + images)
+            .filter(|i| *i != first + 1)
+            .collect();
         ImageFeatures {
             features: (0..indices.len() * EMBED_DIM)
                 .map(|value| (first + value) as f32 / 3.0)
@@ -217,7 +221,13 @@ mod tests {
         let path = place.path().join("features");
         let batches = [batch(0, ENCODING_BATCH), batch(ENCODING_BATCH, 3)];
         let mut log = FeatureLog::open(&path, &key("a")).unwrap();
-        assert_eq!(log.kept(), ImageFeatures { embed_dim: 0, ..log.kept() });
+        assert_eq!(
+            log.kept(),
+            ImageFeatures {
+                embed_dim: 0,
+                ..log.kept()
+            }
+        );
         for batch in &batches {
             log.keep(batch).unwrap();
         }

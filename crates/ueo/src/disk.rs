@@ -68,21 +68,26 @@ pub struct DiskFile {
 }
 
 impl DiskFile {
-    /// Opens a file for reading and writing, and makes it if it is not there.
+    /// Opens a file for reading and writing, and makes it if it is not there; its name is then on the disk.
     ///
     /// # Errors
     ///
     /// What the operating system says; [`io::ErrorKind::InvalidInput`] when the path is a symbolic link.
     pub fn open(path: &Path) -> io::Result<Self> {
         refuse_link(path)?;
+        let is_new = !path.exists();
         before(Change::Open(path))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         // A link that appeared since the look above is not followed either.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+        let file = options.open(path)?;
+        if is_new {
+            sync_directory(directory_of(path))?;
+        }
         Ok(Self {
-            file: options.open(path)?,
+            file,
             path: path.to_owned(),
         })
     }

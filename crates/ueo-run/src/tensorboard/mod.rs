@@ -7,6 +7,5 @@
 mod event;
 mod file;
 
-
 pub use event::Event;
 pub use file::{EVENT_FILE, EventFile, encode_events, read_events};

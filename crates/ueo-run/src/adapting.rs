@@ -4,45 +4,25 @@
 //! open -> prepare (the zero-shot pass, or what the directory holds) -> train -> judge -> write
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use ueo::Device;
 use ueo::adapt::{AdaptState, Adaptation, Outcome};
 use ueo::checkpoint;
-use ueo::guard::{EpochRecord, WatchedView, warnings};
-use ueo::method::Method;
+use ueo::guard::warnings;
 use ueo::model::Prompts;
-use ueo::session::{
-    Classifier, Event, Images, Judge, Labels, Model, OracleLabels, Reporter, SessionError, Stage,
-    Subset, encode_readable,
-};
-use ueo::text::DEFAULT_CONTEXT;
+use ueo::session::{Event, Images, Labels, Reporter, SessionError, Subset};
 
 use super::RunError;
-use super::directory::RunDirectory;
-use super::judging::{Job, Measured, fingerprint, judge_images, measure, true_label};
-use super::opening::{OpenedModel, open_base};
-use super::predictions::ImageResult;
-use super::record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
+use super::directory::{PREDICTIONS, STATE};
+use super::held::HeldDirectory;
+use super::judging::{Job, fingerprint, measure};
+use super::predictions::of_images;
+use super::preparing::Prepared;
+use super::record::{RunRecord, RunStatus};
 use super::recorder::Recorder;
-
-/// Whether to begin or to go on.
-#[derive(Clone, Debug)]
-pub enum Start {
-    /// A new run.
-    New {
-        /// What to do.
-        request: Box<AdaptRequest>,
-        /// Whether an older run in the same place may be replaced.
-        overwrite: bool,
-    },
-    /// Continue the run that is there, with the settings it was started with.
-    Resume {
-        /// Where the checkpoint is now, if it has moved.
-        base: Option<PathBuf>,
-    },
-}
+use super::starting::{Begun, Start, begin};
 
 /// How a call of [`adapt`] ended.
 #[derive(Clone, Debug)]
@@ -51,27 +31,6 @@ pub struct AdaptReport {
     pub record: RunRecord,
     /// Steps done; fewer than `record.total_steps` when the run was interrupted.
     pub steps_done: usize,
-}
-
-/// The directory with the model and the request that belong to it.
-struct Opened {
-    directory: RunDirectory,
-    model: Model,
-    request: AdaptRequest,
-    /// The record of the run that is continued.
-    resumed: Option<RunRecord>,
-}
-
-/// What is known before the first step.
-struct Prepared {
-    record: RunRecord,
-    state: AdaptState,
-    /// Images that take part, ascending.
-    used: Vec<usize>,
-    /// What the checkpoint says about each of them.
-    results: Vec<ImageResult>,
-    /// The records of the epochs so far, that of the zero-shot model first.
-    epochs: Vec<EpochRecord>,
 }
 
 /// Adapts a model to a folder of images and leaves the result in the run directory `output`.
@@ -85,13 +44,21 @@ pub fn adapt(
     device: &Device,
     reporter: &mut dyn Reporter,
 ) -> Result<AdaptReport, RunError> {
-    let opened = open(start, output, device)?;
-    let Opened {
-        directory,
-        model,
+    let begun = begin(start, output)?;
+    if let Some(record) = begun.finished()? {
+        return Ok(AdaptReport {
+            steps_done: record.total_steps,
+            record: record.clone(),
+        });
+    }
+    let model = begun.open_model(device)?;
+    let Begun {
         request,
+        place,
+        resumed,
         ..
-    } = &opened;
+    } = begun;
+    request.settings.validate()?;
     reporter.report(Event::Model(&model.base));
     let images = Images::open_keeping(
         request.settings.cache_content(model.preprocessing.crop)?,
@@ -102,7 +69,7 @@ pub fn adapt(
     )?;
     let labels = images.labels(&request.classes);
     let prompts = model.prompts(&request.classes)?;
-    let job = Job::new(request, model)?;
+    let job = Job::new(&request, &model)?;
     let objective = request.settings.objective();
     let adaptation = objective.as_deref().map(|objective| Adaptation {
         clip: &model.clip,
@@ -118,63 +85,41 @@ pub fn adapt(
         images: &images,
         labels: labels.as_ref(),
     };
-    let prepared = match task.continued(&opened)? {
-        Some(prepared) => prepared,
-        None => task.begun(directory, reporter)?,
+    let directory = place.hold()?;
+    let continued = match resumed {
+        Some(record) => task.continued(&directory, record)?,
+        None => None,
     };
-    task.finish(directory, prepared, reporter)
-}
-
-/// Opens or creates the run directory, and the model that the run is about.
-fn open(start: Start, output: &Path, device: &Device) -> Result<Opened, RunError> {
-    match start {
-        Start::New { request, overwrite } => {
-            request.settings.validate()?;
-            let opened = OpenedModel::open(&request.model, None, device, Some(request.precision))?;
-            if opened.run.is_some() {
-                return Err(RunError::AlreadyAdapted {
-                    path: request.model.clone(),
-                });
-            }
-            Ok(Opened {
-                directory: RunDirectory::create(output, overwrite)?,
-                model: opened.model,
-                request: *request,
-                resumed: None,
-            })
+    let prepared = match continued {
+        Some(prepared) => {
+            // A run that was to replace this one is given up.
+            directory.unstage()?;
+            prepared
         }
-        Start::Resume { base } => {
-            let directory = RunDirectory::open(output)?;
-            let record = directory.read_record()?;
-            let precision = record.request.precision;
-            Ok(Opened {
-                model: open_base(&record.base, base.as_deref(), device, precision)?,
-                directory,
-                request: record.request.clone(),
-                resumed: Some(record),
-            })
-        }
-    }
+        None => task.begun(&directory, reporter)?,
+    };
+    task.finish(&directory, prepared, reporter)
 }
 
 /// An adaptation with everything that it reads.
-struct Task<'a> {
-    job: &'a Job<'a>,
-    prompts: &'a Prompts,
+pub(super) struct Task<'a> {
+    pub job: &'a Job<'a>,
+    pub prompts: &'a Prompts,
     /// `None` for a method without training.
-    adaptation: Option<&'a Adaptation<'a>>,
-    images: &'a Images,
-    labels: Option<&'a Labels>,
+    pub adaptation: Option<&'a Adaptation<'a>>,
+    pub images: &'a Images,
+    pub labels: Option<&'a Labels>,
 }
 
 impl Task<'_> {
     /// What the directory holds of the run that is continued; `None` when there is no state yet.
-    fn continued(&self, opened: &Opened) -> Result<Option<Prepared>, RunError> {
-        let (directory, request) = (&opened.directory, &opened.request);
-        let Some(record) = &opened.resumed else {
-            return Ok(None);
-        };
-        let Some(state) = directory.read_state(&opened.model.clip)? else {
+    fn continued(
+        &self,
+        directory: &HeldDirectory,
+        mut record: RunRecord,
+    ) -> Result<Option<Prepared>, RunError> {
+        let request = self.job.request;
+        let Some(state) = directory.read_state(&self.job.model.clip)? else {
             return Ok(None);
         };
         let used = self.images.without(&record.images.skipped);
@@ -185,150 +130,66 @@ impl Task<'_> {
                 found: used.len(),
             });
         }
+        self.check_state(&state, &record, used.len())
+            .map_err(|reason| RunError::State {
+                path: directory.file(STATE),
+                reason,
+            })?;
+        let results = directory.read_predictions(&request.classes)?;
+        let paths = used.iter().map(|&index| self.images.id(index));
+        let results = of_images(results, paths)
+            .map_err(|reason| RunError::record(&directory.file(PREDICTIONS), reason))?;
+        record.request = request.clone();
         Ok(Some(Prepared {
             epochs: directory.read_epochs_until(state.watch.epochs)?,
-            results: directory.read_predictions(&request.classes)?,
-            record: record.clone(),
+            results,
+            record,
             state,
             used,
         }))
     }
 
-    /// A new run up to its first step, on disk.
-    fn begun(
+    /// Whether a state belongs to this many images and to its record.
+    fn check_state(
         &self,
-        directory: &RunDirectory,
-        reporter: &mut dyn Reporter,
-    ) -> Result<Prepared, RunError> {
-        let prepared = self.prepare(reporter)?;
-        directory.write_record(&prepared.record)?;
-        directory.write_predictions(&prepared.results, &self.job.request.classes)?;
-        let mut epochs = directory.epochs(0)?;
-        epochs.append(&prepared.epochs[0])?;
-        epochs.flush()?;
-        directory.write_state(&prepared.state)?;
-        Ok(prepared)
-    }
-
-    /// The zero-shot pass: which images can be read, how confident the model is, what it scores.
-    fn prepare(&self, reporter: &mut dyn Reporter) -> Result<Prepared, RunError> {
-        let Job {
-            request,
-            model,
-            scorer,
-        } = self.job;
-        let images = self.images;
-        let affine = &model.parameters.affine;
-        let (encoded, skipped) = encode_readable(
-            model,
-            affine,
-            images,
-            request.strict,
-            Stage::ZeroShot,
-            reporter,
-        )?;
-        let cache_use = images.cache_use();
-        if cache_use.images_left_out > 0 && self.adaptation.is_some() {
-            reporter.report(Event::CacheTooSmall(cache_use));
+        state: &AdaptState,
+        record: &RunRecord,
+        images: usize,
+    ) -> Result<(), String> {
+        let expect = |what, expected: usize, found: usize| match expected == found {
+            true => Ok(()),
+            false => Err(format!("expected {expected} {what}, found {found}")),
+        };
+        let Some(adaptation) = self.adaptation else {
+            return expect("steps", 0, state.step);
+        };
+        let watched = state.watch.zero_shot_classes.len();
+        expect("images", images, watched)?;
+        let total = adaptation.total_steps(&state.memory, images);
+        expect("steps in all", record.total_steps, total)?;
+        if state.step > total {
+            return Err(format!(
+                "expected at most {total} steps, found {}",
+                state.step
+            ));
         }
-        let classifier = Classifier::new(&model.clip, self.prompts, &model.parameters);
-        let mut pass = encoded.zero_shot(&model.clip, &classifier);
-        if request.settings.needs_labels() {
-            let labels = OracleLabels {
-                path: request.oracle_labels.as_ref().unwrap_or(&request.images),
-                image_root: request.image_root.as_deref(),
-            };
-            pass.known = Some(images.oracle(labels, &request.classes, &encoded.indices)?);
+        // An epoch's record follows on its last step.
+        let per_epoch = (total / self.job.request.settings.epochs).max(1);
+        let (done, at_the_end) = (state.step / per_epoch, state.step.is_multiple_of(per_epoch));
+        let epochs = state.watch.epochs;
+        if epochs == done || (at_the_end && epochs + 1 == done) {
+            return Ok(());
         }
-        let labels = self.labels.map(|labels| labels.of(&encoded.indices));
-        let judge = Judge {
-            scorer,
-            classifier: &classifier,
-            method: Method::ZeroShot,
-            parameters: &model.parameters,
-        };
-        let table = judge.table(&encoded)?;
-        // Against itself nothing has changed.
-        let classes = scorer.predictions(&table)?.classes;
-        let watching = self.job.scoring();
-        let Measured {
-            verdicts,
-            signs,
-            threshold,
-            evaluation,
-        } = judge_images(
-            &judge,
-            &table,
-            &watching,
-            labels.as_ref(),
-            &classes,
-            reporter,
-        )?;
-        let results = encoded.indices.iter().zip(verdicts).enumerate();
-        let results = results
-            .map(|(row, (&index, zero_shot))| ImageResult {
-                path: images.id(index).to_owned(),
-                label: labels.as_ref().map(|labels| {
-                    true_label(images, index, labels.classes()[row], &request.classes)
-                }),
-                zero_shot,
-                adapted: None,
-            })
-            .collect();
-        let parameters = model.parameters.clone();
-        let (state, total_steps, trained_parameters) = match self.adaptation {
-            Some(adaptation) => {
-                let trained = parameters.trained_len(request.settings.trained_part());
-                let state = adaptation.begin(parameters, &pass)?;
-                let total_steps = adaptation.total_steps(&state.memory, pass.images());
-                (state, total_steps, trained)
-            }
-            None => (AdaptState::untrained(parameters), 0, 0),
-        };
-        let epoch = EpochRecord {
-            epoch: 0,
-            step: 0,
-            view: WatchedView::Test,
-            signs,
-            criterion: state.watch.best.as_ref().map(|best| best.value),
-        };
-        let record = RunRecord {
-            format_version: FORMAT_VERSION,
-            ueo_version: env!("CARGO_PKG_VERSION").to_owned(),
-            status: RunStatus::Incomplete,
-            request: (*request).clone(),
-            base: model.base.clone(),
-            context_template: DEFAULT_CONTEXT.to_owned(),
-            images: ImagesRecord {
-                used: encoded.indices.len(),
-                skipped,
-                fingerprint: fingerprint(images, &encoded.indices),
-            },
-            total_steps,
-            trained_parameters,
-            zero_shot_threshold: Some(threshold),
-            threshold: None,
-            kept_epoch: None,
-            zero_shot_signs: Some(signs),
-            adapted_signs: None,
-            warnings: Vec::new(),
-            zero_shot: evaluation,
-            adapted: None,
-            adaptation_secs: 0.0,
-        };
-        Ok(Prepared {
-            record,
-            state,
-            used: encoded.indices,
-            results,
-            epochs: vec![epoch],
-        })
+        Err(format!(
+            "expected the records of {done} epochs after {} steps, found {epochs}",
+            state.step
+        ))
     }
 
     /// From the state to the end: train, judge, write.
     fn finish(
         &self,
-        directory: &RunDirectory,
+        directory: &HeldDirectory,
         prepared: Prepared,
         reporter: &mut dyn Reporter,
     ) -> Result<AdaptReport, RunError> {
@@ -361,8 +222,10 @@ impl Task<'_> {
         let (epochs, reporter) = recorder.finish();
         let measured = measure(
             self.job,
+            directory,
             &last.parameters,
             &subset,
+            used.iter().map(|&index| self.images.id(index)),
             labels.as_ref(),
             &classes,
             reporter,
@@ -373,16 +236,11 @@ impl Task<'_> {
             }
             measured => measured?,
         };
-        for (result, verdict) in results.iter_mut().zip(measured.verdicts) {
-            result.adapted = Some(verdict);
+        for (result, verdict) in results.iter_mut().zip(&measured.verdicts) {
+            result.adapted = Some(verdict.clone());
         }
         directory.write_predictions(&results, &request.classes)?;
-        directory.write_adapted(&last.parameters)?;
-        if request.standalone {
-            let mut full = checkpoint::load(&self.job.model.base.path)?;
-            last.parameters.to_adapted().merge_into(&mut full.tensors)?;
-            checkpoint::save(&directory.standalone_path(), &full)?;
-        }
+        self.write_result(directory, &last)?;
         record.status = RunStatus::Finished;
         record.threshold = Some(measured.threshold);
         record.adapted = measured.evaluation;
@@ -390,10 +248,22 @@ impl Task<'_> {
         record.adapted_signs = Some(measured.signs);
         record.warnings = warnings(&epochs, Some(&measured.signs));
         directory.write_record(&record)?;
+        directory.drop_features()?;
         Ok(AdaptReport {
             record,
             steps_done: last.step,
         })
+    }
+
+    /// The files of the result. The record counts them only when they are whole.
+    fn write_result(&self, directory: &HeldDirectory, last: &AdaptState) -> Result<(), RunError> {
+        directory.write_adapted(&last.parameters)?;
+        if self.job.request.standalone {
+            let mut full = checkpoint::load(&self.job.model.base.path)?;
+            last.parameters.to_adapted().merge_into(&mut full.tensors)?;
+            checkpoint::save(&directory.clear_standalone()?, &full)?;
+        }
+        Ok(())
     }
 }
 

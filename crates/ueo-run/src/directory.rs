@@ -1,32 +1,52 @@
 //! The run directory: the small folder that `adapt` leaves behind and every other command accepts as a model.
+//!
+//! Reading needs no lock: every file but the growing ones appears whole. Writing is [`held`](super::held)'s.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use ueo::adapt::{AdaptState, StepRecord, TrainedParameters};
 use ueo::checkpoint::Adapted;
+use ueo::disk::HIDDEN_PREFIX;
 use ueo::guard::EpochRecord;
 use ueo::model::Clip;
 use ueo::write_atomically;
 
 use super::RunError;
+use super::held::HeldDirectory;
 use super::predictions::{self, ImageResult};
 use super::record::{FORMAT_VERSION, RunRecord};
+use super::records::{Numbering, RecordWriter, read_records};
 use super::state;
-use super::tensorboard::{EVENT_FILE, EventFile};
+use super::tensorboard::EventFile;
 
-const RECORD: &str = "run.json";
-const METRICS: &str = "metrics.jsonl";
-const EPOCHS: &str = "epochs.jsonl";
-const ADAPTED: &str = "adapted.safetensors";
-const STATE: &str = "state.safetensors";
-const PREDICTIONS: &str = "predictions.csv";
-const REPORT: &str = "report.html";
-const STANDALONE: &str = "standalone";
+pub(crate) const RECORD: &str = "run.json";
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const EPOCHS: &str = "epochs.jsonl";
+pub(crate) const ADAPTED: &str = "adapted.safetensors";
+pub(crate) const STATE: &str = "state.safetensors";
+pub(crate) const PREDICTIONS: &str = "predictions.csv";
+pub(crate) const REPORT: &str = "report.html";
+pub(crate) const STANDALONE: &str = "standalone";
+/// A run up to its first step, while it is prepared; the run that is there already stays as it is.
+pub(crate) const NEXT: &str = ".ueo-next";
+/// A run that is prepared, and takes the place of the one before: whoever writes next completes that.
+pub(crate) const READY: &str = ".ueo-ready";
+/// Features of a pass in progress.
+pub(crate) const FEATURES: &str = ".ueo-features";
+/// What version 0.1.0 tried whether a directory can be written with.
+const PROBE: &str = ".probe";
+
+const STEPS: Numbering = Numbering {
+    field: "step",
+    first: 1,
+};
+/// The zero-shot model counts as epoch 0.
+const EPOCH_NUMBERS: Numbering = Numbering {
+    field: "epoch",
+    first: 0,
+};
 
 /// A run directory on disk.
 #[derive(Clone, Debug)]
@@ -34,48 +54,70 @@ pub struct RunDirectory {
     path: PathBuf,
 }
 
+/// What is in the place of a run directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occupation {
+    /// Nothing, or what an interrupted process left that had no run yet.
+    Vacant,
+    /// A run.
+    Run,
+    /// Something else.
+    Other,
+}
+
 impl RunDirectory {
-    /// Creates an empty run directory.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Creates an empty run directory for this process to write.
     ///
     /// # Errors
     ///
-    /// [`RunError::OutputExists`] when something is there already and `overwrite` is not set;
-    /// [`RunError::Io`] when it cannot be created or written.
-    pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
-        let directory = Self {
-            path: path.to_owned(),
-        };
-        let occupied = match fs::read_dir(path) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(_) => path.exists(),
-        };
-        if occupied && !(overwrite && directory.is_run()) {
-            return Err(RunError::OutputExists {
-                path: path.to_owned(),
-                is_run: directory.is_run(),
-            });
+    /// [`RunError::OutputExists`] when something is there already, and is no run or `overwrite` is not set;
+    /// [`RunError::InUse`] when another process writes it; [`RunError::Io`] when it cannot be created or written.
+    pub fn create(path: &Path, overwrite: bool) -> Result<HeldDirectory, RunError> {
+        Self::at(path).check_vacant(overwrite)?;
+        let held = HeldDirectory::create(path)?;
+        // Another process may have been faster.
+        held.check_vacant(overwrite)?;
+        Ok(held)
+    }
+
+    /// Checks that a run may be written here; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::OutputExists`].
+    pub(crate) fn check_vacant(&self, overwrite: bool) -> Result<(), RunError> {
+        match self.occupation() {
+            Occupation::Vacant => Ok(()),
+            Occupation::Run if overwrite => Ok(()),
+            occupation => Err(RunError::OutputExists {
+                path: self.path.clone(),
+                is_run: occupation == Occupation::Run,
+            }),
         }
-        fs::create_dir_all(path).map_err(|source| RunError::io("create", path, source))?;
-        for name in [
-            RECORD,
-            METRICS,
-            EPOCHS,
-            EVENT_FILE,
-            ADAPTED,
-            STATE,
-            PREDICTIONS,
-            REPORT,
-        ] {
-            let file = directory.file(name);
-            if file.exists() {
-                fs::remove_file(&file).map_err(|source| RunError::io("remove", &file, source))?;
-            }
+    }
+
+    pub(crate) fn occupation(&self) -> Occupation {
+        if self.is_run() {
+            return Occupation::Run;
         }
-        // Find out now, not after hours of work, whether the folder can be written.
-        let probe = directory.file(".probe");
-        write_whole(&probe, b"ueo")?;
-        fs::remove_file(&probe).map_err(|source| RunError::io("remove", &probe, source))?;
-        Ok(directory)
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(_) if self.path.exists() => return Occupation::Other,
+            Err(_) => return Occupation::Vacant,
+        };
+        let ours = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| is_hidden(&entry.file_name().to_string_lossy()))
+        };
+        match entries.into_iter().all(ours) {
+            true => Occupation::Vacant,
+            false => Occupation::Other,
+        }
     }
 
     /// Opens an existing run directory.
@@ -98,7 +140,12 @@ impl RunDirectory {
 
     /// Whether a path is a run directory.
     pub fn recognizes(path: &Path) -> bool {
-        path.join(RECORD).is_file()
+        path.join(RECORD).is_file() || path.join(READY).join(RECORD).is_file()
+    }
+
+    /// Whether a path holds a run that has no state yet, so that only its preparation can be continued.
+    pub fn is_in_preparation(path: &Path) -> bool {
+        !Self::recognizes(path) && path.join(NEXT).is_dir()
     }
 
     /// The directory's path.
@@ -113,7 +160,17 @@ impl RunDirectory {
 
     /// Whether the adaptation has finished and its result is there.
     pub fn has_adapted(&self) -> bool {
-        self.file(ADAPTED).is_file()
+        self.file(ADAPTED).is_file() && !self.is_being_replaced()
+    }
+
+    /// Whether all is there that a finished run leaves.
+    pub(crate) fn has_result(&self) -> bool {
+        self.has_adapted() && self.file(PREDICTIONS).is_file()
+    }
+
+    /// Whether a new run has begun to take the place of this one. Whoever writes next completes that.
+    fn is_being_replaced(&self) -> bool {
+        self.file(READY).join(RECORD).is_file()
     }
 
     /// Reads `run.json`.
@@ -122,7 +179,10 @@ impl RunDirectory {
     ///
     /// [`RunError::Record`] when it is not what this version writes.
     pub fn read_record(&self) -> Result<RunRecord, RunError> {
-        let path = self.file(RECORD);
+        let path = match self.is_being_replaced() {
+            true => self.file(READY).join(RECORD),
+            false => self.file(RECORD),
+        };
         let text =
             fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
         let invalid = |reason: String| RunError::Record {
@@ -213,42 +273,65 @@ impl RunDirectory {
         })
     }
 
-    /// Opens `metrics.jsonl` for appending, keeping exactly the records of the first `steps` steps.
+    /// Opens `metrics.jsonl` for appending, with exactly the records of the first `steps` steps.
     ///
     /// # Errors
     ///
-    /// [`RunError::Io`].
+    /// [`RunError::Record`] when it holds fewer or others, [`RunError::Io`].
     pub fn metrics(&self, steps: usize) -> Result<RecordWriter, RunError> {
-        RecordWriter::open(self.file(METRICS), steps)
+        RecordWriter::open(&self.file(METRICS), STEPS, steps)
     }
 
-    /// Opens `epochs.jsonl` for appending, keeping exactly the records of the zero-shot model and the first `epochs`
-    /// epochs.
+    /// Opens `epochs.jsonl` for appending, with exactly the records of the zero-shot model and the first `epochs` epochs.
     ///
     /// # Errors
     ///
-    /// [`RunError::Io`].
+    /// [`RunError::Record`] when it holds fewer or others, [`RunError::Io`].
     pub fn epochs(&self, epochs: usize) -> Result<RecordWriter, RunError> {
-        RecordWriter::open(self.file(EPOCHS), 1 + epochs)
+        RecordWriter::open(&self.file(EPOCHS), EPOCH_NUMBERS, 1 + epochs)
     }
 
-    /// Opens the event file for appending, keeping exactly the events of the first `steps` steps and of some epochs, that of
-    /// the zero-shot model first.
+    /// Begins `epochs.jsonl` with the record of the zero-shot model.
+    pub(crate) fn begin_epochs(&self, zero_shot: &EpochRecord) -> Result<(), RunError> {
+        let mut line = serde_json::to_vec(zero_shot)
+            .map_err(|error| RunError::record(&self.file(EPOCHS), error.to_string()))?;
+        line.push(b'\n');
+        write_whole(&self.file(EPOCHS), &line)
+    }
+
+    /// Opens the event file for appending, with exactly the events of the first `steps` steps and of some epochs, that of
+    /// the zero-shot model first. Events that are missing are written again from the records.
     ///
     /// # Errors
     ///
-    /// [`RunError::Io`].
+    /// [`RunError::Io`], and [`RunError::Record`] when the records of the steps are not there either.
     pub fn events(&self, steps: usize, epochs: &[EpochRecord]) -> Result<EventFile, RunError> {
         let epochs_end = epochs.last().map_or(0, |record| record.step);
-        let mut zero_shot_is_there = false;
-        let mut file = EventFile::open(&self.path, |event| {
+        let (mut steps_found, mut epochs_found) = (0, 0);
+        let file = EventFile::open(&self.path, |event| {
             let is_epoch = event.is_of(EPOCH_EVENTS);
-            zero_shot_is_there |= is_epoch;
             let end = if is_epoch { epochs_end } else { steps };
-            event.step <= end as u64
+            let kept = event.step <= end as u64;
+            if kept && is_epoch {
+                epochs_found += 1;
+            } else if kept && event.is_of(STEP_EVENTS) {
+                steps_found += 1;
+            }
+            kept
         })?;
-        if let (Some(zero_shot), false) = (epochs.first(), zero_shot_is_there) {
-            file.append(EPOCH_EVENTS, zero_shot.step, zero_shot)?;
+        if steps_found == steps && epochs_found == epochs.len() {
+            return Ok(file);
+        }
+        let mut file = file.emptied()?;
+        let mut records = self.read_metrics()?.into_iter().take(steps).peekable();
+        for epoch in epochs {
+            while let Some(record) = records.next_if(|record| record.step <= epoch.step) {
+                file.append(STEP_EVENTS, record.step, &record)?;
+            }
+            file.append(EPOCH_EVENTS, epoch.step, epoch)?;
+        }
+        for record in records {
+            file.append(STEP_EVENTS, record.step, &record)?;
         }
         Ok(file)
     }
@@ -259,7 +342,7 @@ impl RunDirectory {
     ///
     /// [`RunError::Io`] or [`RunError::Record`].
     pub fn read_metrics(&self) -> Result<Vec<StepRecord>, RunError> {
-        read_records(&self.file(METRICS))
+        read_records(&self.file(METRICS), STEPS)
     }
 
     /// Reads all records of `epochs.jsonl`, that of the zero-shot model first.
@@ -268,17 +351,15 @@ impl RunDirectory {
     ///
     /// [`RunError::Io`] or [`RunError::Record`].
     pub fn read_epochs(&self) -> Result<Vec<EpochRecord>, RunError> {
-        read_records(&self.file(EPOCHS))
+        read_records(&self.file(EPOCHS), EPOCH_NUMBERS)
     }
 
     /// Reads the records of the zero-shot model and the first `epochs` epochs.
     pub(crate) fn read_epochs_until(&self, epochs: usize) -> Result<Vec<EpochRecord>, RunError> {
         let mut records = self.read_epochs()?;
         if records.len() <= epochs {
-            return Err(RunError::Record {
-                path: self.file(EPOCHS),
-                reason: format!("expected {} records, found {}", 1 + epochs, records.len()),
-            });
+            let reason = format!("expected {} records, found {}", 1 + epochs, records.len());
+            return Err(RunError::record(&self.file(EPOCHS), reason));
         }
         records.truncate(1 + epochs);
         Ok(records)
@@ -308,9 +389,8 @@ impl RunDirectory {
     /// [`RunError::Io`] or [`RunError::Record`].
     pub fn read_predictions(&self, classes: &[String]) -> Result<Vec<ImageResult>, RunError> {
         let path = self.file(PREDICTIONS);
-        let file = File::open(&path).map_err(|source| RunError::io("read", &path, source))?;
-        predictions::read(BufReader::new(file), classes)
-            .map_err(|reason| RunError::Record { path, reason })
+        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
+        predictions::read(&bytes, classes).map_err(|reason| RunError::Record { path, reason })
     }
 
     /// Where the report goes.
@@ -322,7 +402,7 @@ impl RunDirectory {
         Self::recognizes(&self.path)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
@@ -332,77 +412,13 @@ pub(crate) const STEP_EVENTS: &str = "step";
 /// What the tags of the events of epochs begin with.
 pub(crate) const EPOCH_EVENTS: &str = "epoch";
 
-/// Appends records to a file, one JSON object per line.
-#[derive(Debug)]
-pub struct RecordWriter {
-    file: BufWriter<File>,
-    path: PathBuf,
-}
-
-impl RecordWriter {
-    /// Keeps the first `records` lines of a file that may be there already.
-    fn open(path: PathBuf, records: usize) -> Result<Self, RunError> {
-        let kept = match File::open(&path) {
-            Ok(file) => BufReader::new(file)
-                .lines()
-                .take(records)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|source| RunError::io("read", &path, source))?,
-            Err(_) => Vec::new(),
-        };
-        let mut text = kept.join("\n");
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        write_whole(&path, text.as_bytes())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(|source| RunError::io("open", &path, source))?;
-        Ok(Self {
-            file: BufWriter::new(file),
-            path,
-        })
-    }
-
-    /// Appends a record. It reaches the disk no later than the next [`Self::flush`].
-    ///
-    /// # Errors
-    ///
-    /// [`RunError::Io`].
-    pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
-        serde_json::to_writer(&mut self.file, record)
-            .map_err(std::io::Error::from)
-            .and_then(|()| self.file.write_all(b"\n"))
-            .map_err(|source| RunError::io("write", &self.path, source))
-    }
-
-    /// Hands all records to the operating system.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError::Io`].
-    pub fn flush(&mut self) -> Result<(), RunError> {
-        self.file
-            .flush()
-            .map_err(|source| RunError::io("write", &self.path, source))
-    }
-}
-
-fn read_records<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
-    let text = fs::read_to_string(path).map_err(|source| RunError::io("read", path, source))?;
-    text.lines()
-        .map(|line| {
-            serde_json::from_str(line).map_err(|error| RunError::Record {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })
-        })
-        .collect()
+/// Whether a file belongs to this program and to no run: temporary ones, the lock, what is in preparation.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    name.starts_with(HIDDEN_PREFIX) || name == PROBE
 }
 
 /// Writes bytes so that a crash leaves the old content or the new one, never a part.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     write_atomically(path, |file| file.write_all(bytes))
         .map_err(|source| RunError::io("write", path, source))
 }

@@ -46,6 +46,26 @@ pub enum RunError {
         /// The path.
         path: PathBuf,
     },
+    /// Another process writes the run directory.
+    #[error("{} is in use by {}", path.display(), process_name(*process))]
+    InUse {
+        /// The run directory.
+        path: PathBuf,
+        /// The process's number, where the operating system lets others know.
+        process: Option<u32>,
+    },
+    /// A command that continues a run has other settings than the run.
+    #[error("the run in {} was begun with another {setting}: expected {expected}, found {found}", path.display())]
+    OtherSetting {
+        /// The run directory.
+        path: PathBuf,
+        /// Name of the setting in words of the command line, without leading dashes.
+        setting: String,
+        /// The run's value.
+        expected: String,
+        /// The command's.
+        found: String,
+    },
     /// A run has no result yet.
     #[error("the run in {} is not finished: it has no adapted.safetensors", path.display())]
     Unfinished {
@@ -111,6 +131,13 @@ pub enum RunError {
     NoClasses,
 }
 
+fn process_name(number: Option<u32>) -> String {
+    match number {
+        Some(number) => format!("process {number}"),
+        None => "another process".to_owned(),
+    }
+}
+
 /// Whatever ends a session ends the job.
 macro_rules! from_what_a_session_uses {
     ($($error:ty),* $(,)?) => {
@@ -131,6 +158,13 @@ from_what_a_session_uses!(
 );
 
 impl RunError {
+    pub(crate) fn record(path: &Path, reason: String) -> Self {
+        Self::Record {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,
@@ -155,6 +189,10 @@ impl RunError {
             }
             Self::OutputExists { .. } => "choose another --output",
             Self::NotARun { .. } => "name a directory that `ueo adapt --output` made",
+            Self::InUse { .. } => "wait until it ends, or choose another --output",
+            Self::OtherSetting { .. } => {
+                "give the run's own settings, or begin another run with another --output"
+            }
             Self::Unfinished { .. } => "continue it with `ueo adapt --resume --output RUN`",
             Self::AlreadyAdapted { .. } => "name the checkpoint that the run started from",
             Self::Record { .. } => "the run was written by another version or has been edited",

@@ -6,10 +6,12 @@ use ueo::evaluate::{Evaluation, Scores, Threshold};
 use ueo::guard::{Scoring, Signs, signs_of};
 use ueo::session::{
     Classifier, Images, Judge, Labels, Model, Reporter, ScoreTable, Scorer, SessionError, Stage,
-    Subset, encode_images,
+    Subset, encode_images_keeping,
 };
 
 use super::RunError;
+use super::features::FeatureKey;
+use super::held::HeldDirectory;
 use super::predictions::{TrueLabel, Verdict};
 use super::record::AdaptRequest;
 
@@ -64,11 +66,14 @@ pub struct Measured {
     pub evaluation: Option<Evaluation>,
 }
 
-/// A pass over the adapted images with the adapted model.
-pub fn measure(
+/// A pass over the adapted images with the adapted model, from where an earlier one ended. What is trained may be the text
+/// tower's alone: then the features are those of the zero-shot pass.
+pub fn measure<'a>(
     job: &Job<'_>,
+    directory: &HeldDirectory,
     parameters: &TrainedParameters,
     images: &Subset<'_>,
+    ids: impl Iterator<Item = &'a str>,
     labels: Option<&Labels>,
     zero_shot_classes: &[usize],
     reporter: &mut dyn Reporter,
@@ -80,8 +85,15 @@ pub fn measure(
     } = job;
     let method = request.settings.method;
     let classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
-    let affine = &parameters.affine;
-    let encoded = encode_images(&model.clip, affine, images, Stage::Adapted, reporter)?;
+    let key = FeatureKey::new(model, request.precision, parameters, ids);
+    let encoded = encode_images_keeping(
+        &mut directory.features(&key)?,
+        &model.clip,
+        &parameters.affine,
+        images,
+        Stage::Adapted,
+        reporter,
+    )?;
     if let Some(failure) = encoded.failures.first() {
         let reason = failure.reason.clone();
         return Err(SessionError::ImageLost { reason }.into());

@@ -6,22 +6,32 @@
 mod adapting;
 mod directory;
 mod error;
+mod features;
+mod frame;
+mod held;
 mod judging;
+mod lock;
 mod opening;
 mod predicting;
 mod predictions;
+mod preparing;
 mod record;
 mod recorder;
+mod records;
+mod starting;
 mod state;
 mod tensorboard;
 
-pub use adapting::{AdaptReport, Start, adapt};
-pub use directory::{RecordWriter, RunDirectory};
+pub use adapting::{AdaptReport, adapt};
+pub use directory::RunDirectory;
 pub use error::RunError;
+pub use held::HeldDirectory;
 pub use opening::{OpenedModel, open_base};
 pub use predicting::{PredictRequest, predict};
 pub use predictions::{ImageResult, KEPT_CLASSES, TrueLabel, Verdict};
 pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
+pub use records::RecordWriter;
+pub use starting::Start;
 pub use tensorboard::{
     EVENT_FILE, Event as TensorBoardEvent, EventFile, encode_events, read_events,
 };

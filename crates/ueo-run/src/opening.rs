@@ -9,7 +9,7 @@ use ueo::session::{BaseRecord, Model};
 
 use super::RunError;
 use super::directory::RunDirectory;
-use super::record::RunRecord;
+use super::record::{RunRecord, RunStatus};
 
 /// A model with the run that it came from.
 #[derive(Debug)]
@@ -36,6 +36,11 @@ impl OpenedModel {
         device: &Device,
         precision: Option<Precision>,
     ) -> Result<Self, RunError> {
+        if RunDirectory::is_in_preparation(path) {
+            return Err(RunError::Unfinished {
+                path: path.to_owned(),
+            });
+        }
         if !RunDirectory::recognizes(path) {
             let precision = precision.unwrap_or_default();
             let checkpoint = checkpoint::load(path)?;
@@ -46,7 +51,7 @@ impl OpenedModel {
         }
         let directory = RunDirectory::open(path)?;
         let record = directory.read_record()?;
-        if !directory.has_adapted() {
+        if record.status != RunStatus::Finished || !directory.has_adapted() {
             return Err(RunError::Unfinished {
                 path: path.to_owned(),
             });

@@ -4,7 +4,7 @@
 //! the same bytes. Numbers are written with as many digits as tell them apart from all others.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
@@ -184,18 +184,51 @@ pub(super) fn write(
 /// # Errors
 ///
 /// In words, what is wrong and on which line.
-pub(super) fn read(file: impl Read, classes: &[String]) -> Result<Vec<ImageResult>, String> {
+pub(super) fn read(bytes: &[u8], classes: &[String]) -> Result<Vec<ImageResult>, String> {
+    // Every line ends, so that a number that was cut is not taken for a shorter one.
+    if !bytes.ends_with(b"\n") {
+        return Err("the last line has been cut".to_owned());
+    }
     let indices: HashMap<&str, usize> = classes
         .iter()
         .enumerate()
         .map(|(index, name)| (name.as_str(), index))
         .collect();
-    csv::Reader::from_reader(file)
+    csv::Reader::from_reader(bytes)
         .deserialize()
         .enumerate()
         .map(|(number, row)| {
             let row: Row = row.map_err(|error| error.to_string())?;
             result(row, &indices).map_err(|reason| format!("image {}: {reason}", number + 1))
+        })
+        .collect()
+}
+
+/// Brings results into the order of some images, whatever their order in the file.
+///
+/// # Errors
+///
+/// In words, when they are not those of exactly these images.
+pub(super) fn of_images<'a>(
+    results: Vec<ImageResult>,
+    paths: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<Vec<ImageResult>, String> {
+    let (expected, found) = (paths.len(), results.len());
+    let results = results.into_iter();
+    let mut by_path: HashMap<String, ImageResult> = results
+        .map(|result| (result.path.clone(), result))
+        .collect();
+    if found != expected || by_path.len() != found {
+        return Err(format!(
+            "expected the rows of {expected} images, found {found} rows of {} images",
+            by_path.len()
+        ));
+    }
+    paths
+        .map(|path| {
+            by_path
+                .remove(path)
+                .ok_or_else(|| format!("it has no row of image {path}"))
         })
         .collect()
 }
@@ -290,14 +323,44 @@ mod tests {
     fn what_is_written_is_read_to_the_last_bit() {
         let mut bytes = Vec::new();
         write(&mut bytes, &results(), &classes()).unwrap();
-        assert_eq!(read(bytes.as_slice(), &classes()).unwrap(), results());
+        assert_eq!(read(&bytes, &classes()).unwrap(), results());
+    }
+
+    #[test]
+    fn rows_are_matched_by_path() {
+        let paths = ["submarine.png", "a,b/\"c\".png", "unlabeled.png"];
+        let ordered = of_images(results(), paths.into_iter()).unwrap();
+        assert_eq!(ordered[1], results()[0]);
+        let refused =
+            |results, paths: &[&str]| of_images(results, paths.iter().copied()).unwrap_err();
+        let error = refused(results(), &paths[..2]);
+        assert!(
+            error.contains("expected the rows of 2 images, found 3"),
+            "{error}"
+        );
+        let error = refused(results(), &["submarine.png", "other.png", "unlabeled.png"]);
+        assert!(error.contains("other.png"), "{error}");
+        let mut twice = results();
+        twice[0] = twice[1].clone();
+        assert!(refused(twice, &paths).contains("3 rows of 2 images"));
+    }
+
+    #[test]
+    fn a_cut_table_is_refused_wherever_it_ends() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &results(), &classes()).unwrap();
+        for length in 0..bytes.len() {
+            let kept = read(&bytes[..length], &classes());
+            let whole_rows = kept.map_or(0, |results| results.len());
+            assert!(whole_rows < results().len(), "{length} bytes");
+        }
     }
 
     #[test]
     fn tables_of_other_classes_are_refused() {
         let mut bytes = Vec::new();
         write(&mut bytes, &results(), &classes()).unwrap();
-        let error = read(bytes.as_slice(), &classes()[..1]).unwrap_err();
+        let error = read(&bytes, &classes()[..1]).unwrap_err();
         assert!(
             error.contains("image 1") && error.contains("red"),
             "{error}"

@@ -7,8 +7,9 @@ use ueo::guard::{EpochRecord, Rule, warnings};
 use ueo::session::{Event, Reporter};
 
 use super::RunError;
-use super::directory::{EPOCH_EVENTS, RecordWriter, RunDirectory, STEP_EVENTS};
+use super::directory::{EPOCH_EVENTS, RunDirectory, STEP_EVENTS};
 use super::record::{AdaptRequest, RunRecord};
+use super::records::RecordWriter;
 use super::tensorboard::EventFile;
 
 /// Writes metrics and states while the loop runs.
@@ -57,12 +58,12 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// Records first: a state on disk never knows of more steps and epochs than they do.
+    /// Records first, on the disk: a state never knows of more steps and epochs than they do, even after a power loss.
     pub fn save(&mut self) -> Result<(), RunError> {
-        self.metrics.flush()?;
-        self.epochs_file.flush()?;
+        self.metrics.sync()?;
+        self.epochs_file.sync()?;
         if let Some(events) = &mut self.events {
-            events.flush()?;
+            events.sync()?;
         }
         self.directory.write_state(&self.latest)
     }

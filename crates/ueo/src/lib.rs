@@ -54,13 +54,13 @@
 #![forbid(unsafe_code)]
 
 pub mod adapt;
-mod atomic;
 pub mod budget;
 pub mod checkpoint;
 #[cfg(feature = "clap")]
 mod command_line;
 pub mod data;
 mod device;
+pub mod disk;
 pub mod evaluate;
 pub mod guard;
 pub mod image;
@@ -74,8 +74,8 @@ pub mod tensor;
 pub mod text;
 
 pub use adapt::Settings;
-pub use atomic::write_atomically;
 pub use device::{Device, ParseDeviceError};
+pub use disk::write_atomically;
 pub use method::Method;
 pub use session::{Images, Model, SessionError as Error};
 pub use spreadsheet::{csv_cell, from_csv_cell};

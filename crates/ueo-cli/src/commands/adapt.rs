@@ -56,14 +56,20 @@ Examples:
   ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
   ueo adapt --resume --output run/
 
-Exit codes: 0 done, 1 done but some images were skipped (run.json lists them), 2 error, 130 interrupted and resumable.";
+Exit codes: 0 done, 1 done but some images were skipped (run.json lists them) or the report could not be written, 2 error, \
+130 interrupted and resumable.";
 
 /// Adapt a CLIP checkpoint to unlabeled images
 ///
 /// Fine-tunes on your images without labels, so that your classes are recognized better and other images are told
 /// apart. Labels that the images happen to have (folder names) are used only to report accuracy before and after.
 #[derive(Clone, Debug, Args)]
-#[command(override_usage = USAGE, after_long_help = AFTER_HELP)]
+#[command(
+    override_usage = USAGE, after_long_help = AFTER_HELP,
+    // Settings alone do not continue a run.
+    mut_group("Settings", |group| group.requires("model")),
+    mut_group("UniversalEntropySettings", |group| group.requires("model"))
+)]
 pub struct AdaptArgs {
     /// What is adapted to what.
     #[command(flatten)]
@@ -77,10 +83,12 @@ pub struct AdaptArgs {
     #[arg(long)]
     pub overwrite: bool,
 
-    /// Continue the unfinished run in --output, with the inputs and settings that it was started with
+    /// Continue what was begun last in --output, with the inputs and settings that it was started with
     ///
-    /// The result is the same, byte for byte, as that of a run that was never interrupted.
-    #[arg(long, conflicts_with_all = ["overwrite", "InputArgs", "OutputArgs", "TrainingArgs", "Settings", "UniversalEntropySettings", "ThresholdArgs"])]
+    /// The result is the same, byte for byte, as that of a run that was never interrupted. Inputs and settings need not be
+    /// given again; given, they must agree with the run's, and a run is begun where none is yet. So a command that is
+    /// started again as it was, by a scheduler for example, can always have --resume.
+    #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
 
     /// With --resume: where the checkpoint is now, if it has moved
@@ -106,6 +114,7 @@ pub struct AdaptArgs {
 
 /// What is adapted to what. Each of the three is required, but not for `--resume`.
 #[derive(Clone, Debug, Args)]
+#[group(requires_all = ["model", "images", "classes"])]
 pub struct InputArgs {
     /// CLIP checkpoint; its kind is recognized
     ///
@@ -132,6 +141,7 @@ pub struct InputArgs {
 
 /// What is written besides the result, and what may be kept in memory.
 #[derive(Clone, Debug, Args)]
+#[group(requires = "model")]
 pub struct OutputArgs {
     /// Also write a full adapted checkpoint that other programs can load, into the run directory
     ///
@@ -158,6 +168,7 @@ pub struct OutputArgs {
 /// How to train.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Training")]
+#[group(requires = "model")]
 pub struct TrainingArgs {
     /// What the library can be told about an adaptation.
     #[command(flatten)]
@@ -178,6 +189,7 @@ pub struct TrainingArgs {
 /// How to tell unknown images.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Unknown images")]
+#[group(requires = "model")]
 pub struct ThresholdArgs {
     /// What tells known from unknown images: the confidence
     #[arg(long, value_enum, value_name = "SCORE", default_value_t)]
@@ -225,12 +237,13 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
     if args.base.is_some() && !args.resume {
         return Err(CliError::BaseWithoutResume);
     }
-    let start = match args.request(context)? {
-        Some(request) => Start::New {
-            request: Box::new(request),
+    let start = match args.request(context)?.map(Box::new) {
+        Some(request) if !args.resume => Start::New {
+            request,
             overwrite: args.overwrite,
         },
-        None => Start::Resume {
+        request => Start::Resume {
+            request,
             base: args.base.clone(),
         },
     };
@@ -252,26 +265,52 @@ pub fn adapt(
     let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
     let adapted = ueo_run::adapt(start, output, &context.device, &mut reporter);
     reporter.finish();
-    let report = adapted?;
+    let report = match adapted.map_err(CliError::from) {
+        Err(error) if error.is_interruption() => {
+            context.printer.message(&error);
+            return Ok(say_how_to_go_on(output, context));
+        }
+        adapted => adapted?,
+    };
     let ending = context.list_skipped(&report.record.images.skipped);
     if report.record.status == RunStatus::Incomplete {
-        let printer = context.printer;
-        printer.message(format_args!(
-            "stopped after step {} of {}; to continue:",
+        context.printer.message(format_args!(
+            "stopped after step {} of {}",
             report.steps_done, report.record.total_steps
         ));
-        printer.message(format_args!(
-            "  ueo adapt --resume --output {}",
-            quoted(output)
-        ));
-        return Ok(Ending::Interrupted);
+        return Ok(say_how_to_go_on(output, context));
     }
     summarize(&report, output, context)?;
     if with_report {
         // Images that have gone since the last pass are in the report; the adaptation itself is complete.
-        report::write(output, None, context)?;
+        if let Err(error) = report::write(output, None, context) {
+            let printer = context.printer;
+            printer.warning(format_args!(
+                "the run is finished, but its report cannot be written: {}",
+                with_causes(&error)
+            ));
+            printer.hint(format_args!(
+                "write it later: ueo report {}",
+                quoted(output)
+            ));
+            return Ok(Ending::SomeInputsFailed);
+        }
     }
     Ok(ending)
+}
+
+fn say_how_to_go_on(output: &Path, context: &Context) -> Ending {
+    context.printer.message(format_args!(
+        "to continue:\n  ueo adapt --resume --output {}",
+        quoted(output)
+    ));
+    Ending::Interrupted
+}
+
+/// An error with what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(), CliError> {

@@ -13,6 +13,7 @@ use super::Context;
 use crate::args::ModelArgs;
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::interrupt::Interrupt;
 use crate::output::write_file;
 use crate::reporter::ProgressReporter;
 use crate::target::check_file;
@@ -27,7 +28,7 @@ Examples:
   ueo embed --model run/ --images photos/ --output features.safetensors
   ueo embed --model run/ --texts captions.txt --output texts.safetensors
 
-Exit codes: 0 done, 1 done but some images were skipped, 2 error.";
+Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
 /// Write image and text features
 #[derive(Clone, Debug, Args)]
@@ -93,7 +94,8 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
     }
     if let Some(path) = &args.images {
         let images = Images::open(path, args.image_root.as_deref(), &model.preprocessing, 0)?;
-        let mut reporter = ProgressReporter::new(context.printer);
+        let interrupt = Interrupt::listen(context.printer)?;
+        let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
         let embedding = embed_images(&model, &images, context.strict, &mut reporter);
         reporter.finish();
         let embedding = embedding?;

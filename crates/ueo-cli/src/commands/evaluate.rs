@@ -46,7 +46,7 @@ Examples:
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
   ueo evaluate --model ViT-B-16.pt --classes classes.txt --images test.txt --image-root data/
 
-Exit codes: 0 done, 1 done but some images were skipped, 2 error.";
+Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
 /// Measure a model on labelled images
 ///

@@ -20,6 +20,7 @@ use ueo_run::{OpenedModel, PredictRequest, predict as run_predict};
 use crate::args::{GlobalArgs, ImageArgs, ModelArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::reporter::ProgressReporter;
 
@@ -100,7 +101,8 @@ impl<'a> Context<'a> {
             top_k,
             strict: self.strict,
         };
-        let mut reporter = ProgressReporter::new(self.printer);
+        let interrupt = Interrupt::listen(self.printer)?;
+        let mut reporter = ProgressReporter::interruptible(self.printer, interrupt);
         let predicted = run_predict(model, &request, &mut reporter);
         reporter.finish();
         Ok(predicted?)

@@ -35,7 +35,7 @@ Examples:
   ueo predict --model run/ --images photos/ --top-k 5 --output predictions.jsonl
   ueo predict --model ViT-B-16.pt --classes classes.txt --images photos/ --output zero-shot.csv
 
-Exit codes: 0 done, 1 done but some images were skipped, 2 error.";
+Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
 /// Predict the class of each image, and whether it is known
 ///

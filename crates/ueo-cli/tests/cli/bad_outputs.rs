@@ -44,6 +44,48 @@ fn run_directories_that_exist_are_kept() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_does_not_spoil_the_run() {
+    let place = Workplace::new();
+    place.adapt("--no-report");
+    fs::create_dir(place.path("run/report.html")).unwrap();
+    place.run("adapt --resume --output run", 1).says(&[
+        "warning: the run is finished, but its report cannot be written",
+        "hint: write it later: ueo report run",
+    ]);
+    assert_eq!(place.json("run/run.json")["status"], "finished");
+    place.run("predict --model run --images images --output p.csv", 0);
+}
+
+#[test]
+fn a_run_is_replaced_only_when_all_inputs_are_good() {
+    let place = Workplace::new();
+    place.adapt("--standalone");
+    let files = [
+        "adapted.safetensors",
+        "run.json",
+        "report.html",
+        "metrics.jsonl",
+    ];
+    let read = || files.map(|file| fs::read(place.path("run").join(file)).unwrap());
+    let before = read();
+    place.write("empty.txt", "");
+    place.write("not-images/notes.txt", "none");
+    for (from, to) in [
+        ("--model model", "--model nowhere"),
+        ("--images images", "--images nowhere"),
+        ("--images images", "--images not-images"),
+        ("--classes classes.txt", "--classes empty.txt"),
+        ("--epochs 2", "--epochs 2 --threshold-images nowhere"),
+    ] {
+        let arguments = format!("{ADAPT} --overwrite").replace(from, to);
+        place.run(&arguments, 2);
+        assert!(read() == before, "{to}");
+    }
+    place.adapt("--overwrite");
+    assert!(!place.path("run/standalone").exists());
+}
+
+#[test]
 fn outputs_need_a_directory_and_a_known_ending() {
     let place = Workplace::new();
     for (output, pieces) in [

@@ -35,7 +35,7 @@ mod signals {
     use ueo_run::{EVENT_FILE, read_events};
 
     use super::long_adapt;
-    use crate::support::{Report, Workplace};
+    use crate::support::{ADAPT, Report, Workplace};
 
     const STEPS: usize = 180;
 
@@ -133,6 +133,132 @@ mod signals {
         events.collect()
     }
 
+    /// Many images that take their time.
+    fn add_photographs(place: &Workplace) {
+        let photograph = place.path("photographs/0.png");
+        fs::create_dir_all(photograph.parent().unwrap()).unwrap();
+        let color =
+            |x: u32, y: u32| image::Rgb([(x / 8) as u8, (y / 8) as u8, (x * y / 4096) as u8]);
+        image::RgbImage::from_fn(2000, 1500, color)
+            .save(&photograph)
+            .unwrap();
+        for number in 1..150 {
+            let other = place.path(format!("photographs/{number}.png"));
+            fs::hard_link(&photograph, other).unwrap();
+        }
+    }
+
+    /// Sends a signal in the middle of a command, which is begun again where it had not begun or had ended already.
+    fn interrupt_command(place: &Workplace, signal: &str, arguments: &str) -> Report {
+        for moment in [500, 1000, 250, 2000, 4000, 100] {
+            let mut child = place
+                .ueo(arguments)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            sleep(Duration::from_millis(moment));
+            let ended = child.try_wait().unwrap().is_some();
+            if !ended {
+                let id = child.id().to_string();
+                Command::new("kill").args([signal, &id]).status().unwrap();
+            }
+            let output = child.wait_with_output().unwrap();
+            if !ended && output.status.code().is_some_and(|code| code != 0) {
+                return Report::of(output);
+            }
+            let _ = fs::remove_dir_all(place.path("run"));
+            let _ = fs::remove_file(place.path("output.csv"));
+        }
+        panic!("`{arguments}` could not be interrupted in the middle");
+    }
+
+    #[test]
+    fn every_pass_over_the_images_can_be_interrupted() {
+        let place = Workplace::new();
+        add_photographs(&place);
+        let model = "--model model --images photographs";
+        let commands = [
+            format!("predict {model} --classes classes.txt --output output.csv"),
+            format!("embed {model} --output output.safetensors"),
+            format!("evaluate {model} --classes classes.txt --output output.json"),
+        ];
+        for (command, signal) in commands.iter().zip(["-INT", "-TERM", "-INT"]) {
+            interrupt_command(&place, signal, command)
+                .expect_code(130, command)
+                .says(&[
+                    "stopping after this batch",
+                    "interrupted after",
+                    "of 150 images",
+                ]);
+            let left = fs::read_dir(place.path("")).unwrap().filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                let name = name.to_str().unwrap();
+                name.starts_with("output") || name.starts_with(".ueo-")
+            });
+            assert_eq!(left.count(), 0, "{command}");
+        }
+    }
+
+    #[test]
+    fn the_first_pass_of_a_run_goes_on_where_it_was() {
+        let place = Workplace::new();
+        add_photographs(&place);
+        let adapt = ADAPT
+            .replace("--images images", "--images photographs")
+            .replace(
+                "--epochs 2",
+                "--epochs 1 --augmentation none --train context",
+            );
+        interrupt_command(&place, "-INT", &adapt)
+            .expect_code(130, &adapt)
+            .says(&[
+                "interrupted after",
+                "of 150 images",
+                "to continue:",
+                "ueo adapt --resume --output run",
+            ]);
+        assert!(!place.path("run/run.json").exists());
+        place
+            .run("predict --model run --images images --output p.csv", 2)
+            .says(&["error: the run in run is not finished", "hint:"]);
+        place.run("adapt --resume --output run", 0);
+        place.run(&adapt.replace("--output run", "--output reference"), 0);
+        for file in [
+            "adapted.safetensors",
+            "state.safetensors",
+            "predictions.csv",
+            "epochs.jsonl",
+        ] {
+            let read = |run: &str| fs::read(place.path(run).join(file)).unwrap();
+            assert!(read("run") == read("reference"), "{file} differs");
+        }
+    }
+
+    #[test]
+    fn two_commands_do_not_write_one_run() {
+        let place = Workplace::new();
+        let mut child = place
+            .ueo(&long_adapt("run"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for(&place.path("run/state.safetensors"));
+        Command::new("kill")
+            .args(["-STOP", &child.id().to_string()])
+            .status()
+            .unwrap();
+        place.run("adapt --resume --output run", 2).says(&[
+            &format!("error: run is in use by process {}", child.id()),
+            "hint:",
+        ]);
+        // Whoever only reads need not wait.
+        place.run("inspect --model run", 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        place.run("adapt --resume --output run", 0);
+    }
+
     #[test]
     fn a_killed_run_resumes_to_the_same_bytes() {
         let place = Workplace::new();
@@ -163,9 +289,37 @@ fn there_must_be_something_to_resume() {
     place
         .run("adapt --resume --output run", 2)
         .says(&["error: run is no run directory", "hint:"]);
+    // Settings without what they are settings of.
     place
         .run("adapt --resume --output run --epochs 3", 2)
-        .says(&["'--resume' cannot be used with"]);
+        .says(&["required arguments were not provided", "--model <PATH>"]);
+    place
+        .run("adapt --resume --output run --model model", 2)
+        .says(&["required arguments were not provided", "--images <PATH>"]);
+}
+
+#[test]
+fn a_command_with_resume_can_be_started_again_as_it_is() {
+    let place = Workplace::new();
+    let requeued = format!("{ADAPT} --resume");
+    place.run(&requeued, 0);
+    let file = |name: &str| fs::read(place.path("run").join(name)).unwrap();
+    let (adapted, predictions) = (file("adapted.safetensors"), file("predictions.csv"));
+    place.run(&format!("{requeued} --threads 1 --image-cache 0"), 0);
+    assert!(file("adapted.safetensors") == adapted && file("predictions.csv") == predictions);
+
+    place
+        .run(&requeued.replace("--epochs 2", "--epochs 3"), 2)
+        .says(&[
+            "error: the run in run was begun with another epochs: expected 2, found 3",
+            "hint:",
+            "--output",
+        ]);
+    place.write("classes.txt", "cat\ndog\nwolf\n");
+    place
+        .run(&requeued, 2)
+        .says(&["another classes: expected red_fox as number 3, found wolf as number 3"]);
+    place.run(&format!("{ADAPT} --resume --overwrite"), 2);
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! The event file of a run directory.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::Value;
+use ueo::disk::DiskFile;
 
 use super::Event;
-use super::record::{frame, split_frame};
 use crate::RunError;
+use crate::frame::{frame, split_frame};
 
 /// Name of the event file; TensorBoard looks for `tfevents` in it.
 pub const EVENT_FILE: &str = "events.out.tfevents.ueo";
@@ -21,7 +22,7 @@ const POSITIONS: [&str; 2] = ["step", "epoch"];
 /// Appends the records of a run to its event file.
 #[derive(Debug)]
 pub struct EventFile {
-    file: BufWriter<File>,
+    file: BufWriter<DiskFile>,
     path: PathBuf,
 }
 
@@ -41,24 +42,34 @@ impl EventFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (0, 0),
             Err(source) => return Err(RunError::io("read", &path, source)),
         };
-        let opened = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&path);
-        let file = opened
+        let file = DiskFile::open(&path)
             .and_then(|mut file| {
-                file.set_len(kept)?;
-                file.seek(SeekFrom::End(0))?;
+                file.truncate(kept)?;
                 Ok(BufWriter::new(file))
             })
             .map_err(|source| RunError::io("open", &path, source))?;
         let mut file = Self { file, path };
         if events == 0 {
-            file.write(&Event::version(now()))?;
-            file.flush()?;
+            file.begin()?;
         }
         Ok(file)
+    }
+
+    /// The same file without events.
+    pub(crate) fn emptied(mut self) -> Result<Self, RunError> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_mut().truncate(0))
+            .map_err(|source| RunError::io("write", &self.path, source))?;
+        self.begin()?;
+        Ok(self)
+    }
+
+    fn begin(&mut self) -> Result<(), RunError> {
+        self.write(&Event::version(now()))?;
+        self.file
+            .flush()
+            .map_err(|source| RunError::io("write", &self.path, source))
     }
 
     /// Appends all numbers of a record under tags `prefix/FIELD`, nested objects as `prefix/FIELD/INNER`.
@@ -84,14 +95,15 @@ impl EventFile {
         })
     }
 
-    /// Hands all events to the operating system.
+    /// Returns when all events are on the disk.
     ///
     /// # Errors
     ///
     /// [`RunError::Io`].
-    pub fn flush(&mut self) -> Result<(), RunError> {
+    pub fn sync(&mut self) -> Result<(), RunError> {
         self.file
             .flush()
+            .and_then(|()| self.file.get_mut().sync())
             .map_err(|source| RunError::io("write", &self.path, source))
     }
 
@@ -196,10 +208,10 @@ mod tests {
         for step in 1..=3 {
             file.append("step", step, &record(step)).unwrap();
         }
-        file.flush().unwrap();
+        file.sync().unwrap();
         // The last event was cut off by a crash, and the state on disk knows of one step only.
         let length = fs::metadata(&path).unwrap().len();
-        File::options()
+        fs::File::options()
             .write(true)
             .open(&path)
             .unwrap()
@@ -212,7 +224,7 @@ mod tests {
         );
         let mut file = EventFile::open(directory.path(), |event| event.step <= 1).unwrap();
         file.append("step", 2, &record(2)).unwrap();
-        file.flush().unwrap();
+        file.sync().unwrap();
 
         let events = read_events(&path).unwrap();
         let steps: Vec<u64> = events.iter().map(|event| event.step).collect();

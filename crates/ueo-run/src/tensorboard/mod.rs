@@ -6,7 +6,6 @@
 
 mod event;
 mod file;
-mod record;
 
 pub use event::Event;
 pub use file::{EVENT_FILE, EventFile, encode_events, read_events};

@@ -58,7 +58,7 @@ pub struct Saved {
 /// neither layout can express the architecture, [`CheckpointError::Io`] when a file cannot be written.
 pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
     check_tensors(checkpoint, directory)?;
-    fs::create_dir_all(directory).map_err(CheckpointError::io("create", directory))?;
+    crate::disk::create_directories(directory).map_err(CheckpointError::io("create", directory))?;
     let config = &checkpoint.config;
     let readable_vocabulary = checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
         || config.text.vocab_size == OPENAI_VOCAB_SIZE;

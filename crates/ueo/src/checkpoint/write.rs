@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::CheckpointError;
+use crate::disk::DiskFile;
 use crate::write_atomically;
 
 /// Elements that are converted to bytes at a time.
@@ -75,7 +75,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), CheckpointError> {
 /// As [`write_atomically`], with the error of this module.
 fn atomically(
     path: &Path,
-    content: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
+    content: impl FnOnce(&mut BufWriter<DiskFile>) -> std::io::Result<()>,
 ) -> Result<(), CheckpointError> {
     write_atomically(path, content).map_err(CheckpointError::io("write", path))
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
+use crate::adapt::{CallerError, PixelBatch, PixelSource, UnreadableImage};
 use crate::image::ViewKind;
 use crate::method::ZeroShotPass;
 use crate::model::{AffineParameters, Clip, normalize_rows, to_host};
@@ -12,7 +12,7 @@ use super::model::{Classifier, Model};
 use super::{Event, Reporter, SessionError, SkippedImage, Stage};
 
 /// Features of the images that could be read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageFeatures {
     /// Which images these are, ascending.
     pub indices: Vec<usize>,
@@ -25,7 +25,29 @@ pub struct ImageFeatures {
 }
 
 /// Images per batch in passes without training.
-const ENCODING_BATCH: usize = 32;
+pub const ENCODING_BATCH: usize = 32;
+
+/// Keeps the features of a pass while it goes on, so that a pass that was interrupted can be continued.
+pub trait FeatureStore {
+    /// What an earlier pass over the same images has left: whole batches, from the first image on. Asked once, at first.
+    fn kept(&mut self) -> ImageFeatures {
+        ImageFeatures::default()
+    }
+
+    /// A batch is done; the next one follows on it.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the pass with [`SessionError::NotKept`].
+    fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError>;
+}
+
+/// Keeps nothing.
+impl FeatureStore for () {
+    fn keep(&mut self, _batch: &ImageFeatures) -> Result<(), CallerError> {
+        Ok(())
+    }
+}
 
 /// Encodes the test view of all images of a source in order. No graph is kept, so memory does not grow with the source.
 ///
@@ -39,29 +61,52 @@ pub fn encode_images(
     stage: Stage,
     reporter: &mut dyn Reporter,
 ) -> Result<ImageFeatures, SessionError> {
-    let size = source.image_size();
-    let mut encoded = ImageFeatures {
-        indices: Vec::with_capacity(source.len()),
-        features: Vec::new(),
-        embed_dim: clip.config().embed_dim,
-        failures: Vec::new(),
-    };
-    let order = (0..source.len()).collect();
+    encode_images_keeping(&mut (), clip, affine, source, stage, reporter)
+}
+
+/// [`encode_images`] from where an earlier pass ended; the features are the same as those of one pass.
+///
+/// # Errors
+///
+/// As [`encode_images`], and [`SessionError::NotKept`] when the store fails.
+pub fn encode_images_keeping(
+    store: &mut dyn FeatureStore,
+    clip: &Clip,
+    affine: &AffineParameters,
+    source: &dyn PixelSource,
+    stage: Stage,
+    reporter: &mut dyn Reporter,
+) -> Result<ImageFeatures, SessionError> {
+    let (size, total) = (source.image_size(), source.len());
+    let mut encoded = store.kept();
+    encoded.embed_dim = clip.config().embed_dim;
+    let begun = encoded.images();
+    if begun > 0 {
+        let done = begun;
+        reporter.report(Event::Encoding { stage, done, total });
+    }
+    let order = (begun..total).collect();
     for batch in source.batches(order, ENCODING_BATCH, ViewKind::Test) {
         let PixelBatch {
             indices,
             pixels,
             failures,
         } = batch;
+        let mut features = Vec::new();
         if !indices.is_empty() {
             let shape = [indices.len(), 3, size, size];
             let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
-            let features = to_host(&clip.image_features(pixels, affine));
-            encoded.features.extend_from_slice(&features.data);
+            features = to_host(&clip.image_features(pixels, affine)).data;
         }
-        encoded.indices.extend(indices);
-        encoded.failures.extend(failures);
-        let (done, total) = (encoded.indices.len() + encoded.failures.len(), source.len());
+        let batch = ImageFeatures {
+            indices,
+            features,
+            embed_dim: encoded.embed_dim,
+            failures,
+        };
+        store.keep(&batch).map_err(SessionError::NotKept)?;
+        encoded.append(batch);
+        let done = encoded.images();
         reporter.report(Event::Encoding { stage, done, total });
         if done < total && reporter.interrupted() {
             return Err(SessionError::Interrupted { done, total });
@@ -85,6 +130,22 @@ pub fn encode_readable(
     reporter: &mut dyn Reporter,
 ) -> Result<(ImageFeatures, Vec<SkippedImage>), SessionError> {
     let encoded = encode_images(&model.clip, affine, images, stage, reporter)?;
+    let skipped = list_skipped(&encoded, images, strict, reporter)?;
+    Ok((encoded, skipped))
+}
+
+/// Lists what had to be left out of a pass over an image set.
+///
+/// # Errors
+///
+/// [`SessionError::SkippedImages`] when something was left out and `strict` is set, [`SessionError::NoReadableImages`]
+/// when nothing is left.
+pub fn list_skipped(
+    encoded: &ImageFeatures,
+    images: &Images,
+    strict: bool,
+    reporter: &mut dyn Reporter,
+) -> Result<Vec<SkippedImage>, SessionError> {
     let skipped = images.skipped_with(&encoded.failures);
     for image in &skipped {
         reporter.report(Event::Skipped(image));
@@ -98,10 +159,22 @@ pub fn encode_readable(
             skipped,
         });
     }
-    Ok((encoded, skipped))
+    Ok(skipped)
 }
 
 impl ImageFeatures {
+    /// Images of the pass so far, unreadable ones included.
+    pub fn images(&self) -> usize {
+        self.indices.len() + self.failures.len()
+    }
+
+    /// Adds the features of the images that follow.
+    pub fn append(&mut self, next: Self) {
+        self.indices.extend(next.indices);
+        self.features.extend(next.features);
+        self.failures.extend(next.failures);
+    }
+
     /// Scores of the classes of a classifier, `[images, classes]`, row-major: cosines, or what a method without
     /// training makes of the features of all images together, on the scale of cosines.
     pub fn class_scores(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {

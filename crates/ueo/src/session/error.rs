@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::adapt::{AdaptError, InvalidSetting};
+use crate::adapt::{AdaptError, CallerError, InvalidSetting};
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::evaluate::EvaluateError;
@@ -84,6 +84,9 @@ pub enum SessionError {
         /// Steps done until then.
         step: usize,
     },
+    /// The caller's store of features failed, for example because the disk is full.
+    #[error("the features of the images cannot be kept")]
+    NotKept(#[source] CallerError),
     /// The caller asked to stop during a pass over the images.
     #[error("interrupted after {done} of {total} images")]
     Interrupted {

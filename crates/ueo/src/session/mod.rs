@@ -22,7 +22,10 @@ use crate::guard::{EpochRecord, Warning};
 use crate::image::CacheUse;
 
 pub use adapting::{adapt, adapt_in_memory};
-pub use encode::{ImageFeatures, Subset, encode_images, encode_readable};
+pub use encode::{
+    ENCODING_BATCH, FeatureStore, ImageFeatures, Subset, encode_images, encode_images_keeping,
+    encode_readable, list_skipped,
+};
 pub use error::SessionError;
 pub use images::{Images, Labels, OracleLabels};
 pub use model::{BaseRecord, Classifier, Model, ModelBuilder};

@@ -15,7 +15,7 @@ fn masked_checksum(bytes: &[u8]) -> u32 {
 }
 
 /// A frame around `data`.
-pub(super) fn frame(data: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let mut frame = Vec::with_capacity(HEADER + data.len() + CHECKSUM);
     frame.extend(length);
@@ -26,7 +26,7 @@ pub(super) fn frame(data: &[u8]) -> Vec<u8> {
 }
 
 /// The data of the first frame and what follows the frame; `None` when no whole, undamaged frame is there.
-pub(super) fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<8>()?;
     let (length_checksum, rest) = rest.split_first_chunk::<CHECKSUM>()?;
     if u32::from_le_bytes(*length_checksum) != masked_checksum(length) {

@@ -1,0 +1,340 @@
+//! What a call of `adapt` begins with: a new run, one that is continued, or one that was still in preparation.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use ueo::Device;
+use ueo::session::Model;
+
+use super::RunError;
+use super::directory::RunDirectory;
+use super::held::HeldDirectory;
+use super::opening::{OpenedModel, open_base};
+use super::record::{AdaptRequest, RunRecord, RunStatus};
+
+/// Whether to begin or to go on.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// A new run.
+    New {
+        /// What to do.
+        request: Box<AdaptRequest>,
+        /// Whether an older run in the same place may be replaced.
+        overwrite: bool,
+    },
+    /// Continue what was begun last in this place, with the settings that it was begun with.
+    Resume {
+        /// What the caller would begin. It must agree with what was begun before, and is begun where nothing is there yet.
+        request: Option<Box<AdaptRequest>>,
+        /// Where the checkpoint is now, if it has moved.
+        base: Option<PathBuf>,
+    },
+}
+
+/// The place of a run and what is to be done in it.
+pub(super) struct Begun {
+    pub request: AdaptRequest,
+    /// The directory, once it may be written: a new one is made when the inputs have been looked at.
+    pub place: Place,
+    /// The record of the run that is continued.
+    pub resumed: Option<RunRecord>,
+    base: Option<PathBuf>,
+}
+
+/// Where a run is written.
+pub(super) enum Place {
+    Held(HeldDirectory),
+    ToBeMade { path: PathBuf, overwrite: bool },
+}
+
+impl Place {
+    /// The directory for writing.
+    pub fn hold(self) -> Result<HeldDirectory, RunError> {
+        match self {
+            Self::Held(held) => Ok(held),
+            Self::ToBeMade { path, overwrite } => RunDirectory::create(&path, overwrite),
+        }
+    }
+}
+
+/// Finds out what is to be done. Nothing of a run is changed yet.
+pub(super) fn begin(start: Start, output: &Path) -> Result<Begun, RunError> {
+    match start {
+        Start::New { request, overwrite } => {
+            let directory = RunDirectory::at(output);
+            directory.check_vacant(overwrite)?;
+            let place = match output.is_dir() {
+                // Before hours of work, and before the inputs are read.
+                true => Place::Held(RunDirectory::create(output, overwrite)?),
+                false => Place::ToBeMade {
+                    path: output.to_owned(),
+                    overwrite,
+                },
+            };
+            Ok(Begun {
+                request: *request,
+                place,
+                resumed: None,
+                base: None,
+            })
+        }
+        Start::Resume { request, base } => resume(request.map(|request| *request), base, output),
+    }
+}
+
+fn resume(
+    request: Option<AdaptRequest>,
+    base: Option<PathBuf>,
+    output: &Path,
+) -> Result<Begun, RunError> {
+    let held = match (HeldDirectory::open(output), request.clone()) {
+        (Err(RunError::NotARun { .. }), Some(request)) => {
+            let start = Start::New {
+                request: Box::new(request),
+                overwrite: false,
+            };
+            return begin(start, output);
+        }
+        (held, _) => held?,
+    };
+    let staged = held.staged_request();
+    let agrees = |other: &AdaptRequest| {
+        let asked = request.as_ref();
+        asked.is_none_or(|asked| difference(other, asked).is_none())
+    };
+    let (stored, resumed) = match staged {
+        Some(staged) if agrees(&staged) => (staged, None),
+        // Nothing that could be lost has been done yet.
+        _ if !held.has_run() => match request.clone() {
+            Some(request) => (request, None),
+            None => {
+                let path = output.to_owned();
+                return Err(RunError::NotARun { path });
+            }
+        },
+        _ => {
+            let record = held.read_record()?;
+            let differing = request
+                .as_ref()
+                .and_then(|asked| difference(&record.request, asked));
+            if let Some(Difference {
+                setting,
+                expected,
+                found,
+            }) = differing
+            {
+                return Err(RunError::OtherSetting {
+                    path: output.to_owned(),
+                    setting,
+                    expected,
+                    found,
+                });
+            }
+            (record.request.clone(), Some(record))
+        }
+    };
+    let request = match request {
+        Some(asked) => AdaptRequest {
+            threads: asked.threads,
+            image_cache_bytes: asked.image_cache_bytes,
+            checkpoint_every: asked.checkpoint_every,
+            ..stored
+        },
+        None => stored,
+    };
+    Ok(Begun {
+        request,
+        place: Place::Held(held),
+        resumed,
+        base,
+    })
+}
+
+impl Begun {
+    /// The record of a run that has nothing left to do but to clean up.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn finished(&self) -> Result<Option<&RunRecord>, RunError> {
+        let (Place::Held(held), Some(record)) = (&self.place, &self.resumed) else {
+            return Ok(None);
+        };
+        if record.status != RunStatus::Finished || !held.has_result() {
+            return Ok(None);
+        }
+        held.unstage()?;
+        held.drop_features()?;
+        Ok(Some(record))
+    }
+
+    /// The checkpoint that is adapted.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_base`] for a run that is continued, else as [`OpenedModel::open`]; [`RunError::AlreadyAdapted`].
+    pub fn open_model(&self, device: &Device) -> Result<Model, RunError> {
+        let precision = self.request.precision;
+        if let Some(record) = &self.resumed {
+            return open_base(&record.base, self.base.as_deref(), device, precision);
+        }
+        let path = self.base.as_deref().unwrap_or(&self.request.model);
+        let opened = OpenedModel::open(path, None, device, Some(precision))?;
+        match opened.run {
+            None => Ok(opened.model),
+            Some(_) => Err(RunError::AlreadyAdapted {
+                path: path.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A setting in which two requests differ.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    setting: String,
+    expected: String,
+    found: String,
+}
+
+/// Settings that change no result: a run may go on with others.
+const FREE: [&str; 3] = ["threads", "image_cache_bytes", "checkpoint_every"];
+/// The group of settings whose names need no prefix.
+const GROUP: &str = "settings";
+/// Characters of a value that a message quotes.
+const QUOTED: usize = 60;
+
+/// The first setting in which a command differs from what was begun.
+fn difference(begun: &AdaptRequest, asked: &AdaptRequest) -> Option<Difference> {
+    // A request is always JSON.
+    let values = |request| serde_json::to_value(request).unwrap_or_default();
+    let (begun, asked) = (values(begun), values(asked));
+    differing("", &begun, &asked)
+}
+
+fn differing(name: &str, begun: &Value, asked: &Value) -> Option<Difference> {
+    match (begun, asked) {
+        _ if begun == asked || FREE.contains(&name) => None,
+        (Value::Object(begun_fields), Value::Object(asked_fields))
+            if name.is_empty() || name == GROUP =>
+        {
+            let names = begun_fields.keys().chain(asked_fields.keys());
+            let value = |fields: &serde_json::Map<_, _>, name: &str| {
+                fields.get(name).cloned().unwrap_or_default()
+            };
+            names
+                .filter_map(|name| {
+                    differing(name, &value(begun_fields, name), &value(asked_fields, name))
+                })
+                .next()
+        }
+        (Value::Array(begun_items), Value::Array(asked_items)) => {
+            let items = begun_items.iter().zip(asked_items);
+            let place = items.take_while(|(begun, asked)| begun == asked).count();
+            let item = |items: &[Value]| match items.get(place) {
+                Some(item) => format!("{} as number {}", quoted(item), place + 1),
+                None => format!("{place} in all"),
+            };
+            Some(Difference {
+                setting: words(name),
+                expected: item(begun_items),
+                found: item(asked_items),
+            })
+        }
+        _ => Some(Difference {
+            setting: words(name),
+            expected: quoted(begun),
+            found: quoted(asked),
+        }),
+    }
+}
+
+/// A field's name as the command line has it.
+fn words(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+fn quoted(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> AdaptRequest {
+        AdaptRequest {
+            model: "/model".into(),
+            images: "/images".into(),
+            image_root: None,
+            classes: vec!["cat".to_owned(), "dog".to_owned()],
+            oracle_labels: None,
+            settings: ueo::Settings::default(),
+            score: Default::default(),
+            score_temperature: 1.0,
+            threshold_method: Default::default(),
+            threshold_images: None,
+            tensorboard: false,
+            standalone: false,
+            checkpoint_every: 50,
+            image_cache_bytes: 0,
+            strict: false,
+            threads: 2,
+            device: "cpu".to_owned(),
+            precision: Default::default(),
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut AdaptRequest)) -> Option<[String; 3]> {
+        let mut asked = request();
+        change(&mut asked);
+        difference(&request(), &asked).map(|found| [found.setting, found.expected, found.found])
+    }
+
+    #[test]
+    fn the_setting_that_differs_is_named() {
+        let expect = |change: fn(&mut AdaptRequest), expected: [&str; 3]| {
+            assert_eq!(changed(change), Some(expected.map(str::to_owned)));
+        };
+        expect(|r| r.settings.epochs = 7, ["epochs", "50", "7"]);
+        expect(
+            |r| r.settings.context_learning_rate = 0.5,
+            ["context-learning-rate", "0.0001", "0.5"],
+        );
+        expect(
+            |r| r.images = "/photos".into(),
+            ["images", "/images", "/photos"],
+        );
+        expect(
+            |r| r.image_root = Some("/root".into()),
+            ["image-root", "none", "/root"],
+        );
+        expect(
+            |r| r.classes[1] = "fox".to_owned(),
+            ["classes", "dog as number 2", "fox as number 2"],
+        );
+        expect(
+            |r| r.classes.truncate(1),
+            ["classes", "dog as number 2", "1 in all"],
+        );
+    }
+
+    #[test]
+    fn what_changes_no_result_may_differ() {
+        assert_eq!(changed(|_| {}), None);
+        let other_machine = changed(|request| {
+            request.threads = 16;
+            request.image_cache_bytes = 1 << 30;
+            request.checkpoint_every = 1;
+        });
+        assert_eq!(other_machine, None);
+    }
+}

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod adapting;
+mod changes;
 mod directory;
 mod error;
 mod judging;
+mod moving;
 mod opening;
 mod predicting;
 mod predictions;
@@ -16,10 +18,12 @@ mod state;
 mod tensorboard;
 
 pub use adapting::{AdaptReport, Start, adapt};
+pub use changes::changes;
 pub use directory::{RecordWriter, RunDirectory};
 pub use error::RunError;
+pub use moving::{NewPlaces, move_run};
 pub use opening::{OpenedModel, open_base};
-pub use predicting::{PredictRequest, predict};
+pub use predicting::{PredictRequest, ThresholdRequest, predict};
 pub use predictions::{ImageResult, KEPT_CLASSES, TrueLabel, Verdict};
 pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 pub use tensorboard::{

@@ -170,7 +170,7 @@ pub(crate) fn positive(setting: &'static str, value: f64) -> Result<(), InvalidS
     if value.is_finite() && value > 0.0 {
         Ok(())
     } else {
-        Err(InvalidSetting::range(setting, "a positive number", value))
+        Err(InvalidSetting::range(setting, "a number above 0", value))
     }
 }
 

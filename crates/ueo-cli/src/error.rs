@@ -11,6 +11,7 @@ use ueo_report::ReportError;
 use ueo_run::RunError;
 
 use crate::config_file::ConfigFileError;
+use crate::hints::Hint;
 use crate::interrupt::InterruptError;
 use crate::target::TargetError;
 
@@ -111,7 +112,7 @@ impl CliError {
             Self::Session(error) => error.hint(),
             Self::Benchmark(error) => error.hint(),
             Self::Report(error) => error.hint(),
-            Self::Data(error) => Some(error.hint().to_owned()),
+            Self::Data(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

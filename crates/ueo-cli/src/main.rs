@@ -7,6 +7,7 @@ mod commands;
 mod config_file;
 mod error;
 mod exit;
+mod hints;
 mod interrupt;
 mod output;
 mod printer;

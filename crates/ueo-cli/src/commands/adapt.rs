@@ -13,6 +13,7 @@ use super::{Context, absolute, nearby, read_classes, report};
 use crate::args::{ByteSize, positive_integer, positive_number};
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::hints::guard;
 use crate::interrupt::Interrupt;
 use crate::reporter::ProgressReporter;
 use crate::tables;
@@ -316,7 +317,7 @@ impl<'a> Summary<'a> {
         for warning in &record.warnings {
             printer.warning(warning);
             if warning.concerns_result == Some(true) {
-                printer.hint(warning.hint());
+                printer.hint(guard::hint());
             }
         }
         for line in self.changed() {

@@ -143,15 +143,6 @@ pub enum InvalidSetting {
 }
 
 impl InvalidSetting {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Range { .. } => None,
-            Self::NotOfMethod { .. } => Some("leave the setting out, or choose another method"),
-            Self::Conflict { .. } => Some("leave one of the two out"),
-        }
-    }
-
     fn range(
         setting: &'static str,
         expected: impl Into<Cow<'static, str>>,

@@ -69,8 +69,8 @@ impl GlobalArgs {
 pub struct ModelArgs {
     /// CLIP checkpoint or run directory; the kind is recognized
     ///
-    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin), an open_clip directory or file, an
-    /// OpenAI .pt archive or state dict, or a run directory made by `ueo adapt`.
+    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
+    /// cache), an open_clip directory or file, an OpenAI .pt archive or state dict, or a run directory made by `ueo adapt`.
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
 

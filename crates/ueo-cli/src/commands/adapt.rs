@@ -111,8 +111,8 @@ pub struct AdaptArgs {
 pub struct InputArgs {
     /// CLIP checkpoint; its kind is recognized
     ///
-    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin), an open_clip directory or file, or
-    /// an OpenAI .pt archive or state dict.
+    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
+    /// cache), an open_clip directory or file, or an OpenAI .pt archive or state dict.
     #[arg(long, value_name = "PATH", required_unless_present = "resume")]
     pub model: Option<PathBuf>,
 

@@ -272,6 +272,21 @@ fn one_is_singular() {
 }
 
 #[test]
+fn a_directory_of_a_hubs_cache_is_a_model() {
+    let place = Workplace::new();
+    let cache = place.path("models--owner--clip");
+    fs::create_dir_all(cache.join("snapshots")).unwrap();
+    fs::create_dir_all(cache.join("refs")).unwrap();
+    fs::rename(place.path("model"), cache.join("snapshots/0a1b2c")).unwrap();
+    fs::write(cache.join("refs/main"), "0a1b2c").unwrap();
+    let table = place.run("inspect --model models--owner--clip", 0).stdout;
+    assert!(
+        table.contains("snapshot: 0a1b2c") && table.contains("snapshots/0a1b2c"),
+        "{table}"
+    );
+}
+
+#[test]
 fn a_model_that_is_not_there_comes_with_a_way_to_get_one() {
     let place = Workplace::new();
     place.run("inspect --model missing.pt", 2).says(&[

@@ -3,73 +3,13 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use ueo::Device;
-use ueo::evaluate::Score;
+use ueo::evaluate::{Score, ThresholdMethod};
 use ueo::model::Precision;
+use ueo_run::ThresholdRequest;
 
-use crate::commands::{adapt, benchmark, demo, embed, evaluate, inspect, predict, report};
 use crate::printer::Verbosity;
-
-const ABOUT: &str = "Fine-tune CLIP without labels, and tell known classes from unknown ones";
-
-const LONG_ABOUT: &str = "\
-Fine-tunes CLIP without labels, and tells known classes from unknown ones.
-
-Give ueo a CLIP checkpoint, a text file with the names of your classes and a folder of unlabeled images. It adapts the \
-prompt and the normalization layers to your images (Universal Entropy Optimization, Liang et al., ICML 2024) and writes \
-a run directory, which every command accepts as a model.";
-
-const AFTER_HELP: &str = "\
-A session:
-  ueo inspect  --model ViT-B-16.pt
-  ueo adapt    --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
-  ueo predict  --model run/ --images photos/ --output predictions.csv
-  ueo evaluate --model run/ --images labelled/ --output evaluation.json
-  ueo report   run/
-
-Nothing at hand? `ueo demo` adapts an embedded model to embedded images.
-
-Exit codes:
-  0    everything was done
-  1    done, but some inputs failed; they are listed
-  2    an error: nothing that can be used was written
-  130  interrupted with Ctrl-C; `adapt` leaves a run that `--resume` continues";
-
-const STYLES: Styles = Styles::styled()
-    .header(AnsiColor::Green.on_default().bold())
-    .usage(AnsiColor::Green.on_default().bold())
-    .literal(AnsiColor::Cyan.on_default().bold())
-    .placeholder(AnsiColor::Cyan.on_default());
-
-/// The whole command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "ueo", version, propagate_version = true, styles = STYLES, max_term_width = 100,
-    about = ABOUT, long_about = LONG_ABOUT, after_long_help = AFTER_HELP
-)]
-pub struct Cli {
-    /// Options of every command.
-    #[command(flatten)]
-    pub global: GlobalArgs,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// One variant per command.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    Inspect(inspect::InspectArgs),
-    Adapt(Box<adapt::AdaptArgs>),
-    Predict(predict::PredictArgs),
-    Evaluate(evaluate::EvaluateArgs),
-    Embed(embed::EmbedArgs),
-    Benchmark(Box<benchmark::BenchmarkArgs>),
-    Report(report::ReportArgs),
-    Demo(demo::DemoArgs),
-}
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -104,11 +44,12 @@ pub struct GlobalArgs {
     #[arg(long, global = true)]
     pub strict: bool,
 
-    /// TOML file with options, named as on the command line
+    /// TOML or JSON file with options, named as on the command line, or the run.json of a run
     ///
     /// For example `epochs = 5` or `no-shuffle = true`. What is given on the command line wins over the file, and the
-    /// file wins over the defaults. A key that the command does not have is an error.
-    #[arg(long, global = true, value_name = "FILE.toml")]
+    /// file wins over the defaults. A key that the command does not have is an error. Of a run.json the settings, the score
+    /// and the way to the threshold are taken.
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
@@ -128,8 +69,8 @@ impl GlobalArgs {
 pub struct ModelArgs {
     /// CLIP checkpoint or run directory; the kind is recognized
     ///
-    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin), an open_clip directory or file, an
-    /// OpenAI .pt archive or state dict, or a run directory made by `ueo adapt`.
+    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
+    /// cache), an open_clip directory or file, an OpenAI .pt archive or state dict, or a run directory made by `ueo adapt`.
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
 
@@ -174,42 +115,41 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "T", value_parser = positive_number)]
     pub score_temperature: Option<f64>,
 
-    /// Confidence from which on an image counts as known: a number, or `stored`
+    /// Confidence from which on an image counts as known: a number, `stored`, or a way to choose it
     ///
     /// `stored` is the threshold of the run. Where there is none for these classes and this score, it is chosen from
     /// the confidences of these images, without labels, in the way that the run was told (gaussian-mixture at first).
+    /// `gaussian-mixture`, `otsu` or `target-rejection-rate=FRACTION` chooses it from the confidences of these images.
     #[arg(long, value_name = "VALUE", default_value = "stored")]
     pub threshold: ThresholdChoice,
 }
 
 /// The confidence that separates known from unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ThresholdChoice {
-    /// The one that the run directory holds.
-    Stored,
-    /// A given one.
-    Value(f64),
-}
+pub struct ThresholdChoice(pub ThresholdRequest);
 
 impl FromStr for ThresholdChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.parse::<f64>()) {
-            ("stored", _) => Ok(Self::Stored),
-            (_, Ok(value)) if value.is_finite() => Ok(Self::Value(value)),
-            _ => Err("expected `stored` or a number".to_owned()),
-        }
-    }
-}
-
-impl ThresholdChoice {
-    /// The given value, if there is one.
-    pub fn value(self) -> Option<f64> {
-        match self {
-            Self::Stored => None,
-            Self::Value(value) => Some(value),
-        }
+        let request = match (text, text.parse::<f64>(), text.parse::<ThresholdMethod>()) {
+            ("stored", ..) => ThresholdRequest::Stored,
+            (_, Ok(value), _) if value.is_finite() => ThresholdRequest::At(value),
+            (_, _, Ok(ThresholdMethod::TargetKnownAcceptance(_))) => {
+                return Err(
+                    "needs images that are known to be of known classes; `ueo adapt` can have some"
+                        .to_owned(),
+                );
+            }
+            (_, _, Ok(method)) => ThresholdRequest::Choose(method),
+            _ => {
+                return Err(
+                    "expected `stored`, a number, gaussian-mixture, otsu or target-rejection-rate=FRACTION"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Self(request))
     }
 }
 
@@ -258,14 +198,7 @@ pub fn positive_number(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn sizes_have_binary_units() {

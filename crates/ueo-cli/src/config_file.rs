@@ -1,4 +1,4 @@
-//! `--config`: a TOML file whose keys are the command's own options.
+//! `--config`: a TOML or JSON file whose keys are the command's own options, or the `run.json` of a run.
 //!
 //! The file is turned into arguments in front of the parser, so that its values pass through the same checks as those of
 //! the command line.
@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
 /// Why a configuration file cannot be used.
@@ -26,6 +27,13 @@ pub enum ConfigFileError {
         path: PathBuf,
         #[source]
         source: toml::de::Error,
+    },
+    /// The file is not JSON.
+    #[error("the configuration file {} is no valid JSON: expected an object", path.display())]
+    Json {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
     },
     /// A key that is no option of the command.
     #[error("the configuration file {} has the key `{key}`, which `ueo {command}` does not know", path.display())]
@@ -60,7 +68,7 @@ impl ConfigFileError {
                 "write one `option = value` per line, with text in quotes: confidence-weights = \"uniform\""
                     .to_owned(),
             ),
-            Self::Read { .. } | Self::Type { .. } => None,
+            Self::Json { .. } | Self::Read { .. } | Self::Type { .. } => None,
         }
     }
 }
@@ -107,18 +115,14 @@ fn arguments_of_file(
         path: path.to_owned(),
         source,
     })?;
-    let table: toml::Table = toml::from_str(&text).map_err(|source| ConfigFileError::Syntax {
-        path: path.to_owned(),
-        source,
-    })?;
     let options: Vec<_> = command
         .get_arguments()
         .filter_map(|argument| Some((argument.get_long()?, argument)))
         .filter(|(long, _)| !NOT_IN_A_FILE.contains(long))
         .collect();
     let mut arguments = Vec::new();
-    for (key, value) in table {
-        let Some((_, option)) = options.iter().find(|(long, _)| *long == key) else {
+    for (key, value) in values(path, &text)? {
+        let Some((long, option, inverted)) = find(&options, &key) else {
             return Err(ConfigFileError::UnknownKey {
                 path: path.to_owned(),
                 command: command.get_name().to_owned(),
@@ -126,27 +130,133 @@ fn arguments_of_file(
                 key,
             });
         };
-        let wrong_type = |expected, value: &toml::Value| ConfigFileError::Type {
+        let wrong_type = |expected, found| ConfigFileError::Type {
             path: path.to_owned(),
             key: key.clone(),
             expected,
-            found: value.type_str(),
+            found,
         };
-        let is_switch = matches!(option.get_action(), ArgAction::SetTrue);
-        let argument = match (is_switch, &value) {
-            (true, toml::Value::Boolean(false)) => continue,
-            (true, toml::Value::Boolean(true)) => format!("--{key}"),
-            (true, other) => return Err(wrong_type("true or false", other)),
-            (false, toml::Value::String(text)) => format!("--{key}={text}"),
-            (false, toml::Value::Integer(number)) => format!("--{key}={number}"),
-            (false, toml::Value::Float(number)) => format!("--{key}={number}"),
-            (false, other) => return Err(wrong_type("text or a number", other)),
+        let argument = match (is_switch(option), value) {
+            (true, ConfigValue::Switch(on)) if on == inverted => continue,
+            (true, ConfigValue::Switch(_)) => format!("--{long}"),
+            (true, other) => return Err(wrong_type("true or false", other.kind())),
+            (false, ConfigValue::Text(text) | ConfigValue::Number(text)) => {
+                format!("--{long}={text}")
+            }
+            (false, other) => return Err(wrong_type("text or a number", other.kind())),
         };
         if given.value_source(option.get_id().as_str()) != Some(ValueSource::CommandLine) {
             arguments.push(OsString::from(argument));
         }
     }
     Ok(arguments)
+}
+
+/// A value of either format.
+enum ConfigValue {
+    Text(String),
+    /// As it is written.
+    Number(String),
+    Switch(bool),
+    /// What no option takes.
+    Other(&'static str),
+}
+
+impl ConfigValue {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "string",
+            Self::Number(_) => "number",
+            Self::Switch(_) => "boolean",
+            Self::Other(kind) => kind,
+        }
+    }
+
+    fn of_toml(value: toml::Value) -> Self {
+        match value {
+            toml::Value::String(text) => Self::Text(text),
+            toml::Value::Integer(number) => Self::Number(number.to_string()),
+            toml::Value::Float(number) => Self::Number(number.to_string()),
+            toml::Value::Boolean(on) => Self::Switch(on),
+            other => Self::Other(other.type_str()),
+        }
+    }
+
+    /// `None` for null, which stands for the default.
+    fn of_json(value: Json) -> Option<Self> {
+        Some(match value {
+            Json::Null => return None,
+            Json::Bool(on) => Self::Switch(on),
+            Json::Number(number) => Self::Number(number.to_string()),
+            Json::String(text) => Self::Text(text),
+            Json::Array(_) => Self::Other("array"),
+            Json::Object(_) => Self::Other("object"),
+        })
+    }
+}
+
+/// The keys and values of a file.
+fn values(path: &Path, text: &str) -> Result<Vec<(String, ConfigValue)>, ConfigFileError> {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        let object: Map<String, Json> =
+            serde_json::from_str(text).map_err(|source| ConfigFileError::Json {
+                path: path.to_owned(),
+                source,
+            })?;
+        let values = settings_of_run(&object).unwrap_or(object).into_iter();
+        return Ok(values
+            .filter_map(|(key, value)| Some((key, ConfigValue::of_json(value)?)))
+            .collect());
+    }
+    let table: toml::Table = toml::from_str(text).map_err(|source| ConfigFileError::Syntax {
+        path: path.to_owned(),
+        source,
+    })?;
+    let values = table.into_iter();
+    Ok(values
+        .map(|(key, value)| (key, ConfigValue::of_toml(value)))
+        .collect())
+}
+
+/// What can be asked for again of the content of a `run.json`, if it is one: not the inputs, which a new run names itself.
+fn settings_of_run(record: &Map<String, Json>) -> Option<Map<String, Json>> {
+    let request = record.get("request")?.as_object()?;
+    let mut settings = request.get("settings")?.as_object()?.clone();
+    for (name, option) in [
+        ("score", "score"),
+        ("score_temperature", "score-temperature"),
+        ("threshold_method", "threshold"),
+        ("precision", "precision"),
+    ] {
+        if let Some(value) = request.get(name) {
+            settings.insert(option.to_owned(), value.clone());
+        }
+    }
+    Some(settings)
+}
+
+/// The option that a key names, by its long name or by its field in `run.json`, and whether the key says the opposite of the
+/// option, as `shuffle` does of `--no-shuffle`.
+fn find<'a>(options: &[(&'a str, &'a Arg)], key: &str) -> Option<(&'a str, &'a Arg, bool)> {
+    let spelled = key.replace('_', "-");
+    let by_name = options.iter().find(|(long, _)| *long == spelled);
+    let by_name = by_name.map(|(long, option)| (*long, *option, false));
+    by_name.or_else(|| {
+        let turned_off = options.iter().find(|(_, option)| {
+            matches!(option.get_action(), ArgAction::SetFalse) && option.get_id().as_str() == key
+        });
+        turned_off.map(|(long, option)| (*long, *option, true))
+    })
+}
+
+fn is_switch(option: &Arg) -> bool {
+    matches!(
+        option.get_action(),
+        ArgAction::SetTrue | ArgAction::SetFalse
+    )
 }
 
 /// The known name with the fewest edits, if it is close enough to be a slip.

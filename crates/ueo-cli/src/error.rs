@@ -11,6 +11,7 @@ use ueo_report::ReportError;
 use ueo_run::RunError;
 
 use crate::config_file::ConfigFileError;
+use crate::hints::Hint;
 use crate::interrupt::InterruptError;
 use crate::target::TargetError;
 
@@ -41,6 +42,9 @@ pub enum CliError {
     /// A new run has no base checkpoint besides its model.
     #[error("--base was given without --resume")]
     BaseWithoutResume,
+    /// Models side by side need one list of classes.
+    #[error("{} and {} have different classes, so their measurements cannot stand side by side", first.display(), other.display())]
+    DifferentClasses { first: PathBuf, other: PathBuf },
     /// Ctrl-C cannot be listened to.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
@@ -92,6 +96,15 @@ impl CliError {
         }
     }
 
+    /// Whether a setting makes no sense.
+    pub fn is_setting(&self) -> bool {
+        let of_session = |error: &SessionError| matches!(error, SessionError::Setting(_));
+        match self {
+            Self::Session(error) | Self::Run(RunError::Session(error)) => of_session(error),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -99,7 +112,7 @@ impl CliError {
             Self::Session(error) => error.hint(),
             Self::Benchmark(error) => error.hint(),
             Self::Report(error) => error.hint(),
-            Self::Data(error) => Some(error.hint().to_owned()),
+            Self::Data(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -107,6 +120,9 @@ impl CliError {
             }
             Self::BaseWithoutResume => {
                 Some("a new run takes its checkpoint from --model".to_owned())
+            }
+            Self::DifferentClasses { .. } => {
+                Some("name one list for all of them with --classes".to_owned())
             }
             Self::BlankText { .. } => {
                 Some("remove the line; row N of the features is line N of the file".to_owned())

@@ -1,6 +1,6 @@
 //! How far a piece of work is: a bar on a terminal, a line now and then elsewhere.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -29,15 +29,22 @@ impl Unit {
         }
     }
 
+    fn one(self) -> &'static str {
+        match self {
+            Self::Images | Self::Work => "image",
+            Self::Steps => "step",
+        }
+    }
+
     fn bar(self) -> &'static str {
         match self {
             Self::Images => {
-                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} images, {rate} images/s, {eta} left"
+                "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} images, {rate}, {eta} left"
             }
             Self::Steps => {
                 "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {msg}, {eta} left"
             }
-            Self::Work => "{prefix} {wide_bar:.cyan/dim} {msg}, {rate} images/s, {eta} left",
+            Self::Work => "{prefix} {wide_bar:.cyan/dim} {msg}, {rate}, {eta} left",
         }
     }
 }
@@ -80,7 +87,11 @@ impl Progress {
             .with_prefix(what)
             .with_position(already_done);
         if let Ok(style) = ProgressStyle::with_template(unit.bar()) {
-            bar.set_style(style.with_key("rate", rate));
+            let shown = move |state: &ProgressState, line: &mut dyn Write| {
+                // A bar without its rate is no reason to fail.
+                let _ = line.write_str(&rate(state.per_sec(), unit));
+            };
+            bar.set_style(style.with_key("rate", shown));
         }
         let bar = bars.add(bar);
         bar.reset_eta();
@@ -149,10 +160,13 @@ impl Lines {
     }
 }
 
-/// The rate of a bar with the precision that people read.
-fn rate(state: &ProgressState, line: &mut dyn std::fmt::Write) {
-    // A bar without its rate is no reason to fail.
-    let _ = write!(line, "{:.1}", state.per_sec());
+/// A rate with the precision that people read: below one a second, the seconds that each takes.
+pub fn rate(per_sec: f64, unit: Unit) -> String {
+    if per_sec > 0.0 && per_sec < 1.0 {
+        format!("{:.1} s/{}", per_sec.recip(), unit.one())
+    } else {
+        format!("{per_sec:.1} {}/s", unit.name())
+    }
 }
 
 /// Rate and remaining time, in words.
@@ -162,7 +176,7 @@ fn pace(done: u64, to_do: u64, elapsed: Duration, unit: Unit) -> String {
     }
     let per_sec = done as f64 / elapsed.as_secs_f64().max(1e-9);
     let left = HumanDuration(Duration::from_secs_f64(to_do as f64 / per_sec));
-    format!("{per_sec:.1} {}/s, {left} left", unit.name())
+    format!("{}, {left} left", rate(per_sec, unit))
 }
 
 #[cfg(test)]
@@ -176,5 +190,9 @@ mod tests {
             "2.0 images/s, 30 seconds left"
         );
         assert_eq!(pace(0, 60, Duration::ZERO, Unit::Steps), "just started");
+        assert_eq!(
+            pace(2, 60, Duration::from_secs(10), Unit::Steps),
+            "5.0 s/step, 5 minutes left"
+        );
     }
 }

@@ -5,7 +5,7 @@ use ueo::session::{Event, Reporter, Stage};
 
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;
-use crate::progress::{Progress, Unit};
+use crate::progress::{Progress, Unit, rate};
 
 /// Turns the events of a job into progress and messages.
 pub struct ProgressReporter<'a> {
@@ -104,8 +104,10 @@ impl Reporter for ProgressReporter<'_> {
             Event::CacheTooSmall(cache) => self.printer.warning(cache_too_small(&cache)),
             Event::Step { record, total } => {
                 let detail = format!(
-                    "epoch {}, loss {:.4}, {:.1} images/s",
-                    record.epoch, record.loss, record.images_per_sec
+                    "epoch {}, loss {:.4}, {}",
+                    record.epoch,
+                    record.loss,
+                    rate(record.images_per_sec, Unit::Images)
                 );
                 self.phase(Phase::Adapting, record.step - 1, total)
                     .update(record.step as u64, detail);

@@ -2,26 +2,48 @@
 
 use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use ueo::evaluate::{Evaluation, Interval, Threshold};
+use ueo::evaluate::{ClassIntervals, Evaluation, Interval, Threshold};
 
-/// The measurements of one or more models on the same images, one column each.
-pub fn measurements(columns: &[(&str, &Evaluation)]) -> Table {
+use crate::words::{counted, percent, points};
+
+/// Where tables of measurements end: what is sent by mail or read in a log has no other width.
+const COLUMNS: u16 = 80;
+
+/// The measurements of one or more models on the same images, one column each; of two models also how much the second differs
+/// from the first.
+pub fn measurements(columns: &[(&str, &Evaluation)], changes: Option<&ClassIntervals>) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY);
-    let titles = columns.iter().map(|(title, _)| *title);
-    table.set_header(std::iter::once("").chain(titles));
-    for (name, value) in RATES {
-        let values = columns.iter().map(|(_, evaluation)| {
-            let interval = interval(name, evaluation).map_or_else(String::new, |interval| {
-                format!(
-                    " [{:.1}, {:.1}]",
+    table
+        .load_preset(UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
+    let mut header = vec![String::new()];
+    header.extend(columns.iter().map(|(title, _)| (*title).to_owned()));
+    if columns.len() == 2 {
+        header.push("change, points".to_owned());
+    }
+    table.set_header(header);
+    for measure in &MEASURES {
+        let mut row = vec![format!("{} {}", measure.name, measure.better())];
+        row.extend(columns.iter().map(|(_, evaluation)| {
+            let value = percent((measure.of)(evaluation));
+            match (columns, measure.interval(evaluation.intervals.as_ref())) {
+                ([_], Some(interval)) => format!(
+                    "{value} [{:.1}, {:.1}]",
                     100.0 * interval.lower,
                     100.0 * interval.upper
-                )
-            });
-            rate(value(evaluation)) + &interval
-        });
-        table.add_row(std::iter::once(name.to_owned()).chain(values));
+                ),
+                _ => value,
+            }
+        }));
+        if let [(_, before), (_, after)] = columns {
+            let values = (measure.of)(before).zip((measure.of)(after));
+            row.push(values.map_or_else(
+                || "-".to_owned(),
+                |(before, after)| points(after - before, measure.interval(changes)),
+            ));
+        }
+        table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -41,48 +63,70 @@ pub fn rows(header: &[String], rows: &[Vec<String>]) -> Table {
     table
 }
 
-type Rate = fn(&Evaluation) -> Option<f64>;
+/// A row of the table of measurements.
+struct Measure {
+    name: &'static str,
+    of: fn(&Evaluation) -> Option<f64>,
+    lower_is_better: bool,
+    /// Its interval over classes, where it has one.
+    interval: fn(&ClassIntervals) -> Option<Interval>,
+}
 
-/// In the order in which people read them: recognition, separation, both.
-const RATES: [(&str, Rate); 12] = [
-    ("accuracy, overall", |e| e.overall_accuracy),
-    (PER_CLASS_ACCURACY, |e| e.per_class_accuracy),
-    (AUROC, |e| e.auroc),
-    ("FPR at 95 % TPR (known positive)", |e| e.fpr_at_95_tpr),
-    ("AUPR, known positive", |e| e.aupr_known),
-    ("AUPR, unknown positive", |e| e.aupr_unknown),
-    ("harmonic mean of accuracy and AUROC", |e| {
-        e.harmonic_mean_accuracy_auroc
-    }),
-    ("OSCR", |e| e.oscr),
-    ("expected calibration error", |e| {
-        e.expected_calibration_error
-    }),
-    ("known accuracy at the threshold", |e| {
-        e.known_accuracy_at_threshold
-    }),
-    ("unknown recall at the threshold", |e| {
-        e.unknown_recall_at_threshold
-    }),
-    ("H-score at the threshold", |e| e.h_score),
-];
+impl Measure {
+    const fn new(name: &'static str, of: fn(&Evaluation) -> Option<f64>) -> Self {
+        Self {
+            name,
+            of,
+            lower_is_better: false,
+            interval: |_| None,
+        }
+    }
 
-const PER_CLASS_ACCURACY: &str = "accuracy, mean over classes";
-const AUROC: &str = "AUROC";
+    /// The direction that is better.
+    fn better(&self) -> char {
+        if self.lower_is_better { '↓' } else { '↑' }
+    }
 
-/// The interval over classes of a rate that has one.
-fn interval(name: &str, evaluation: &Evaluation) -> Option<Interval> {
-    let intervals = evaluation.intervals?;
-    match name {
-        PER_CLASS_ACCURACY => intervals.per_class_accuracy,
-        AUROC => intervals.auroc,
-        _ => None,
+    fn interval(&self, intervals: Option<&ClassIntervals>) -> Option<Interval> {
+        (self.interval)(intervals?)
     }
 }
 
-fn rate(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
-}
+/// In the order in which people read them: recognition, separation, both.
+const MEASURES: [Measure; 12] = [
+    Measure::new("accuracy, overall", |e| e.overall_accuracy),
+    Measure {
+        interval: |intervals| intervals.per_class_accuracy,
+        ..Measure::new("accuracy, mean over classes", |e| e.per_class_accuracy)
+    },
+    Measure {
+        interval: |intervals| intervals.auroc,
+        ..Measure::new("AUROC", |e| e.auroc)
+    },
+    Measure {
+        lower_is_better: true,
+        ..Measure::new("FPR at 95 % TPR, known positive", |e| e.fpr_at_95_tpr)
+    },
+    Measure::new("AUPR, known positive", |e| e.aupr_known),
+    Measure::new("AUPR, unknown positive", |e| e.aupr_unknown),
+    Measure::new("accuracy, AUROC: harmonic mean", |e| {
+        e.harmonic_mean_accuracy_auroc
+    }),
+    Measure::new("OSCR", |e| e.oscr),
+    Measure {
+        lower_is_better: true,
+        ..Measure::new("expected calibration error", |e| {
+            e.expected_calibration_error
+        })
+    },
+    Measure::new("known accuracy at the threshold", |e| {
+        e.known_accuracy_at_threshold
+    }),
+    Measure::new("unknown recall at the threshold", |e| {
+        e.unknown_recall_at_threshold
+    }),
+    Measure::new("H-score at the threshold", |e| e.h_score),
+];
 
 /// Names and values, aligned, with long values wrapped where the screen ends.
 pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
@@ -101,10 +145,10 @@ pub fn threshold(threshold: &Threshold) -> String {
         .fallback
         .map_or_else(String::new, |reason| format!(", because {reason}"));
     format!(
-        "{:.6} ({}{because}), with {:.1} % of {} images below it",
+        "{:.6} ({}{because}), with {:.1} % of {} below it",
         threshold.value,
         threshold.method,
         100.0 * threshold.rejected_fraction,
-        threshold.images
+        counted(threshold.images, "image")
     )
 }

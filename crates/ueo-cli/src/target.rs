@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::output::is_stdout;
+
 /// Why a command cannot write where it was told to.
 #[derive(Debug, Error)]
 pub enum TargetError {
@@ -21,10 +23,7 @@ pub enum TargetError {
         expected: &'static str,
         found: &'static str,
     },
-    /// The parent directory does not exist.
-    #[error("the directory {} does not exist", path.display())]
-    NoParent { path: PathBuf },
-    /// The parent directory does not accept new files.
+    /// The directory cannot be made or does not accept new files.
     #[error("nothing can be written into {}", path.display())]
     NotWritable {
         path: PathBuf,
@@ -44,7 +43,6 @@ impl TargetError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { ways_out, .. } => Some((*ways_out).to_owned()),
-            Self::NoParent { path } => Some(format!("create it: mkdir -p {}", path.display())),
             Self::NotWritable { .. } => {
                 Some("name another --output, or change the permissions".to_owned())
             }
@@ -53,18 +51,21 @@ impl TargetError {
     }
 }
 
-/// Checks that a file can be written.
+/// Checks that a file can be written, and makes the directory that will hold it. `-` is stdout, which always can.
 ///
 /// # Errors
 ///
 /// [`TargetError`] when it exists and may not be overwritten, when its ending is none of `extensions`, or when its
-/// directory is missing or not writable.
+/// directory cannot be made or written.
 pub fn check_file(
     path: &Path,
     overwrite: bool,
     extensions: &'static [&'static str],
     expected: &'static str,
 ) -> Result<(), TargetError> {
+    if is_stdout(path) {
+        return Ok(());
+    }
     let extension = path.extension().and_then(|extension| extension.to_str());
     if !extension.is_some_and(|extension| extensions.contains(&extension)) {
         return Err(TargetError::Extension {
@@ -85,33 +86,23 @@ pub fn check_file(
             ways_out: "name another --output, or replace it with --overwrite",
         });
     }
-    check_parent(path)
+    make_directory(directory_of(path))
 }
 
-/// Checks that the directory that will hold `path` exists and accepts new files.
-///
-/// # Errors
-///
-/// [`TargetError::NoParent`], [`TargetError::Kind`] and [`TargetError::NotWritable`].
-fn check_parent(path: &Path) -> Result<(), TargetError> {
-    let parent = directory_of(path);
-    if !parent.exists() {
-        return Err(TargetError::NoParent {
-            path: parent.to_owned(),
-        });
-    }
-    if !parent.is_dir() {
+/// Makes a directory with all above it, unless it is there, and checks that it accepts new files.
+fn make_directory(path: &Path) -> Result<(), TargetError> {
+    if path.exists() && !path.is_dir() {
         return Err(TargetError::Kind {
-            path: parent.to_owned(),
+            path: path.to_owned(),
             expected: "a directory",
             found: "a file",
         });
     }
     // Permission bits do not tell about access lists or read-only file systems; a file that removes itself does.
-    tempfile::tempfile_in(parent)
-        .map(drop)
+    std::fs::create_dir_all(path)
+        .and_then(|()| tempfile::tempfile_in(path).map(drop))
         .map_err(|source| TargetError::NotWritable {
-            path: parent.to_owned(),
+            path: path.to_owned(),
             source,
         })
 }

@@ -118,13 +118,17 @@ fn measurements(runs: &[Compared]) -> Section {
             continue;
         }
         let best = best(&after, measure.lower_is_better);
-        let cells = after.iter().zip(&before).map(|(after, before)| {
-            let value = percent(*after);
-            html! {
-                @if after.is_some() && *after == best { b { (value) " ★" } } @else { (value) }
-                small { (measure.change(*before, *after)) }
-            }
-        });
+        let cells = after
+            .iter()
+            .zip(&before)
+            .zip(runs)
+            .map(|((after, before), run)| {
+                let value = percent(*after);
+                html! {
+                    @if after.is_some() && *after == best { b { (value) " ★" } } @else { (value) }
+                    small { (measure.change(*before, *after, run.data.changes.as_ref())) }
+                }
+            });
         rows.push(std::iter::once(measure.label()).chain(cells).collect());
     }
     let free: [(&str, Quantity); 4] = [
@@ -237,11 +241,7 @@ fn curves(runs: &[Compared]) -> Result<Option<Section>, ReportError> {
         let points = || entropy.iter().flat_map(|line| &line.points);
         let plot = LinePlot {
             description: "conditional entropy over epochs",
-            horizontal: Axis {
-                from: 1.0,
-                to: points().map(|point| point.0).fold(2.0, f64::max),
-                percent: false,
-            },
+            horizontal: Axis::whole(1.0, points().map(|point| point.0).fold(2.0, f64::max)),
             vertical: Axis::around(points().map(|point| point.1)),
             lines: entropy,
         }

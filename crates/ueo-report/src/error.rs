@@ -54,17 +54,4 @@ impl ReportError {
             source,
         }
     }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Run(error) => error.hint(),
-            Self::Unfinished { .. } => {
-                Some("continue it with `ueo adapt --resume --output RUN`".to_owned())
-            }
-            Self::Evaluate(error) => error.hint().map(str::to_owned),
-            Self::Plot { .. } => None,
-            Self::Write { .. } => Some("check the permissions, or choose another place".to_owned()),
-        }
-    }
 }

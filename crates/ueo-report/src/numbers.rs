@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use ueo::evaluate::Interval;
+
 /// A rate in percent with one decimal; a dash where it is undefined.
 pub fn percent(rate: impl Into<Option<f64>>) -> String {
     match rate.into() {
@@ -14,6 +16,13 @@ pub fn points(before: Option<f64>, after: Option<f64>) -> String {
         (Some(before), Some(after)) => signed(100.0 * (after - before)),
         _ => "–".to_owned(),
     }
+}
+
+/// A difference of two rates with its interval, in percentage points.
+pub fn points_in(change: Interval) -> String {
+    let [estimate, lower, upper] =
+        [change.estimate, change.lower, change.upper].map(|value| signed(100.0 * value));
+    format!("{estimate} [{lower}, {upper}]")
 }
 
 /// A number with one decimal and its sign, by a minus that is as wide as a plus.
@@ -66,15 +75,6 @@ pub fn duration(secs: f64) -> String {
     }
 }
 
-/// Rose, fell or stayed, at the precision that is shown.
-pub fn direction(before: f64, after: f64) -> &'static str {
-    match signed(100.0 * (after - before)).chars().next() {
-        Some('+') => "rose",
-        Some('−') => "fell",
-        _ => "stayed",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +96,11 @@ mod tests {
         assert_eq!(significant(12.3456), "12.35");
         assert_eq!(duration(75.0), "75.0 s");
         assert_eq!(duration(7200.0), "2.0 h");
-        assert_eq!(direction(0.1, 0.2), "rose");
-        assert_eq!(direction(0.1, 0.1001), "stayed");
+        let change = Interval {
+            estimate: 0.002,
+            lower: -0.03,
+            upper: 0.04,
+        };
+        assert_eq!(points_in(change), "+0.2 [−3.0, +4.0]");
     }
 }

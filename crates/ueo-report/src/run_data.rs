@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ReportError;
 use ueo::adapt::StepRecord;
-use ueo::evaluate::{Evaluation, choose_threshold};
+use ueo::evaluate::{ClassIntervals, Evaluation, choose_threshold};
 use ueo::guard::EpochRecord;
 use ueo_run::{RunDirectory, RunError, RunRecord, RunStatus, TrueLabel, Verdict};
 
@@ -22,6 +22,8 @@ pub struct RunData {
     pub epochs: Vec<EpochRecord>,
     /// `predictions.csv`.
     pub images: Vec<ReportedImage>,
+    /// How much the adaptation changed accuracy and AUROC, with intervals, when the images have labels.
+    pub changes: Option<ClassIntervals>,
     /// The threshold that the run's method would have chosen for the zero-shot model.
     zero_shot_threshold: f64,
     /// The threshold of the adapted model.
@@ -104,8 +106,9 @@ impl RunData {
             (RunStatus::Finished, Some(threshold)) => threshold.value,
             _ => return Err(unfinished()),
         };
-        let images = directory
-            .read_predictions(&record.request.classes)?
+        let results = directory.read_predictions(&record.request.classes)?;
+        let changes = ueo_run::changes(&results, &record.request.classes)?;
+        let images = results
             .into_iter()
             .map(|image| {
                 Ok(ReportedImage {
@@ -148,6 +151,7 @@ impl RunData {
             },
             record,
             images,
+            changes,
         })
     }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod adapting;
+mod changes;
 mod directory;
 mod error;
 mod features;
@@ -11,6 +12,7 @@ mod frame;
 mod held;
 mod judging;
 mod lock;
+mod moving;
 mod opening;
 mod predicting;
 mod predictions;
@@ -23,11 +25,13 @@ mod state;
 mod tensorboard;
 
 pub use adapting::{AdaptReport, adapt};
+pub use changes::changes;
 pub use directory::RunDirectory;
 pub use error::RunError;
 pub use held::HeldDirectory;
+pub use moving::{NewPlaces, move_run};
 pub use opening::{OpenedModel, open_base};
-pub use predicting::{PredictRequest, predict};
+pub use predicting::{PredictRequest, ThresholdRequest, predict};
 pub use predictions::{ImageResult, KEPT_CLASSES, TrueLabel, Verdict};
 pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 pub use records::RecordWriter;

@@ -22,12 +22,23 @@ pub struct PredictRequest {
     pub score: Option<Score>,
     /// Temperature of the score; `None` takes the run's where the score is that of the run, else the score's own.
     pub score_temperature: Option<f64>,
-    /// Threshold between known and unknown; `None` takes the run's, or chooses one from these images.
-    pub threshold: Option<f64>,
+    /// Threshold between known and unknown.
+    pub threshold: ThresholdRequest,
     /// Classes to report per image, the best one included.
     pub top_k: usize,
     /// Whether unreadable images are errors.
     pub strict: bool,
+}
+
+/// Where the threshold between known and unknown comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ThresholdRequest {
+    /// The run; where it has none for these classes and this score, the images at hand, in the run's way.
+    Stored,
+    /// The caller.
+    At(f64),
+    /// The confidences of the images at hand.
+    Choose(ThresholdMethod),
 }
 
 /// Predicts the classes of images, and measures the predictions when the images have labels.
@@ -62,9 +73,10 @@ pub fn predict(
         classes: &classes,
         rule,
         cut: match (request.threshold, stored) {
-            (Some(value), _) => Cut::At(value),
-            (None, Some(stored)) => Cut::Chosen(stored),
-            (None, None) => Cut::Choose(method),
+            (ThresholdRequest::At(value), _) => Cut::At(value),
+            (ThresholdRequest::Choose(method), _) => Cut::Choose(method),
+            (ThresholdRequest::Stored, Some(stored)) => Cut::Chosen(stored),
+            (ThresholdRequest::Stored, None) => Cut::Choose(method),
         },
         top_k: request.top_k,
         strict: request.strict,

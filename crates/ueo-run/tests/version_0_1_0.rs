@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use support::{Place, adapt, begin, copy_tree, fixture, model, resume};
 use ueo::Device;
-use ueo_run::{OpenedModel, PredictRequest, RunDirectory, RunStatus, predict};
+use ueo_run::{OpenedModel, PredictRequest, RunDirectory, RunStatus, ThresholdRequest, predict};
 
 /// What sums in another order may change on another processor.
 const TOLERANCE: f32 = 1e-4;
@@ -69,7 +69,7 @@ fn a_finished_run_opens_and_predicts() {
         classes: None,
         score: None,
         score_temperature: None,
-        threshold: None,
+        threshold: ThresholdRequest::Stored,
         top_k: 1,
         strict: true,
     };

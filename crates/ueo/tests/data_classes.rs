@@ -20,7 +20,6 @@ fn parse(name: &str, text: &str) -> Result<ClassList, DataError> {
 /// The message, without the folder.
 fn message(bytes: impl AsRef<[u8]>) -> String {
     let error = read(bytes).unwrap_err();
-    assert!(!error.hint().is_empty());
     let text = error.to_string();
     let at = text.find("classes.txt").unwrap();
     let start = text[..at].rfind(' ').map_or(0, |space| space + 1);
@@ -302,7 +301,6 @@ fn what_is_not_certain_is_refused_with_what_to_write() {
             .map(|classes| panic!("{file}: {classes:?}"))
             .unwrap_err();
         assert_eq!(error.to_string(), expected);
-        assert!(!error.hint().is_empty(), "{file}");
     }
 }
 

@@ -3,19 +3,21 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Arg, Args, Command, Id};
 use ueo::adapt::Settings;
-use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
+use ueo::evaluate::{ClassIntervals, Interval, Score, ScoreRule, ThresholdMethod};
 use ueo::guard::Keep;
-use ueo_run::{AdaptReport, AdaptRequest, RunError, RunStatus, Start};
+use ueo_run::{AdaptReport, AdaptRequest, ImageResult, RunDirectory, RunError, RunStatus, Start};
 
-use super::{Context, absolute, quoted, read_classes, report};
+use super::{Context, absolute, nearby, read_classes, report};
 use crate::args::{ByteSize, positive_integer, positive_number};
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::hints::guard;
 use crate::interrupt::Interrupt;
 use crate::reporter::ProgressReporter;
 use crate::tables;
+use crate::words::{against_noise, counted, percent, points, quoted};
 
 const USAGE: &str = "\
 ueo adapt [OPTIONS] --model <PATH> --images <PATH> --classes <FILE> --output <DIR>
@@ -118,8 +120,8 @@ pub struct AdaptArgs {
 pub struct InputArgs {
     /// CLIP checkpoint; its kind is recognized
     ///
-    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin), an open_clip directory or file, or
-    /// an OpenAI .pt archive or state dict.
+    /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
+    /// cache), an open_clip directory or file, or an OpenAI .pt archive or state dict.
     #[arg(long, value_name = "PATH", required_unless_present = "resume")]
     pub model: Option<PathBuf>,
 
@@ -228,6 +230,20 @@ impl From<OsString> for OracleLabels {
     }
 }
 
+/// Options that `--resume` goes together with; a run that is continued has all others already.
+const WITH_RESUME: [&str; 4] = ["output", "resume", "base", "no_report"];
+
+/// Lets the parser refuse whatever a run that is continued has already.
+pub fn forbid_inputs_with_resume(command: Command) -> Command {
+    let others: Vec<Id> = command
+        .get_arguments()
+        .map(Arg::get_id)
+        .filter(|id| !WITH_RESUME.contains(&id.as_str()))
+        .cloned()
+        .collect();
+    command.mut_arg("resume", |resume| resume.conflicts_with_all(others))
+}
+
 /// Adapts, or continues.
 ///
 /// # Errors
@@ -280,22 +296,22 @@ pub fn adapt(
         ));
         return Ok(say_how_to_go_on(output, context));
     }
-    summarize(&report, output, context)?;
-    if with_report {
+    let mut ending = ending;
+    let written = with_report.then(|| report::write(output, None, context));
+    let report_path = match written {
         // Images that have gone since the last pass are in the report; the adaptation itself is complete.
-        if let Err(error) = report::write(output, None, context) {
-            let printer = context.printer;
-            printer.warning(format_args!(
+        Some(Ok((path, _))) => Some(path),
+        Some(Err(error)) => {
+            context.printer.warning(format_args!(
                 "the run is finished, but its report cannot be written: {}",
                 with_causes(&error)
             ));
-            printer.hint(format_args!(
-                "write it later: ueo report {}",
-                quoted(output)
-            ));
-            return Ok(Ending::SomeInputsFailed);
+            ending = Ending::SomeInputsFailed;
+            None
         }
-    }
+        None => None,
+    };
+    Summary::new(&report, output)?.show(report_path.as_deref(), context)?;
     Ok(ending)
 }
 
@@ -313,41 +329,148 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn summarize(report: &AdaptReport, output: &Path, context: &Context) -> Result<(), CliError> {
-    let (printer, record) = (context.printer, &report.record);
-    printer.message(format_args!(
-        "adapted {} parameters to {} images in {} steps ({:.1} s): {}",
-        record.trained_parameters,
-        record.images.used,
-        record.total_steps,
-        record.adaptation_secs,
-        output.display()
-    ));
-    if let Some(threshold) = &record.threshold {
-        printer.message(format_args!("threshold: {}", tables::threshold(threshold)));
+/// What a user wants to know at the end: what changed and whether that means something, and what to do next.
+struct Summary<'a> {
+    report: &'a AdaptReport,
+    output: &'a Path,
+    images: Vec<ImageResult>,
+    /// Adapted minus zero-shot, where the images have labels.
+    changes: Option<ClassIntervals>,
+}
+
+impl<'a> Summary<'a> {
+    fn new(report: &'a AdaptReport, output: &'a Path) -> Result<Self, CliError> {
+        let classes = &report.record.request.classes;
+        let images = RunDirectory::open(output)?.read_predictions(classes)?;
+        let changes = ueo_run::changes(&images, classes).map_err(RunError::from)?;
+        Ok(Self {
+            report,
+            output,
+            images,
+            changes,
+        })
     }
-    let settings = &record.request.settings;
-    if let (Some(kept), Keep::BestBy(_)) = (record.kept_epoch, settings.keep) {
-        printer.message(format_args!(
-            "kept the parameters after epoch {kept} of {} ({})",
-            settings.epochs, settings.keep
-        ));
-    }
-    for warning in &record.warnings {
-        printer.warning(warning);
-        if warning.concerns_result == Some(true) {
-            printer.hint(warning.hint());
+
+    fn show(&self, report_path: Option<&Path>, context: &Context) -> Result<(), CliError> {
+        let (printer, record) = (context.printer, &self.report.record);
+        self.show_details(context)?;
+        for warning in &record.warnings {
+            printer.warning(warning);
+            if warning.concerns_result == Some(true) {
+                printer.hint(guard::hint());
+            }
         }
+        for line in self.changed() {
+            printer.message(line);
+        }
+        if let Some(threshold) = &record.threshold {
+            let below = |image: &&ImageResult| {
+                let adapted = image.adapted.as_ref();
+                adapted.is_some_and(|adapted| adapted.confidence < threshold.value)
+            };
+            printer.message(format_args!(
+                "rejected  {} of {} as unknown ({:.1} %)",
+                self.images.iter().filter(below).count(),
+                counted(self.images.len(), "image"),
+                100.0 * threshold.rejected_fraction
+            ));
+        }
+        match report_path {
+            Some(path) => printer.message(format_args!("report    {}", path.display())),
+            None => printer.message(format_args!(
+                "report    none yet: ueo report {}",
+                quoted(self.output)
+            )),
+        }
+        printer.message(format_args!("next      {}", self.next_command()));
+        Ok(())
     }
-    if let (Some(before), Some(after)) = (&record.zero_shot, &record.adapted) {
-        printer.message(format_args!(
-            "the images have labels ({} known, {} unknown), which were used for this table only:",
-            after.n_known, after.n_unknown
+
+    /// The whole story, for `--verbose`.
+    fn show_details(&self, context: &Context) -> Result<(), CliError> {
+        let (printer, record) = (context.printer, &self.report.record);
+        printer.detail(format_args!(
+            "adapted {} to {} in {} ({:.1} s): {}",
+            counted(record.trained_parameters, "parameter"),
+            counted(record.images.used, "image"),
+            counted(record.total_steps, "step"),
+            record.adaptation_secs,
+            self.output.display()
         ));
-        let table = tables::measurements(&[("zero-shot", before), ("adapted", after)]);
-        printer.data(table).map_err(CliError::Stdout)?;
+        if let Some(threshold) = &record.threshold {
+            printer.detail(format_args!("threshold: {}", tables::threshold(threshold)));
+        }
+        let settings = &record.request.settings;
+        if let (Some(kept), Keep::BestBy(_)) = (record.kept_epoch, settings.keep) {
+            printer.detail(format_args!(
+                "kept the parameters after epoch {kept} of {} ({})",
+                settings.epochs, settings.keep
+            ));
+        }
+        if let (true, Some(before), Some(after)) =
+            (printer.is_verbose(), &record.zero_shot, &record.adapted)
+        {
+            let columns = [("zero-shot", before), ("adapted", after)];
+            let table = tables::measurements(&columns, self.changes.as_ref());
+            printer.data(table).map_err(CliError::Stdout)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Accuracy and AUROC before and after, or how many images changed their class where no label can tell what is right.
+    fn changed(&self) -> Vec<String> {
+        let record = &self.report.record;
+        let (Some(before), Some(after)) = (&record.zero_shot, &record.adapted) else {
+            let moved = self.images.iter().filter(|image| {
+                let adapted = image.adapted.as_ref();
+                adapted.is_some_and(|adapted| adapted.class != image.zero_shot.class)
+            });
+            return vec![format!(
+                "changed   the class of {} of {}; without labels nobody knows whether to the better",
+                moved.count(),
+                counted(self.images.len(), "image")
+            )];
+        };
+        let change = |of: fn(&ClassIntervals) -> Option<Interval>| of(self.changes.as_ref()?);
+        let line = |name, before: Option<f64>, after: Option<f64>, change: Option<Interval>| {
+            let (from, to) = (before?, after?);
+            let verdict = change.map(|change| format!(": {}", against_noise(change)));
+            Some(format!(
+                "{name} {} to {}, {}{}",
+                percent(Some(from)),
+                percent(Some(to)),
+                points(to - from, change),
+                verdict.unwrap_or_default()
+            ))
+        };
+        let accuracy = line(
+            "accuracy ",
+            before.per_class_accuracy,
+            after.per_class_accuracy,
+            change(|changes| changes.per_class_accuracy),
+        );
+        let auroc = line(
+            "AUROC    ",
+            before.auroc,
+            after.auroc,
+            change(|changes| changes.auroc),
+        );
+        accuracy.into_iter().chain(auroc).collect()
+    }
+
+    /// What to type next.
+    fn next_command(&self) -> String {
+        let request = &self.report.record.request;
+        let mut command = format!(
+            "ueo predict --model {} --images {}",
+            quoted(self.output),
+            quoted(nearby(&request.images))
+        );
+        if let Some(root) = &request.image_root {
+            command += &format!(" --image-root {}", quoted(nearby(root)));
+        }
+        command + " --output predictions.csv"
+    }
 }
 
 impl AdaptArgs {

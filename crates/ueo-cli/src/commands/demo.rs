@@ -9,7 +9,7 @@ use ueo::adapt::Settings;
 use ueo::evaluate::{ScoreRule, ThresholdMethod};
 use ueo_run::{AdaptRequest, Start};
 
-use super::{Context, absolute, adapt, quoted, read_classes};
+use super::{Context, absolute, adapt, read_classes};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::output::write_file;
@@ -102,15 +102,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         request: Box::new(request),
         overwrite: args.overwrite,
     };
-    let ending = adapt::adapt(start, &args.output, true, context)?;
-    if ending == Ending::Complete {
-        context.printer.message(format_args!(
-            "next: ueo predict --model {} --images {} --output predictions.csv",
-            quoted(&args.output),
-            quoted(&inputs.join(IMAGES))
-        ));
-    }
-    Ok(ending)
+    adapt::adapt(start, &args.output, true, context)
 }
 
 /// Puts the inputs beside the run directory, where they stay: the run finds its model there.

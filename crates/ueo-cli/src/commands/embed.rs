@@ -14,9 +14,10 @@ use crate::args::ModelArgs;
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
-use crate::output::write_file;
+use crate::output::{is_stdout, write_file};
 use crate::reporter::ProgressReporter;
 use crate::target::check_file;
+use crate::words::counted;
 
 const AFTER_HELP: &str = "\
 The output is a safetensors file with f32 tensors whose rows have unit L2 norm:
@@ -57,7 +58,7 @@ pub struct EmbedArgs {
     #[arg(long, requires = "texts")]
     pub truncate: bool,
 
-    /// Features to write (.safetensors)
+    /// Features to write (.safetensors), or `-` for stdout
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
 
@@ -79,7 +80,9 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         ".safetensors",
     )?;
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
-    let model = context.open_model(&args.model)?.model;
+    let model = context
+        .open_model(&args.model.model, args.model.base.as_deref())?
+        .model;
 
     let mut features = Vec::new();
     let mut ending = Ending::Complete;
@@ -103,12 +106,20 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         features.push(("image_features", "paths", embedding));
     }
     write(&args.output, &features)?;
-    for (_, what, embedding) in &features {
+    for (name, _, embedding) in &features {
+        let what = if *name == "text_features" {
+            "text"
+        } else {
+            "image"
+        };
+        let place = match is_stdout(&args.output) {
+            true => String::new(),
+            false => format!(": {}", args.output.display()),
+        };
         context.printer.message(format_args!(
-            "{} {what} in {} dimensions: {}",
-            embedding.names.len(),
-            embedding.embed_dim,
-            args.output.display()
+            "{} in {}{place}",
+            counted(embedding.names.len(), what),
+            counted(embedding.embed_dim, "dimension"),
         ));
     }
     Ok(ending)

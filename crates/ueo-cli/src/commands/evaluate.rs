@@ -1,17 +1,22 @@
 //! `ueo evaluate`: how well a model recognizes known classes and rejects unknown images.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ueo::session::SessionError;
+use serde::Serialize;
+use ueo::evaluate::{ClassIntervals, Evaluation, Predictions};
+use ueo::session::{PredictionSet, SessionError};
+use ueo_run::RunDirectory;
 
-use super::Context;
-use crate::args::{ImageArgs, ModelArgs, ScoreArgs};
+use super::{Context, read_classes};
+use crate::args::{ImageArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
-use crate::output::write_file;
+use crate::output::{is_stdout, write_file};
 use crate::tables;
 use crate::target::check_file;
+use crate::words::counted;
 
 const AFTER_HELP: &str = "\
 Labels are the first folder level of a directory, the second column of a list file or the `.cls` / `.json` entry of a \
@@ -42,27 +47,41 @@ All rates are fractions between 0 and 1:
   intervals               95 % bootstrap intervals over classes
 What needs images that are not there (auroc without unknown images) is null.
 
+With several models the table shows them side by side. Of two, the last column says how much the second differs from the \
+first, with a 95 % interval over classes: one that holds 0 is no more than noise. The JSON is then a list of models.
+
 Examples:
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
   ueo evaluate --model ViT-B-16.pt --classes classes.txt --images test.txt --image-root data/
+  ueo evaluate ViT-B-16.pt run/ --images labelled/
 
 Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
-/// Measure a model on labelled images
+/// Measure models on labelled images
 ///
 /// Prints a table and, with --output, writes the measurements as JSON.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct EvaluateArgs {
-    /// What is measured.
-    #[command(flatten)]
-    pub model: ModelArgs,
+    /// CLIP checkpoints or run directories; several are shown side by side
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    pub models: Vec<PathBuf>,
+
+    /// The same by name; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub model: Vec<PathBuf>,
+
+    /// Base checkpoint of the run directories, where it has moved since
+    ///
+    /// Its SHA-256 must still be the one in run.json.
+    #[arg(long, value_name = "PATH")]
+    pub base: Option<PathBuf>,
 
     /// Labelled images.
     #[command(flatten)]
     pub images: ImageArgs,
 
-    /// Measurements to write (.json)
+    /// Measurements to write (.json), or `-` for stdout in place of the table
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -75,6 +94,21 @@ pub struct EvaluateArgs {
     pub score: ScoreArgs,
 }
 
+/// One of the models with what it was measured to be.
+struct Measured {
+    path: PathBuf,
+    title: String,
+    predicted: PredictionSet,
+    evaluation: Evaluation,
+}
+
+/// What the JSON says about one of several models.
+#[derive(Serialize)]
+struct ModelEvaluation<'a> {
+    model: &'a Path,
+    evaluation: &'a Evaluation,
+}
+
 /// Measures, shows a table and writes the measurements.
 ///
 /// # Errors
@@ -84,32 +118,149 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     if let Some(output) = &args.output {
         check_file(output, args.overwrite, &["json"], ".json")?;
     }
-    let model = context.open_model(&args.model)?;
-    let predicted = context.predict(&model, &args.images, &args.score, 1)?;
-    let evaluation = predicted.evaluation.ok_or_else(|| SessionError::NoLabels {
-        path: args.images.images.clone(),
-        needed_for: "`ueo evaluate`",
-    })?;
-
-    let printer = context.printer;
-    let title = if model.run.is_some() {
-        "adapted"
-    } else {
-        "zero-shot"
+    let paths: Vec<&PathBuf> = args.model.iter().chain(&args.models).collect();
+    let classes = match &args.score.classes {
+        Some(path) => Some(read_classes(path)?),
+        None => classes_of_runs(&paths)?,
     };
-    printer
-        .data(tables::measurements(&[(title, &evaluation)]))
-        .map_err(CliError::Stdout)?;
-    printer.message(format_args!(
-        "{} known and {} unknown images, {} classes, threshold {:.6}",
-        evaluation.n_known,
-        evaluation.n_unknown,
-        predicted.classes.len(),
-        predicted.threshold
-    ));
+    let measured = paths
+        .iter()
+        .map(|path| measure(args, path, classes.clone(), paths.len() > 1, context))
+        .collect::<Result<Vec<Measured>, CliError>>()?;
     if let Some(output) = &args.output {
-        let json = serde_json::to_string_pretty(&evaluation)?;
+        let json = match measured.as_slice() {
+            [one] => serde_json::to_string_pretty(&one.evaluation)?,
+            several => serde_json::to_string_pretty(&described(several))?,
+        };
         write_file(output, |file| writeln!(file, "{json}"))?;
     }
-    Ok(context.list_skipped(&predicted.skipped))
+    show(&measured, args.output.as_deref(), context)?;
+    // The images are the same for all, and so are those that cannot be read.
+    let skipped = measured.first().map(|first| &first.predicted.skipped);
+    Ok(skipped.map_or(Ending::Complete, |skipped| context.list_skipped(skipped)))
+}
+
+/// The classes of the run directories among the models, which plain checkpoints beside them are measured on too.
+fn classes_of_runs(paths: &[&PathBuf]) -> Result<Option<Vec<String>>, CliError> {
+    let mut first: Option<(&Path, Vec<String>)> = None;
+    for path in paths.iter().filter(|path| RunDirectory::recognizes(path)) {
+        let classes = RunDirectory::open(path)?.read_record()?.request.classes;
+        match &first {
+            Some((other, expected)) if *expected != classes => {
+                return Err(CliError::DifferentClasses {
+                    first: (*other).to_owned(),
+                    other: (*path).clone(),
+                });
+            }
+            Some(_) => {}
+            None => first = Some((path, classes)),
+        }
+    }
+    Ok(first.map(|(_, classes)| classes))
+}
+
+fn measure(
+    args: &EvaluateArgs,
+    path: &Path,
+    classes: Option<Vec<String>>,
+    by_name: bool,
+    context: &Context,
+) -> Result<Measured, CliError> {
+    let is_run = RunDirectory::recognizes(path);
+    let base = args.base.as_deref().filter(|_| is_run);
+    let model = context.open_model(path, base)?;
+    let mut predicted = context.predict(&model, &args.images, &args.score, classes, 1)?;
+    let evaluation = predicted
+        .evaluation
+        .take()
+        .ok_or_else(|| SessionError::NoLabels {
+            path: args.images.images.clone(),
+            needed_for: "`ueo evaluate`",
+        })?;
+    let title = match (by_name, path.file_name(), is_run) {
+        (true, Some(name), _) => name.to_string_lossy().into_owned(),
+        (true, None, _) => path.display().to_string(),
+        (false, _, true) => "adapted".to_owned(),
+        (false, _, false) => "zero-shot".to_owned(),
+    };
+    Ok(Measured {
+        path: path.to_owned(),
+        title,
+        predicted,
+        evaluation,
+    })
+}
+
+fn described(measured: &[Measured]) -> Vec<ModelEvaluation<'_>> {
+    let models = measured.iter();
+    models
+        .map(|one| ModelEvaluation {
+            model: &one.path,
+            evaluation: &one.evaluation,
+        })
+        .collect()
+}
+
+fn show(measured: &[Measured], output: Option<&Path>, context: &Context) -> Result<(), CliError> {
+    let printer = context.printer;
+    if !output.is_some_and(is_stdout) {
+        let columns: Vec<(&str, &Evaluation)> = measured
+            .iter()
+            .map(|one| (one.title.as_str(), &one.evaluation))
+            .collect();
+        let changes = match measured {
+            [before, after] => changes(&before.predicted, &after.predicted)?,
+            _ => None,
+        };
+        let table = tables::measurements(&columns, changes.as_ref());
+        printer.data(table).map_err(CliError::Stdout)?;
+    }
+    for one in measured {
+        let of = match measured {
+            [_] => String::new(),
+            _ => format!("{}: ", one.title),
+        };
+        printer.message(format_args!(
+            "{of}{} known and {} unknown images, {}, threshold {:.6}",
+            one.evaluation.n_known,
+            one.evaluation.n_unknown,
+            counted(one.predicted.classes.len(), "class"),
+            one.predicted.threshold
+        ));
+    }
+    Ok(())
+}
+
+/// How much the second of two models differs from the first on the same images.
+fn changes(
+    before: &PredictionSet,
+    after: &PredictionSet,
+) -> Result<Option<ClassIntervals>, CliError> {
+    let paths = |set: &PredictionSet| -> Vec<String> {
+        set.images.iter().map(|image| image.path.clone()).collect()
+    };
+    let Some(labels) = &before.labels else {
+        return Ok(None);
+    };
+    if before.classes != after.classes || paths(before) != paths(after) {
+        return Ok(None);
+    }
+    let changes = ClassIntervals::of_change(
+        &predictions(before),
+        &predictions(after),
+        labels.classes(),
+        Some(labels.unknown_classes()),
+        before.classes.len(),
+    );
+    Ok(Some(changes.map_err(SessionError::from)?))
+}
+
+fn predictions(set: &PredictionSet) -> Predictions {
+    let position: HashMap<&str, usize> = set.classes.iter().map(String::as_str).zip(0..).collect();
+    let images = set.images.iter();
+    Predictions {
+        classes: images.map(|image| position[image.label.as_str()]).collect(),
+        confidences: set.images.iter().map(|image| image.confidence).collect(),
+        ..Predictions::default()
+    }
 }

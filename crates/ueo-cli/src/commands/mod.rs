@@ -2,12 +2,15 @@
 
 pub mod adapt;
 pub mod benchmark;
+pub mod completions;
 pub mod demo;
 pub mod embed;
 pub mod evaluate;
 pub mod inspect;
+pub mod man;
 pub mod predict;
 pub mod report;
+pub mod run;
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +20,13 @@ use ueo::model::Precision;
 use ueo::session::{PredictionSet, SkippedImage};
 use ueo_run::{OpenedModel, PredictRequest, predict as run_predict};
 
-use crate::args::{GlobalArgs, ImageArgs, ModelArgs, ScoreArgs};
+use crate::args::{GlobalArgs, ImageArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::reporter::ProgressReporter;
+use crate::words::counted;
 
 /// Skipped inputs that are named on the screen before they are only counted.
 const LISTED: usize = 10;
@@ -68,18 +72,13 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`CliError::Run`].
-    pub fn open_model(&self, model: &ModelArgs) -> Result<OpenedModel, CliError> {
-        let opened = OpenedModel::open(
-            &model.model,
-            model.base.as_deref(),
-            &self.device,
-            self.precision,
-        )?;
+    pub fn open_model(&self, model: &Path, base: Option<&Path>) -> Result<OpenedModel, CliError> {
+        let opened = OpenedModel::open(model, base, &self.device, self.precision)?;
         self.printer.model(&opened.model.base);
         Ok(opened)
     }
 
-    /// Predicts, as `predict` and `evaluate` do.
+    /// Predicts, as `predict` and `evaluate` do; without `classes` those of the model's run count.
     ///
     /// # Errors
     ///
@@ -89,15 +88,16 @@ impl<'a> Context<'a> {
         model: &OpenedModel,
         images: &ImageArgs,
         score: &ScoreArgs,
+        classes: Option<Vec<String>>,
         top_k: usize,
     ) -> Result<PredictionSet, CliError> {
         let request = PredictRequest {
             images: images.images.clone(),
             image_root: images.image_root.clone(),
-            classes: score.classes.as_deref().map(read_classes).transpose()?,
+            classes,
             score: score.score,
             score_temperature: score.score_temperature,
-            threshold: score.threshold.value(),
+            threshold: score.threshold.0,
             top_k,
             strict: self.strict,
         };
@@ -114,12 +114,11 @@ impl<'a> Context<'a> {
             return Ending::Complete;
         }
         let printer = self.printer;
-        let plural = if skipped.len() == 1 {
-            "input was"
-        } else {
-            "inputs were"
-        };
-        printer.warning(format_args!("{} {plural} skipped:", skipped.len()));
+        let were = if skipped.len() == 1 { "was" } else { "were" };
+        printer.warning(format_args!(
+            "{} {were} skipped:",
+            counted(skipped.len(), "input")
+        ));
         let listed = if printer.is_verbose() {
             skipped.len()
         } else {
@@ -151,25 +150,12 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     })
 }
 
-/// A path as it can be pasted into a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=:,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_survive_a_shell() {
-        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
-        assert_eq!(quoted(Path::new("my run")), "'my run'");
-        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
+/// A path as people write it here: relative to the current directory, where it lies below it.
+fn nearby(path: &Path) -> &Path {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok());
+    match below {
+        Some(below) if below != Path::new("") => below,
+        _ => path,
     }
 }

@@ -3,17 +3,18 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 use ueo::session::{ImagePrediction, PredictionSet};
 
-use super::Context;
+use super::{Context, read_classes};
 use crate::args::{ImageArgs, ModelArgs, ScoreArgs, positive_integer};
 use crate::error::CliError;
 use crate::exit::Ending;
-use crate::output::write_file;
+use crate::output::{is_stdout, write_file};
 use crate::tables;
 use crate::target::check_file;
+use crate::words::counted;
 
 const AFTER_HELP: &str = "\
 Columns of the .csv, keys of each line of the .jsonl:
@@ -34,6 +35,7 @@ Examples:
   ueo predict --model run/ --images photos/ --output predictions.csv
   ueo predict --model run/ --images photos/ --top-k 5 --output predictions.jsonl
   ueo predict --model ViT-B-16.pt --classes classes.txt --images photos/ --output zero-shot.csv
+  ueo predict --model run/ --images photos/ --output - | grep false
 
 Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
@@ -51,9 +53,13 @@ pub struct PredictArgs {
     #[command(flatten)]
     pub images: ImageArgs,
 
-    /// Table to write: .csv or .jsonl
+    /// Table to write: .csv or .jsonl, or `-` for stdout
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
+
+    /// Format of the table [default: by the ending, and csv on stdout]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
 
     /// Replace the output if it exists
     #[arg(long)]
@@ -68,6 +74,24 @@ pub struct PredictArgs {
     pub score: ScoreArgs,
 }
 
+/// Formats of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A header and a line per image
+    Csv,
+    /// A JSON object per image
+    Jsonl,
+}
+
+impl Format {
+    fn of(path: &Path) -> Self {
+        match path.extension() {
+            Some(extension) if extension == "jsonl" => Self::Jsonl,
+            _ => Self::Csv,
+        }
+    }
+}
+
 /// Predicts and writes the table.
 ///
 /// # Errors
@@ -80,9 +104,16 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
         &["csv", "jsonl"],
         ".csv or .jsonl",
     )?;
-    let model = context.open_model(&args.model)?;
-    let predicted = context.predict(&model, &args.images, &args.score, args.top_k)?;
-    write(&args.output, &predicted.images, args.top_k)?;
+    let model = context.open_model(&args.model.model, args.model.base.as_deref())?;
+    let classes = args
+        .score
+        .classes
+        .as_deref()
+        .map(read_classes)
+        .transpose()?;
+    let predicted = context.predict(&model, &args.images, &args.score, classes, args.top_k)?;
+    let format = args.format.unwrap_or_else(|| Format::of(&args.output));
+    write(&args.output, format, &predicted.images, args.top_k)?;
     summarize(&predicted, &args.output, context);
     Ok(context.list_skipped(&predicted.skipped))
 }
@@ -91,10 +122,14 @@ fn summarize(predicted: &PredictionSet, output: &Path, context: &Context) {
     let images = predicted.images.len();
     let known = predicted.images.iter().filter(|image| image.known).count();
     context.printer.message(format_args!(
-        "{images} images, {known} known and {} unknown at a confidence of {:.6}: {}",
+        "{}, {known} known and {} unknown at a confidence of {:.6}{}",
+        counted(images, "image"),
         images - known,
         predicted.threshold,
-        output.display()
+        match is_stdout(output) {
+            true => String::new(),
+            false => format!(": {}", output.display()),
+        }
     ));
     if let Some(threshold) = &predicted.chosen_threshold {
         context
@@ -103,15 +138,16 @@ fn summarize(predicted: &PredictionSet, output: &Path, context: &Context) {
     }
 }
 
-fn write(path: &Path, images: &[ImagePrediction], top_k: usize) -> Result<(), CliError> {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "jsonl")
-    {
-        write_file(path, |file| write_jsonl(file, images, top_k))
-    } else {
-        write_file(path, |file| write_csv(file, images, top_k))
-    }
+fn write(
+    path: &Path,
+    format: Format,
+    images: &[ImagePrediction],
+    top_k: usize,
+) -> Result<(), CliError> {
+    write_file(path, |file| match format {
+        Format::Csv => write_csv(file, images, top_k),
+        Format::Jsonl => write_jsonl(file, images, top_k),
+    })
 }
 
 /// Column names of the probable classes beside the first: its probability, then the runners-up with theirs.

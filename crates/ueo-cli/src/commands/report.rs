@@ -9,6 +9,7 @@ use super::Context;
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::target::check_file;
+use crate::words::counted;
 
 const AFTER_HELP: &str = "\
 The page of one run shows what the adaptation changed: measurements before and after where the images have labels, losses, \
@@ -56,7 +57,10 @@ pub fn run(args: &ReportArgs, context: &Context) -> Result<Ending, CliError> {
         check(output)?;
     }
     if let [run] = args.runs.as_slice() {
-        return write(run, args.output.as_deref(), context);
+        let (path, ending) = write(run, args.output.as_deref(), context)?;
+        let printer = context.printer;
+        printer.message(format_args!("report: {}", path.display()));
+        return Ok(ending);
     }
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -73,21 +77,23 @@ pub fn run(args: &ReportArgs, context: &Context) -> Result<Ending, CliError> {
     Ok(Ending::Complete)
 }
 
-/// Writes the page of one run, as `adapt` does at its end.
+/// Writes the page of one run, as `adapt` does at its end, and says where.
 ///
 /// # Errors
 ///
 /// [`CliError::Report`].
-pub fn write(run: &Path, output: Option<&Path>, context: &Context) -> Result<Ending, CliError> {
+pub fn write(
+    run: &Path,
+    output: Option<&Path>,
+    context: &Context,
+) -> Result<(PathBuf, Ending), CliError> {
     let report = write_report(run, output)?;
-    let printer = context.printer;
-    printer.message(format_args!("report: {}", report.path.display()));
     if report.missing_images == 0 {
-        return Ok(Ending::Complete);
+        return Ok((report.path, Ending::Complete));
     }
-    printer.warning(format_args!(
-        "{} of the images in the report could not be read again",
-        report.missing_images
+    context.printer.warning(format_args!(
+        "{} in the report could not be read again",
+        counted(report.missing_images, "image")
     ));
-    Ok(Ending::SomeInputsFailed)
+    Ok((report.path, Ending::SomeInputsFailed))
 }

@@ -90,12 +90,8 @@ fn outputs_need_a_directory_and_a_known_ending() {
     let place = Workplace::new();
     for (output, pieces) in [
         (
-            "nowhere/p.csv",
-            &["error: the directory nowhere does not exist", "hint:"][..],
-        ),
-        (
             "p.xlsx",
-            &["p.xlsx: expected a name that ends in .csv or .jsonl"],
+            &["p.xlsx: expected a name that ends in .csv or .jsonl"][..],
         ),
         (
             "classes.txt/p.csv",

@@ -47,14 +47,23 @@ fn values_of_the_file_are_checked_like_flags() {
     place.write("settings.toml", format!("{INPUTS}epochs = 0\n"));
     place.run("adapt --config settings.toml", 2).says(&[
         "--config file",
-        "invalid value '0'",
-        "--epochs",
+        "error: epochs",
         "at least 1",
+        "hint:",
+        "--epochs",
     ]);
     place.write("settings.toml", format!("{INPUTS}no-shuffle = \"yes\"\n"));
     place
         .run("adapt --config settings.toml", 2)
         .says(&["`no-shuffle`: expected true or false, found string"]);
+    place.write("settings.json", "{\"epochs\": [3]}");
+    place
+        .run("adapt --config settings.json", 2)
+        .says(&["`epochs`: expected text or a number, found array"]);
+    place.write("settings.json", "[3]");
+    place
+        .run("adapt --config settings.json", 2)
+        .says(&["settings.json is no valid JSON"]);
     place.write("settings.toml", "epochs: 3\n");
     place.run("adapt --config settings.toml", 2).says(&[
         "settings.toml is no valid TOML",
@@ -88,4 +97,32 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_read() {
         place.run(&arguments, 2).says(&["error:", expected]);
     }
     assert!(!place.path("run").exists());
+}
+
+#[test]
+fn the_settings_of_a_run_can_be_given_back() {
+    let place = Workplace::new();
+    let first = "--epochs 3 --trade-off 0.5 --no-shuffle --keep best-by-margin --score energy --threshold otsu \
+                 --micro-batch 4 --seed 18446744073709551615";
+    let adapt = "adapt --model model --images images --classes classes.txt";
+    place.run(&format!("{adapt} --batch-size 12 {first} --output run"), 0);
+    place.run(&format!("{adapt} --config run/run.json --output again"), 0);
+    let request = |run: &str| place.json(&format!("{run}/run.json"))["request"].clone();
+    assert_eq!(request("again"), request("run"));
+    assert_eq!(request("again")["settings"]["shuffle"], false);
+    // The command line wins here too, and a run that shuffled shuffles again.
+    place.run(&format!("{adapt} --batch-size 12 --output shuffled"), 0);
+    let other = format!("{adapt} --config shuffled/run.json --epochs 1 --output other");
+    place.run(&other, 0);
+    assert_eq!(request("other")["settings"]["epochs"], 1);
+    assert_eq!(request("other")["settings"]["shuffle"], true);
+}
+
+#[test]
+fn keys_of_a_file_may_have_underscores_or_hyphens() {
+    let place = Workplace::new();
+    place.write("settings.toml", format!("{INPUTS}trade_off = 0.5\n"));
+    place.run("adapt --config settings.toml --epochs 1", 0);
+    let settings = place.json("run/run.json")["request"]["settings"].clone();
+    assert_eq!(settings["trade_off"], 0.5);
 }

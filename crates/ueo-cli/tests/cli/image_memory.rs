@@ -75,5 +75,10 @@ fn reducing_to_less_than_the_input_or_for_nothing_is_refused() {
             &format!("{ADAPT} run --reduce-images 64 --augmentation none"),
             2,
         )
-        .says(&["reduce-images", "--augmentation none", "hint:"]);
+        .says(&[
+            "reduce-images",
+            "augmentation none",
+            "hint:",
+            "--reduce-images",
+        ]);
 }

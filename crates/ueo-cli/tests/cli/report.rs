@@ -14,7 +14,7 @@ fn percent(rate: &serde_json::Value) -> String {
 #[test]
 fn a_run_ends_with_a_page_of_its_numbers() {
     let place = Workplace::new();
-    place.adapt("").says(&["report: run/report.html"]);
+    place.adapt("").says(&["report    run/report.html"]);
     let page = Page::read(&place, "run/report.html");
     page.expect_self_contained();
     assert_eq!(
@@ -53,7 +53,16 @@ fn a_run_ends_with_a_page_of_its_numbers() {
         "unknown: submarine",
         run["base"]["sha256"].as_str().unwrap(),
         "seed 2023",
+        // The number that decides, and which image it is.
+        "confidence 0.",
+        "0.png",
     ]);
+    // A change within its interval is no rise.
+    assert!(
+        page.text.contains("no more than noise") || page.text.contains("rose from"),
+        "{}",
+        page.text
+    );
     // Loss and two entropies, three signs of the guard, two histograms, ROC, risk and coverage, reliability.
     assert_eq!(page.count("svg"), 11);
     assert!(page.count("img") >= 12);
@@ -100,7 +109,7 @@ fn every_epoch_is_shown_with_what_the_guard_saw() {
     page.shows(&[
         "The guard warns: adaptation seems to do harm: the predictions of epoch 2 use 1.2 effective classes, those of the \
          checkpoint 3.5. 1 epoch of 2 below the limit.",
-        "lower --context-learning-rate",
+        "What can be done: lower both learning rates",
     ]);
     assert!(!page.text.contains("no reason to warn"));
     page.expect_self_contained();

@@ -128,6 +128,7 @@ mod tests {
             from: 0.0,
             to: 1.0,
             percent: false,
+            whole: false,
         };
         let bars = Bars::count(Ink::Known, [-0.5, 0.0, 0.024, 0.5, 1.0, 7.0], axis);
         assert_eq!(bars.counts.iter().sum::<usize>(), 6);

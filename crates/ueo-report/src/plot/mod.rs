@@ -48,7 +48,12 @@ pub struct Axis {
     pub to: f64,
     /// Whether fractions are shown as percentages.
     pub percent: bool,
+    /// Whether only whole numbers mean something, as of epochs and steps.
+    pub whole: bool,
 }
+
+/// Numbers that an axis has room for.
+const LABELS: usize = 6;
 
 impl Axis {
     /// Fractions from 0 to 1, shown as percentages.
@@ -56,7 +61,18 @@ impl Axis {
         from: 0.0,
         to: 1.0,
         percent: true,
+        whole: false,
     };
+
+    /// Whole numbers from the first to the last, at least one apart.
+    pub fn whole(first: f64, last: f64) -> Self {
+        Self {
+            from: first,
+            to: last.max(first + 1.0),
+            percent: false,
+            whole: true,
+        }
+    }
 
     /// Just wide enough for some values, with a little room; never empty.
     pub fn around(values: impl IntoIterator<Item = f64>) -> Self {
@@ -76,6 +92,7 @@ impl Axis {
             from: from - room,
             to: to + room,
             percent: false,
+            whole: false,
         }
     }
 
@@ -85,11 +102,28 @@ impl Axis {
             from: 0.0,
             to: largest.max(1.0) * 1.06,
             percent: false,
+            whole: false,
+        }
+    }
+
+    /// How many numbers stand on the axis at most: never closer than whole ones, where only those mean something.
+    fn labels(self) -> usize {
+        let apart = (self.to - self.from).floor() as usize + 1;
+        if self.whole {
+            LABELS.min(apart)
+        } else {
+            LABELS
         }
     }
 
     /// A number of the axis, with as many decimals as its width asks for.
     fn label(self, value: f64) -> String {
+        if self.whole {
+            return match value.fract() == 0.0 {
+                true => value.to_string(),
+                false => String::new(),
+            };
+        }
         let (scale, unit) = if self.percent {
             (100.0, "%")
         } else {
@@ -133,8 +167,8 @@ fn draw(
             .bold_line_style(Ink::Rule.color().stroke_width(2))
             .axis_style(Ink::Rule.color().stroke_width(2))
             .set_all_tick_mark_size(8)
-            .x_labels(6)
-            .y_labels(6)
+            .x_labels(horizontal.labels())
+            .y_labels(vertical.labels())
             .x_label_formatter(&|value| horizontal.label(*value))
             .y_label_formatter(&|value| vertical.label(*value))
             .label_style(text)
@@ -164,6 +198,7 @@ mod tests {
             from,
             to,
             percent: false,
+            whole: false,
         };
         assert_eq!(axis(0.0200, 0.0215).label(0.0205), "0.0205");
         assert_eq!(axis(0.0, 1.0).label(0.5), "0.5");
@@ -176,6 +211,18 @@ mod tests {
             ..axis(0.62, 0.64)
         };
         assert_eq!(narrow.label(0.6253), "62.5%");
+    }
+
+    #[test]
+    fn epochs_are_whole() {
+        let axis = Axis::whole(0.0, 2.0);
+        assert_eq!(axis.labels(), 3);
+        assert_eq!(
+            (axis.label(1.0), axis.label(0.5)),
+            ("1".to_owned(), String::new())
+        );
+        assert_eq!(Axis::whole(0.0, 50.0).labels(), LABELS);
+        assert_eq!(Axis::whole(1.0, 1.0).to, 2.0);
     }
 
     #[test]

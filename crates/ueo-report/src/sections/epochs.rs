@@ -66,7 +66,7 @@ pub fn section(run: &RunData) -> Result<Option<Section>, ReportError> {
             p.notice {
                 "The guard warns: " (warning) ". "
                 (counted(warning.epochs, "epoch")) " of " (epochs.len() - 1) " below the limit. "
-                span.quiet { "What can be done: " (warning.hint()) "." }
+                span.quiet { "What can be done: lower both learning rates, train fewer epochs, or choose another method." }
             }
         }
         p.quiet {
@@ -113,11 +113,7 @@ fn draw(curve: &Curve, epochs: &[EpochRecord]) -> Result<Markup, ReportError> {
     let values = points.iter().map(|point| point.1).chain(limit);
     let plot = LinePlot {
         description: &description,
-        horizontal: Axis {
-            from: 0.0,
-            to: last,
-            percent: false,
-        },
+        horizontal: Axis::whole(0.0, last),
         vertical: Axis {
             percent: curve.percent,
             ..Axis::around(values)

@@ -79,7 +79,11 @@ pub fn section(run: &RunData, galleries: &[Gallery], thumbnails: &Thumbnails) ->
         id: "images",
         title: "Images",
         body: html! {
-            p.quiet { "Percentages are softmax probabilities at the checkpoint's logit scale. Galleries are ordered by confidence unless they say otherwise." }
+            p.quiet {
+                "The confidence decides: below the threshold of " (significant(run.threshold(Side::Adapted)))
+                ", an image is rejected as unknown. Percentages are softmax probabilities at the checkpoint's logit scale, which \
+                decide nothing."
+            }
             @if thumbnails.missing() > 0 {
                 p.notice {
                     (counted(thumbnails.missing(), "image")) " could not be shown: no longer where the run found "
@@ -92,6 +96,11 @@ pub fn section(run: &RunData, galleries: &[Gallery], thumbnails: &Thumbnails) ->
             }
         },
     }
+}
+
+/// The last part of a path; the whole path stands in the title.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn picture(run: &RunData, image: &ReportedImage, thumbnails: &Thumbnails) -> Markup {
@@ -108,6 +117,10 @@ fn picture(run: &RunData, image: &ReportedImage, thumbnails: &Thumbnails) -> Mar
             }
             figcaption {
                 b { (name(image.adapted.class)) } " " span.quiet { (percent(image.adapted.probability())) }
+                span.line {
+                    "confidence " (significant(image.adapted.confidence))
+                    @if run.rejects(Side::Adapted, image) { ": rejected" } @else { ": accepted" }
+                }
                 @if image.moved() { span.line { "was " (name(image.zero_shot.class)) } }
                 @if let Some(label) = &image.label {
                     @match image.correct(Side::Adapted) {
@@ -116,6 +129,7 @@ fn picture(run: &RunData, image: &ReportedImage, thumbnails: &Thumbnails) -> Mar
                         None => span.line.other { "○ unknown: " (label.name) },
                     }
                 }
+                span.line.quiet { (file_name(&image.path)) }
             }
         }
     }

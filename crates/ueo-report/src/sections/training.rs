@@ -65,11 +65,7 @@ fn plot(name: &str, steps: &[StepRecord], quantity: Quantity) -> Result<Markup, 
     let description = format!("{name} over {} steps", steps.len());
     LinePlot {
         description: &description,
-        horizontal: Axis {
-            from: 1.0,
-            to: last.max(2.0),
-            percent: false,
-        },
+        horizontal: Axis::whole(1.0, last),
         vertical: Axis::around(points.iter().map(|point| point.1)),
         lines: vec![
             Line::faint(Ink::Adapted, points),

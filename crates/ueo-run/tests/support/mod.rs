@@ -84,13 +84,11 @@ impl Place {
             image_root: None,
             classes: ["cat", "dog", "red_fox"].map(str::to_owned).to_vec(),
             oracle_labels: None,
-            settings: Settings {
-                epochs: 2,
-                batch_size: 12,
-                context_learning_rate: 0.05,
-                affine_learning_rate: 0.02,
-                ..Settings::default()
-            },
+            settings: Settings::default()
+                .epochs(2)
+                .batch_size(12)
+                .context_learning_rate(0.05)
+                .affine_learning_rate(0.02),
             score: Default::default(),
             score_temperature: 1.0,
             threshold_method: Default::default(),

@@ -16,7 +16,7 @@ use super::tokenizer::OpenClipTokenizer;
 use super::weights_file::{self, WeightsFile};
 use super::{
     ActivationSource, Checkpoint, CheckpointError, CheckpointKind, LoadOptions, VisionConfig,
-    hugging_face, open_clip, state_dict, tokenizer,
+    hub_cache, hugging_face, open_clip, state_dict, tokenizer,
 };
 
 const HF_CONFIG: &str = "config.json";
@@ -40,7 +40,7 @@ const HF_TENSOR: &str = "text_model.embeddings.token_embedding.weight";
 
 /// Reads a checkpoint of any layout.
 ///
-/// `path` is a Hugging Face directory, an open_clip directory, or a weights file (OpenAI's TorchScript archive, a state
+/// `path` is a Hugging Face directory, an open_clip directory, either of them in a hub's cache (`models--OWNER--NAME`), or a weights file (OpenAI's TorchScript archive, a state
 /// dict in safetensors or PyTorch's formats). The kind is recognized by content. Pickles are parsed, never executed.
 /// Tensors are read one at a time: the peak is one f32 copy of the model and one tensor.
 ///
@@ -64,12 +64,17 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Checkpoint, Check
         _ => CheckpointError::io("read", path)(source),
     })?;
     let path = std::path::absolute(path).map_err(CheckpointError::io("read", path))?;
-    let draft = if metadata.is_dir() {
-        directory(&path)?
-    } else {
-        single_file(&path)?
-    };
-    draft.read(path, options)
+    if !metadata.is_dir() {
+        return single_file(&path)?.read(path, options);
+    }
+    match hub_cache::snapshot(&path)? {
+        Some((snapshot, decision)) => {
+            let mut draft = directory(&snapshot)?;
+            draft.decisions.push(decision);
+            draft.read(snapshot, options)
+        }
+        None => directory(&path)?.read(path, options),
+    }
 }
 
 fn first_file(directory: &Path, names: &[&str]) -> Option<PathBuf> {

@@ -11,6 +11,7 @@ mod digest;
 mod draft;
 mod error;
 pub mod fuzzing;
+mod hub_cache;
 mod hugging_face;
 mod infer;
 mod json;

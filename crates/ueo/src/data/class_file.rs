@@ -180,7 +180,7 @@ fn something_else(lines: &[(usize, String)]) -> Option<(&'static str, &'static s
     if all(&is_picture) {
         Some((
             "a list of images",
-            "give the names of the classes here, and the list to --images",
+            "give the names of the classes here, and the list as the images",
         ))
     } else if all(&is_item) {
         Some((

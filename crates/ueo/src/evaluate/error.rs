@@ -85,30 +85,3 @@ pub enum EvaluateError {
     #[error("there are no images to measure")]
     NoImages,
 }
-
-impl EvaluateError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NonFiniteCosine { .. } | Self::Confidence { .. } | Self::Probability { .. } => {
-                Some(
-                    "the model produced values that are no numbers; check the checkpoint and the adaptation's losses",
-                )
-            }
-            Self::NoImages => {
-                Some("check the images' folder, and that labels are given where they are needed")
-            }
-            Self::NoNegativeLabels => {
-                Some("choose another --score, or a method whose class scores are cosines to texts")
-            }
-            Self::NoKnownImages { .. } => {
-                Some("name labelled images with --threshold-images, or choose another --threshold")
-            }
-            Self::Setting { .. }
-            | Self::Shape { .. }
-            | Self::DifferentImages
-            | Self::Lengths { .. }
-            | Self::ClassIndex { .. } => None,
-        }
-    }
-}

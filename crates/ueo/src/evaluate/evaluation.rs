@@ -102,18 +102,51 @@ impl ClassIntervals {
         unknown_classes: Option<&[usize]>,
         classes: usize,
     ) -> Result<Self, EvaluateError> {
+        let statistics = statistics(predictions, labels, unknown_classes, classes)?;
+        Self::measured(|measure, settings| Replicated::new(&statistics, measure, settings))
+    }
+
+    /// The intervals of how much larger the measurements of `after` are than those of `before`, which say something about the
+    /// same images: what makes a class hard for both cancels.
+    ///
+    /// # Errors
+    ///
+    /// As [`ScoredClasses::group`].
+    pub fn of_change(
+        before: &Predictions,
+        after: &Predictions,
+        labels: &[Option<usize>],
+        unknown_classes: Option<&[usize]>,
+        classes: usize,
+    ) -> Result<Self, EvaluateError> {
+        let before = statistics(before, labels, unknown_classes, classes)?;
+        let after = statistics(after, labels, unknown_classes, classes)?;
+        Self::measured(|measure, settings| {
+            let after = Replicated::new(&after, measure, settings)?;
+            Ok(after.minus(&Replicated::new(&before, measure, settings)?))
+        })
+    }
+
+    fn measured(
+        replicated: impl Fn(ClassMeasure, BootstrapSettings) -> Result<Replicated, EvaluateError>,
+    ) -> Result<Self, EvaluateError> {
         let settings = BootstrapSettings::default();
-        let grouped = ScoredClasses::group(predictions, labels, unknown_classes, classes)?;
-        let statistics = ClassStatistics::of_seeds(&[grouped])?;
-        let interval = |measure| {
-            Replicated::new(&statistics, measure, settings).map(|replicated| replicated.interval())
-        };
         Ok(Self {
-            per_class_accuracy: interval(ClassMeasure::PerClassAccuracy)?,
-            auroc: interval(ClassMeasure::Auroc)?,
+            per_class_accuracy: replicated(ClassMeasure::PerClassAccuracy, settings)?.interval(),
+            auroc: replicated(ClassMeasure::Auroc, settings)?.interval(),
             settings,
         })
     }
+}
+
+fn statistics(
+    predictions: &Predictions,
+    labels: &[Option<usize>],
+    unknown_classes: Option<&[usize]>,
+    classes: usize,
+) -> Result<ClassStatistics, EvaluateError> {
+    let grouped = ScoredClasses::group(predictions, labels, unknown_classes, classes)?;
+    ClassStatistics::of_seeds(&[grouped])
 }
 
 /// Which images are the positives of a false positive rate.

@@ -115,13 +115,6 @@ impl fmt::Display for Warning {
     }
 }
 
-impl Warning {
-    /// What the user can do about it.
-    pub fn hint(&self) -> &'static str {
-        "lower --context-learning-rate and --affine-learning-rate, train fewer epochs or choose another --method"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

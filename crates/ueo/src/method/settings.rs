@@ -143,15 +143,6 @@ pub enum InvalidSetting {
 }
 
 impl InvalidSetting {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Range { .. } => None,
-            Self::NotOfMethod { .. } => Some("leave the setting out, or choose another method"),
-            Self::Conflict { .. } => Some("leave one of the two out"),
-        }
-    }
-
     fn range(
         setting: &'static str,
         expected: impl Into<Cow<'static, str>>,
@@ -170,7 +161,7 @@ pub(crate) fn positive(setting: &'static str, value: f64) -> Result<(), InvalidS
     if value.is_finite() && value > 0.0 {
         Ok(())
     } else {
-        Err(InvalidSetting::range(setting, "a positive number", value))
+        Err(InvalidSetting::range(setting, "a number above 0", value))
     }
 }
 

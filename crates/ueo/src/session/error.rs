@@ -51,7 +51,7 @@ pub enum SessionError {
         skipped: Vec<SkippedImage>,
     },
     /// Images cannot be read and `strict` is set.
-    #[error("{} inputs cannot be used and --strict is set{}", skipped.len(), listed(skipped))]
+    #[error("{} inputs cannot be used, and none may be skipped{}", skipped.len(), listed(skipped))]
     SkippedImages {
         /// These inputs.
         skipped: Vec<SkippedImage>,
@@ -101,34 +101,6 @@ impl SessionError {
     /// Whether the caller asked to stop, which is no failure.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted { .. } | Self::Stopped { .. })
-    }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Checkpoint(error) => error.hint(),
-            Self::Model(ModelError::InstructionSet(error)) => return Some(error.hint()),
-            Self::Text(error) => return error.hint().map(str::to_owned),
-            Self::Data(error) => error.hint(),
-            Self::Evaluate(error) => return error.hint().map(str::to_owned),
-            Self::Adapt(AdaptError::NotFinite { .. }) => {
-                "lower --context-learning-rate and --affine-learning-rate; the last good state was kept"
-            }
-            Self::Setting(error) | Self::Adapt(AdaptError::Setting(error)) => {
-                return error.hint().map(str::to_owned);
-            }
-            Self::Adapt(AdaptError::ImageLost { .. }) | Self::ImageLost { .. } => {
-                "put the image back and continue with --resume, or start a new run"
-            }
-            Self::NoReadableImages { .. } => "check that --images names a folder of image files",
-            Self::SkippedImages { .. } => "repair or remove them, or run without --strict",
-            Self::NoLabels { .. } => {
-                "sort the images into one folder per class, or give a list file with `path label` lines"
-            }
-            Self::MissingLabel { .. } => "give a label for every image, known or not",
-            _ => return None,
-        };
-        Some(hint.to_owned())
     }
 }
 

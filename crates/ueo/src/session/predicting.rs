@@ -8,7 +8,7 @@ use crate::text::Overlong;
 
 use super::adapting::names;
 use super::encode::encode_readable;
-use super::images::Images;
+use super::images::{Images, Labels};
 use super::model::Model;
 use super::scoring::{Judge, Scorer};
 use super::{Reporter, SessionError, SkippedImage, Stage};
@@ -82,6 +82,8 @@ pub struct PredictionSet {
     pub chosen_threshold: Option<Threshold>,
     /// What the confidences are.
     pub rule: ScoreRule,
+    /// What the readable images show, when the images have labels.
+    pub labels: Option<Labels>,
     /// Measurements, when the images have labels.
     pub evaluation: Option<Evaluation>,
 }
@@ -158,9 +160,12 @@ pub fn predict(
             (chosen.value, Some(chosen))
         }
     };
-    let evaluation = images
+    let labels = images
         .labels(classes)
-        .map(|labels| scorer.evaluation(&predicted, &labels.of(&encoded.indices), threshold))
+        .map(|labels| labels.of(&encoded.indices));
+    let evaluation = labels
+        .as_ref()
+        .map(|labels| scorer.evaluation(&predicted, labels, threshold))
         .transpose()?;
     let predictions = encoded.indices.iter().enumerate();
     Ok(PredictionSet {
@@ -183,6 +188,7 @@ pub fn predict(
         threshold,
         chosen_threshold,
         rule: question.rule,
+        labels,
         evaluation,
     })
 }

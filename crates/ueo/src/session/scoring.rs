@@ -93,7 +93,7 @@ impl<'a> Scorer<'a> {
                     .labels(self.classes)
                     .ok_or_else(|| SessionError::NoLabels {
                         path: path.to_owned(),
-                        needed_for: "--threshold target-known-acceptance",
+                        needed_for: "the threshold target-known-acceptance",
                     })?;
                 self.known_images = Some(KnownImages { images, labels });
             }

@@ -115,29 +115,3 @@ pub enum TextError {
         context: String,
     },
 }
-
-impl TextError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unreadable { .. } => {
-                Some("check that the checkpoint directory is complete and readable")
-            }
-            Self::Malformed { .. } => Some("copy the file again from the source of the checkpoint"),
-            Self::Unsupported { .. } | Self::TooLarge { .. } => Some(
-                "use the tokenizer of a CLIP model: byte-pair encoding with CLIP's normalizer and word splitting",
-            ),
-            Self::TextTooLarge { .. } => Some("shorten the text"),
-            Self::MissingSpecialToken { .. } => Some(
-                "the text tower must be CLIP's, whose vocabulary holds <|startoftext|> and <|endoftext|>",
-            ),
-            Self::DamagedVocabulary { .. } => Some("build the program again from a clean checkout"),
-            Self::Encode { .. } => {
-                Some("remove unusual characters from the text, or check tokenizer.json")
-            }
-            Self::ClassTooLong { .. } => Some("shorten the class name"),
-            Self::TextTooLong { .. } => Some("shorten the text, or allow truncation"),
-            Self::EmptyContext { .. } => Some("use some words, such as \"a photo of a\""),
-        }
-    }
-}

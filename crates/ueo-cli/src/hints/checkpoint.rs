@@ -1,0 +1,57 @@
+//! Checkpoints that cannot be read or written.
+
+use ueo::checkpoint::CheckpointError;
+
+use super::Hint;
+
+impl Hint for CheckpointError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NotFound { .. } => {
+                "check the spelling of the path. A checkpoint to begin with: `hf download openai/clip-vit-base-patch16` \
+                 fetches one and prints the directory to name"
+            }
+            Self::Io { .. } => {
+                "check that the path exists, that you may access it and that the disk is not full"
+            }
+            Self::Unrecognized { .. } => {
+                "name the directory that holds the configuration and the weights together, or a single weights file"
+            }
+            Self::Malformed { .. } => {
+                "an interrupted download or copy leaves such files; fetch the checkpoint again from its source"
+            }
+            Self::ForbiddenPickle { .. } => {
+                "if you trust the file, load it in Python and save only its tensors: \
+                 safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
+            }
+            Self::NotClip { .. } => {
+                "name a CLIP checkpoint: OpenAI's .pt file, or a Hugging Face or open_clip directory"
+            }
+            Self::Unsupported { .. } => {
+                "use a CLIP model with OpenAI's architecture: a vision transformer or modified ResNet with a \
+                 causal text transformer"
+            }
+            Self::TooLarge { .. } => {
+                "if the file is sound, load it in Python and save only the model's tensors: \
+                 safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
+            }
+            Self::SeveralModels { .. } => {
+                "save the model that you mean alone: torch.save(torch.load(file)[key], \"model.pt\")"
+            }
+            Self::BadValue { .. } => {
+                "correct the value, or fetch the checkpoint again from its source; a training run that diverged leaves \
+                 such weights"
+            }
+            Self::Tokenizer(error) => return error.hint(),
+            Self::Tensors { .. } => {
+                "weights and configuration must belong to the same model, and other parameters (adapters, heads) \
+                 must be merged or removed first"
+            }
+            Self::AdaptedMismatch { .. } => {
+                "use the base checkpoint that the adaptation started from (run.json names it)"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,34 @@
+//! What is done in memory.
+
+use ueo::adapt::AdaptError;
+use ueo::model::ModelError;
+use ueo::session::SessionError;
+
+use super::Hint;
+
+impl Hint for SessionError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Checkpoint(error) => return error.hint(),
+            Self::Model(ModelError::InstructionSet(error)) => return Some(error.hint()),
+            Self::Text(error) => return error.hint(),
+            Self::Data(error) => return error.hint(),
+            Self::Evaluate(error) => return error.hint(),
+            Self::Setting(error) | Self::Adapt(AdaptError::Setting(error)) => return error.hint(),
+            Self::Adapt(AdaptError::NotFinite { .. }) => {
+                "lower --context-learning-rate and --affine-learning-rate; the last good state was kept"
+            }
+            Self::Adapt(AdaptError::ImageLost { .. }) | Self::ImageLost { .. } => {
+                "put the image back and continue with --resume, or start a new run"
+            }
+            Self::NoReadableImages { .. } => "check that --images names a folder of image files",
+            Self::SkippedImages { .. } => "repair or remove them, or run without --strict",
+            Self::NoLabels { .. } => {
+                "sort the images into one folder per class, or give a list file with `path label` lines"
+            }
+            Self::MissingLabel { .. } => "give a label for every image, known or not",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,32 @@
+//! Tokenizers and texts.
+
+use ueo::text::TextError;
+
+use super::Hint;
+
+impl Hint for TextError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unreadable { .. } => {
+                Some("check that the checkpoint directory is complete and readable")
+            }
+            Self::Malformed { .. } => Some("copy the file again from the source of the checkpoint"),
+            Self::Unsupported { .. } | Self::TooLarge { .. } => Some(
+                "use the tokenizer of a CLIP model: byte-pair encoding with CLIP's normalizer and word splitting",
+            ),
+            Self::TextTooLarge { .. } => Some("shorten the text"),
+            Self::MissingSpecialToken { .. } => Some(
+                "the text tower must be CLIP's, whose vocabulary holds <|startoftext|> and <|endoftext|>",
+            ),
+            Self::DamagedVocabulary { .. } => Some("build the program again from a clean checkout"),
+            Self::Encode { .. } => {
+                Some("remove unusual characters from the text, or check tokenizer.json")
+            }
+            Self::ClassTooLong { .. } => Some("shorten the class name"),
+            Self::TextTooLong { .. } => Some("shorten the text, or cut it off with --truncate"),
+            Self::EmptyContext { .. } => Some("use some words, such as \"a photo of a\""),
+            _ => None,
+        };
+        hint.map(str::to_owned)
+    }
+}

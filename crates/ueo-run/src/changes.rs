@@ -1,0 +1,53 @@
+//! How much an adaptation changed what is measured, and whether the choice of classes explains it.
+
+use std::collections::HashMap;
+
+use ueo::evaluate::{ClassIntervals, EvaluateError, Predictions};
+
+use super::predictions::{ImageResult, Verdict};
+
+/// Differences of accuracy and AUROC, adapted minus zero-shot, with their intervals over classes.
+///
+/// `None` where an image has no label or the adapted model has not spoken, and where no image is of a known class.
+///
+/// # Errors
+///
+/// As [`ClassIntervals::of_change`].
+pub fn changes(
+    images: &[ImageResult],
+    classes: &[String],
+) -> Result<Option<ClassIntervals>, EvaluateError> {
+    let labels: Option<Vec<_>> = images.iter().map(|image| image.label.as_ref()).collect();
+    let adapted: Option<Vec<_>> = images.iter().map(|image| image.adapted.as_ref()).collect();
+    let (Some(labels), Some(adapted)) = (labels, adapted) else {
+        return Ok(None);
+    };
+    let known: Vec<Option<usize>> = labels.iter().map(|label| label.class).collect();
+    if known.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut numbers = HashMap::new();
+    let unknown: Vec<usize> = labels
+        .iter()
+        .map(|label| {
+            let next = numbers.len();
+            match label.class {
+                Some(_) => 0,
+                None => *numbers.entry(label.name.as_str()).or_insert(next),
+            }
+        })
+        .collect();
+    let before = predictions(images.iter().map(|image| &image.zero_shot));
+    let after = predictions(adapted.into_iter());
+    ClassIntervals::of_change(&before, &after, &known, Some(&unknown), classes.len()).map(Some)
+}
+
+fn predictions<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Predictions {
+    let mut predictions = Predictions::default();
+    for verdict in verdicts {
+        predictions.classes.push(verdict.class);
+        predictions.confidences.push(verdict.confidence);
+        predictions.probabilities.push(verdict.probability());
+    }
+    predictions
+}

@@ -8,7 +8,7 @@ mod fixtures;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use ueo::adapt::Settings;
-use ueo::method::{BatchFeatures, Method, ZeroShotPass};
+use ueo::method::{BatchFeatures, Centring, Method, ZeroShotPass, mirrored_mean};
 
 use fixtures::assert_close;
 
@@ -198,6 +198,8 @@ fn transductive_gaussians_equal_numpy() {
     let pass = cases.pass("zero_shot");
     let rescoring = Method::TransductiveGaussians.rescoring().unwrap();
     let scores = rescoring.scores(&pass);
+    let expected = numbers(&cases.facts["transductive_scores"]);
+    assert_close("scores", &scores, &expected, TOLERANCE);
     let rescored = ZeroShotPass {
         cosine_logits: scores,
         ..pass
@@ -209,4 +211,21 @@ fn transductive_gaussians_equal_numpy() {
         .collect();
     let expected = numbers(&cases.facts["transductive_gaussians"]);
     assert_close("assignments", &found, &expected, TOLERANCE);
+}
+
+#[test]
+fn post_processed_features_equal_pytorch() {
+    let cases = Cases::open();
+    let (start, later) = (cases.pass("zero_shot"), cases.pass("later"));
+    let centring = Centring::half(&start.image_features, &start.text_features, cases.embed_dim);
+    let found = centring.cosines(&start.image_features, &start.text_features);
+    let expected = numbers(&cases.facts["half_centred"]);
+    assert_close("half-centred cosines", &found, &expected, TOLERANCE);
+    let found = mirrored_mean(
+        &start.image_features,
+        &later.image_features,
+        cases.embed_dim,
+    );
+    let expected = numbers(&cases.facts["mirrored_mean"]);
+    assert_close("mirrored mean", &found, &expected, TOLERANCE);
 }

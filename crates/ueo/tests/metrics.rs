@@ -596,6 +596,7 @@ fn confidences_outside_of_zero_and_one_are_taken_as_they_are() {
 #[test]
 fn threshold_methods_are_spelled_the_same_everywhere() {
     for (method, spelling) in [
+        (ThresholdMethod::Auto, "auto"),
         (ThresholdMethod::GaussianMixture, "gaussian-mixture"),
         (ThresholdMethod::Otsu, "otsu"),
         (
@@ -627,7 +628,7 @@ fn threshold_methods_are_spelled_the_same_everywhere() {
         assert!(
             error
                 .to_string()
-                .contains("expected gaussian-mixture, otsu, target-rejection-rate"),
+                .contains("expected auto, gaussian-mixture, otsu, target-rejection-rate"),
             "{error}"
         );
     }

@@ -25,6 +25,7 @@ impl Hint for EvaluateError {
             | Self::Shape { .. }
             | Self::DifferentImages
             | Self::Lengths { .. }
+            | Self::LeftOut { .. }
             | Self::ClassIndex { .. } => None,
         };
         hint.map(str::to_owned)

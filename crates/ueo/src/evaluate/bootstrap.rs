@@ -149,7 +149,7 @@ fn difference(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 }
 
 /// Quantile of sorted values, interpolated between neighbors (numpy's default).
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

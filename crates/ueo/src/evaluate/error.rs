@@ -81,6 +81,14 @@ pub enum EvaluateError {
         "expected measurements of the same images: as many known and unknown classes, with as many images in each"
     )]
     DifferentImages,
+    /// A reference that does not belong to the confidences.
+    #[error("expected one left-out confidence for each of {confidences} images, found {left_out}")]
+    LeftOut {
+        /// Number of confidences.
+        confidences: usize,
+        /// Number of left-out confidences.
+        left_out: usize,
+    },
     /// Nothing to measure.
     #[error("there are no images to measure")]
     NoImages,

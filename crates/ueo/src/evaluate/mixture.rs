@@ -100,6 +100,13 @@ impl GaussianMixture {
         })
     }
 
+    /// Distance of the means in units of the components' deviation, `|m1 - m0| / sqrt((s0^2 + s1^2) / 2)` (Ashman's D). Above 2
+    /// a mixture of equal shares has two peaks.
+    pub fn separation(&self) -> f64 {
+        let [low, high] = self.deviations.map(|deviation| deviation.powi(2));
+        (self.means[1] - self.means[0]) / (0.5 * (low + high)).sqrt()
+    }
+
     fn ordered(self) -> Self {
         if self.means[0] <= self.means[1] {
             return self;

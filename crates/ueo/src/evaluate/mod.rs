@@ -8,8 +8,11 @@ mod bootstrap;
 mod calibration;
 mod class_statistics;
 mod curves;
+mod decision;
 mod error;
 mod evaluation;
+mod group_test;
+mod left_out;
 mod mixture;
 mod predictions;
 mod rates;
@@ -22,11 +25,14 @@ pub use calibration::{
 };
 pub use class_statistics::{ClassDraw, ClassMeasure, ClassStatistics, KnownClass, ScoredClasses};
 pub use curves::{RiskPoint, RocPoint, risk_coverage, roc_points};
+pub use decision::{Finding, FindingInWords, Reference, Review, ReviewErrors, Verdict, decide};
 pub use error::EvaluateError;
 pub use evaluation::{ClassIntervals, Confusion, Evaluation, FprConvention, evaluate};
+pub use group_test::{CosinesOf, GroupTest, Groups};
+pub use left_out::left_out_confidences;
 pub use mixture::GaussianMixture;
 pub use predictions::{Predictions, Scores, predictions};
-pub use rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, oscr};
+pub use rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, matched_auroc, oscr};
 pub use score::{ParseScoreError, Score, ScoreRule};
 pub use threshold::{
     Fallback, ParseThresholdMethodError, Threshold, ThresholdAxis, ThresholdMethod,

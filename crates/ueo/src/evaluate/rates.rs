@@ -10,6 +10,27 @@ pub fn auroc(positives: &[f64], negatives: &[f64]) -> Option<f64> {
     pairs_won(positives, negatives, positives.len())
 }
 
+/// The AUROC over pairs that are alike in having been adapted to or not: both images of a pair were, or neither was.
+///
+/// An image that a model was adapted to scores higher for it, known or not. Where known images were adapted to and unknown
+/// ones were held out, [`auroc`] counts that as separation. Each element is a score and whether the model was adapted to the image.
+pub fn matched_auroc(positives: &[(f64, bool)], negatives: &[(f64, bool)]) -> Option<f64> {
+    let part = |images: &[(f64, bool)], adapted: bool| -> Vec<f64> {
+        let alike = images.iter().filter(|image| image.1 == adapted);
+        alike.map(|image| image.0).collect()
+    };
+    let (mut won, mut pairs) = (0.0, 0.0);
+    for adapted in [true, false] {
+        let (positives, negatives) = (part(positives, adapted), part(negatives, adapted));
+        if let Some(area) = auroc(&positives, &negatives) {
+            let compared = (positives.len() * negatives.len()) as f64;
+            won += area * compared;
+            pairs += compared;
+        }
+    }
+    (pairs > 0.0).then(|| won / pairs)
+}
+
 /// Open-set classification rate (Dhamija et al. 2018): area under the rate of correctly classified known images
 /// over the rate of accepted unknown images, along all thresholds.
 ///

@@ -8,6 +8,8 @@
 //! a line in [`MethodSettings`].
 
 mod candidate_pseudo_labels;
+mod centring;
+mod cliptta;
 mod dance;
 mod error;
 mod memory;
@@ -28,6 +30,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use centring::{Centring, mirrored_mean};
 pub use error::{MethodError, ParseMethodError};
 pub use memory::Memory;
 pub use pass::ZeroShotPass;
@@ -128,6 +131,8 @@ methods! {
     CandidatePseudoLabels => candidate_pseudo_labels::DESCRIPTION,
     /// Entropy minimized on one part of the images and maximized on the other.
     SplitEntropy => split_entropy::DESCRIPTION,
+    /// Soft contrast of images and captions with a class memory.
+    Cliptta => cliptta::DESCRIPTION,
     /// Universal entropy optimization with the confidence weights that the settings name.
     #[default]
     Ueo => universal_entropy::UEO,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// The modules of this crate from the lowest floor to the highest; each may use those before it.
 const MODULES: &[&str] = &[
     "budget",
+    "disk",
     "quote",
     "tensor",
     "data",
@@ -20,6 +21,7 @@ const MODULES: &[&str] = &[
     "method",
     "adapt",
     "session",
+    "command_line",
 ];
 
 /// The crates of the workspace from the lowest floor to the highest; each may depend on those before it.

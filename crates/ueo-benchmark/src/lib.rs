@@ -25,6 +25,7 @@ mod measurements;
 mod names;
 mod opened;
 mod page;
+mod paper;
 mod plan;
 mod profile;
 mod protocol;
@@ -43,7 +44,7 @@ pub use harm::harm;
 pub use settings::{chosen_settings, domain_images, protocol, variants};
 pub use table::{Table, difference, interval, points, range, value};
 pub use tables::{
-    DIFFERENCES, REFERENCES, best, by_domain, by_shift, differences, means, series, tables,
+    DIFFERENCES, REFERENCES, best, by_domain, by_shift, differences, means, series, tables, write,
     write_tables,
 };
 
@@ -53,6 +54,10 @@ pub use layout::{CountDifference, DomainFiles, LabelledImages, SuiteData, locate
 pub use measurements::{Measurements, Metric};
 pub use names::{LONGEST_NAME, check_name};
 pub use page::{PAGE_BEGIN, PAGE_END, page, write_page};
+pub use paper::{
+    PAPER_METRICS, PaperBlock, PaperRow, PaperTable, PaperText, PaperValue, PublishedNumbers, Rank,
+    paper_tables,
+};
 pub use plan::{CellState, ModelId, Plan, PlannedCell, ProfileName, Selection};
 pub use profile::{Overrides, Profile};
 pub use protocol::{Protocol, halves};

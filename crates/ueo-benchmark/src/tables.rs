@@ -51,7 +51,12 @@ pub fn write_tables(all: &[Results], output: &Path) -> Result<(), BenchmarkError
     write(&folder.join("results.csv"), &csv(all)?)
 }
 
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), BenchmarkError> {
+/// Writes a file whole or not at all.
+///
+/// # Errors
+///
+/// [`BenchmarkError::Io`].
+pub fn write(path: &Path, content: &[u8]) -> Result<(), BenchmarkError> {
     write_atomically(path, |file| file.write_all(content))
         .map_err(|source| BenchmarkError::io("write", path, source))
 }

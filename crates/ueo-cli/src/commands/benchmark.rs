@@ -11,7 +11,7 @@ use ueo_benchmark::{
     BenchmarkError, BenchmarkReporter, Cell, CellState, ModelId, Overrides, Plan, ProfileName,
     Protocol, Results, RunOptions, Selection, Shift, Suite,
 };
-use ueo_benchmark::{LONGEST_NAME, check_name};
+use ueo_benchmark::{LONGEST_NAME, PaperText, PublishedNumbers, check_name};
 use ueo_report::write_benchmark_report;
 use ueo_run::{OpenedModel, RunError};
 
@@ -92,6 +92,22 @@ pub struct BenchmarkArgs {
     /// Also write a page in Markdown; what stands outside of its generated part is kept
     #[arg(long, value_name = "FILE.md")]
     pub page: Option<PathBuf>,
+
+    /// Also write the table of a paper: a block per category shift, accuracy, AUROC and harmonic mean of each domain
+    #[arg(long, value_name = "FILE.tex", conflicts_with = "list")]
+    pub latex: Option<PathBuf>,
+
+    /// The same as Markdown
+    #[arg(long, value_name = "FILE.md", conflicts_with = "list")]
+    pub markdown: Option<PathBuf>,
+
+    /// The same as CSV, a line per number
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "list")]
+    pub csv: Option<PathBuf>,
+
+    /// Published numbers to stand in that table (docs/benchmark.md describes the file)
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "list")]
+    pub beside: Option<PathBuf>,
 
     /// Also write OUTPUT/report.html, a page to look at, send and print
     #[arg(long, conflicts_with = "list")]
@@ -365,6 +381,7 @@ fn report(
     if let Some(page) = &args.page {
         ueo_benchmark::write_page(&of_suite, page)?;
     }
+    write_paper(args, &of_suite, printer)?;
     if args.report {
         let path = write_benchmark_report(&all, &args.output)?;
         printer.message(format_args!("report: {}", path.display()));
@@ -376,6 +393,37 @@ fn report(
         "tables: {}",
         args.output.join("tables").display()
     ));
+    Ok(())
+}
+
+/// Writes the table of a paper to where it is wanted, and into the tables of the output directory.
+fn write_paper(
+    args: &BenchmarkArgs,
+    all: &[Results],
+    printer: &Printer,
+) -> Result<(), BenchmarkError> {
+    let published = match &args.beside {
+        Some(path) => PublishedNumbers::open(path)?,
+        None => PublishedNumbers::default(),
+    };
+    for row in published.unused(all) {
+        printer.warning(format_args!(
+            "published numbers of {} ({}, {}, {}) stand in no table: there are no results of that suite, model, shift and domains",
+            row.method, row.suite, row.model, row.shift
+        ));
+    }
+    let text = PaperText::of(&ueo_benchmark::paper_tables(all, &published))?;
+    text.write(&args.output)?;
+    let wanted = [
+        (&args.latex, text.latex.as_bytes()),
+        (&args.markdown, text.markdown.as_bytes()),
+        (&args.csv, &text.csv),
+    ];
+    for (path, content) in wanted {
+        if let Some(path) = path {
+            ueo_benchmark::write(path, content)?;
+        }
+    }
     Ok(())
 }
 

@@ -100,7 +100,7 @@ fn assert_sorted(dataset: &Dataset) {
 fn trees() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let mut opened = 0;
-    for round in 0..300 {
+    for round in 0..40 {
         let mut files = random_files(&mut rng);
         let mut found: Vec<Option<Dataset>> = Vec::new();
         for _ in 0..2 {
@@ -157,7 +157,7 @@ fn trees() {
         );
         assert_sorted(dataset);
     }
-    assert!(opened > 200, "{opened}");
+    assert!(opened > 25, "{opened}");
 }
 
 fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -176,7 +176,7 @@ fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 #[test]
 fn shards() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    for round in 0..2_000 {
+    for round in 0..600 {
         let mut files = random_files(&mut rng);
         let first = index_shard_bytes(&tar_of(&files)).unwrap();
         files.shuffle(&mut rng);
@@ -213,7 +213,7 @@ fn shards() {
 #[test]
 fn lists() {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
-    for round in 0..100 {
+    for round in 0..40 {
         let mut files = random_files(&mut rng);
         files.retain(|(name, _)| name.ends_with(".jpg") || name.ends_with(".PNG"));
         let root = TempDir::new().unwrap();

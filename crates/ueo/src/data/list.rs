@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 
 use super::dataset::{id_of, open_error};
 use super::format::{FileKind, has_extension};
-use super::text_file::Lines;
+use super::text_file::{Lines, too_long};
 use super::{DataError, Dataset, Location, Sample, SkipReason, SourceKind, list_table};
 
 /// Longest list, in bytes: some million images. More are better given as folders or shards.
 const MAX_LIST_BYTES: u64 = 256 << 20;
+
+/// What that limit counts.
+const LIST_BYTES: &str = "bytes in a list";
 
 /// Most images of a list.
 pub(super) const MAX_LIST_IMAGES: usize = 4 << 20;
@@ -38,6 +41,10 @@ pub(super) fn open(list: &Path, image_root: Option<&Path>) -> Result<Dataset, Da
         (None, None) => PathBuf::new(),
     };
     let file = File::open(list).map_err(|error| open_error(list, &error))?;
+    let metadata = file.metadata().map_err(|error| open_error(list, &error))?;
+    if metadata.len() > MAX_LIST_BYTES {
+        return Err(too_long(list, MAX_LIST_BYTES, LIST_BYTES));
+    }
     let is_file = |path: &str| root.join(path).is_file();
     let entries = read_list(BufReader::new(file), list, is_file)?;
     let mut dataset = Dataset::empty(&root, SourceKind::List);
@@ -86,7 +93,7 @@ pub fn read_list(
     if has_extension(path, &["csv", "tsv"]) {
         return list_table::read_table(text, path);
     }
-    let mut lines = Lines::new(text, path, MAX_LIST_BYTES, "bytes in a list");
+    let mut lines = Lines::new(text, path, MAX_LIST_BYTES, LIST_BYTES);
     let mut entries = Vec::new();
     while let Some((number, line)) = lines.next_line()? {
         let line = line.trim();

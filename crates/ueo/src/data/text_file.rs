@@ -58,7 +58,8 @@ pub(super) fn read_limited(
     Ok(bytes)
 }
 
-fn too_long(path: &Path, limit: u64, what: &'static str) -> DataError {
+/// A file that is longer than its limit.
+pub(super) fn too_long(path: &Path, limit: u64, what: &'static str) -> DataError {
     DataError::Limit {
         path: path.to_path_buf(),
         line: None,

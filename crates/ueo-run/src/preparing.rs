@@ -86,6 +86,7 @@ impl Task<'_> {
     ) -> Result<Prepared, RunError> {
         let (job, images) = (self.job, self.images);
         let (request, model) = (job.request, job.model);
+        images.tell_orientation(reporter);
         let cache_use = images.cache_use();
         if cache_use.images_left_out > 0 && self.adaptation.is_some() {
             reporter.report(Event::CacheTooSmall(cache_use));

@@ -13,7 +13,7 @@ use super::RunError;
 use super::adapting::Task;
 use super::features::FeatureKey;
 use super::held::{HeldDirectory, PreparedRun};
-use super::judging::{Measured, fingerprint, judge_images, true_label};
+use super::judging::{Measured, fingerprint, judge_images};
 use super::predictions::ImageResult;
 use super::record::{FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 
@@ -184,7 +184,7 @@ impl Task<'_> {
                 path: images.id(index).to_owned(),
                 label: labels.as_ref().map(|labels| {
                     let class = labels.classes()[row];
-                    true_label(images, index, class, &job.request.classes)
+                    images.true_label(index, class, &job.request.classes)
                 }),
                 zero_shot,
                 adapted: None,

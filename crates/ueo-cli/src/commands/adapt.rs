@@ -241,7 +241,9 @@ pub fn inputs_go_together(command: Command) -> Command {
         .cloned()
         .collect();
     others.into_iter().fold(command, |command, id| {
-        command.mut_arg(id, |option| option.requires_all(["model", "images", "classes"]))
+        command.mut_arg(id, |option| {
+            option.requires_all(["model", "images", "classes"])
+        })
     })
 }
 

@@ -648,17 +648,31 @@ fn a_run_keeps_what_both_models_say_about_every_image() {
     let rows: Vec<Vec<&str>> = lines.collect();
     assert_eq!(rows.len(), IMAGES);
     let run = place.json("run/run.json");
-    for (model, evaluation) in [("zero_shot", "zero_shot"), ("adapted", "adapted")] {
-        let class = column(&format!("{model}_class"));
-        let known = rows.iter().filter(|row| row[column("known")] == "true");
+    for (model, evaluation) in [("zero_shot_", "zero_shot"), ("", "adapted")] {
+        let class = column(&format!("{model}predicted"));
+        let known = rows
+            .iter()
+            .filter(|row| row[column("true_decision")] == "known");
         let correct = known
-            .filter(|row| row[class] == row[column("label")])
+            .filter(|row| row[class] == row[column("true_label")])
             .count();
         let accuracy = correct as f64 / (3 * PER_CLASS) as f64;
         assert_eq!(run[evaluation]["overall_accuracy"], accuracy, "{model}");
     }
     let foreign = rows
         .iter()
-        .filter(|row| row[column("label")] == "submarine");
+        .filter(|row| row[column("true_label")] == "submarine");
     assert_eq!(foreign.count(), PER_CLASS);
+
+    // The table of `ueo predict` has the same columns first, and the same values in them.
+    place.run(
+        "predict --model run --images images --output p.csv --top-k 3",
+        0,
+    );
+    let predicted = fs::read_to_string(place.path("p.csv")).unwrap();
+    let columns = predicted.lines().next().unwrap().split(',').count();
+    for (ours, theirs) in text.lines().zip(predicted.lines()) {
+        let ours: Vec<&str> = ours.split(',').take(columns).collect();
+        assert_eq!(ours.join(","), theirs);
+    }
 }

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use ueo::Device;
+use ueo::checkpoint::Activation;
 use ueo::evaluate::{Score, ThresholdMethod};
+use ueo::image::ExifOrientation;
 use ueo::model::Precision;
 use ueo_run::ThresholdRequest;
 
@@ -79,6 +81,26 @@ pub struct ModelArgs {
     /// Its SHA-256 must still be the one in run.json.
     #[arg(long, value_name = "PATH")]
     pub base: Option<PathBuf>,
+
+    /// What the checkpoint does not say about itself.
+    #[command(flatten)]
+    pub knowledge: KnowledgeArgs,
+}
+
+/// What users know about a checkpoint better than its files.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct KnowledgeArgs {
+    /// Activation of both towers, for a state dict that does not say [default: the checkpoint's, else assumed]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub activation: Option<Activation>,
+}
+
+/// How image files are read.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DecodingArgs {
+    /// What to do with the orientation that a camera wrote beside the pixels [default: the run's, else ignore]
+    #[arg(long, value_enum, value_name = "CHOICE")]
+    pub exif_orientation: Option<ExifOrientation>,
 }
 
 /// The images of a command.
@@ -95,6 +117,10 @@ pub struct ImageArgs {
     /// Directory that the paths of a list file are relative to [default: the list's own directory]
     #[arg(long, value_name = "DIR")]
     pub image_root: Option<PathBuf>,
+
+    /// How they are read.
+    #[command(flatten)]
+    pub decoding: DecodingArgs,
 }
 
 /// How images are scored.

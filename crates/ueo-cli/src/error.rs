@@ -45,6 +45,9 @@ pub enum CliError {
     /// Models side by side need one list of classes.
     #[error("{} and {} have different classes, so their measurements cannot stand side by side", first.display(), other.display())]
     DifferentClasses { first: PathBuf, other: PathBuf },
+    /// A run knows the activation that it was made with.
+    #[error("{} is a run directory, whose activation is that of its adaptation", run.display())]
+    ActivationOfRun { run: PathBuf },
     /// Ctrl-C cannot be listened to.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
@@ -120,6 +123,9 @@ impl CliError {
             }
             Self::BaseWithoutResume => {
                 Some("a new run takes its checkpoint from --model".to_owned())
+            }
+            Self::ActivationOfRun { .. } => {
+                Some("leave --activation out; it belongs to `ueo adapt`".to_owned())
             }
             Self::DifferentClasses { .. } => {
                 Some("name one list for all of them with --classes".to_owned())

@@ -117,7 +117,7 @@ fn main() -> ExitCode {
 
 /// The parser of the whole command line.
 fn parser() -> clap::Command {
-    Cli::command().mut_subcommand("adapt", adapt::forbid_inputs_with_resume)
+    Cli::command().mut_subcommand("adapt", adapt::inputs_go_together)
 }
 
 /// The command line and the configuration file that it names, as one, and whether that file had something to say. Leaves the

@@ -87,11 +87,15 @@ impl Printer {
         self.verbosity >= Verbosity::Verbose
     }
 
-    /// Prints which checkpoint is used and how it was understood, for `--verbose`.
+    /// Prints which checkpoint is used and how it was understood, for `--verbose`, and what was assumed, for all.
     pub fn model(&self, base: &BaseRecord) {
         self.detail(format_args!("model: {}", base.path.display()));
         for decision in &base.decisions {
             self.detail(format_args!("  {decision}"));
+        }
+        if let Some(warning) = &base.warning {
+            self.warning(warning);
+            self.hint("name it with --activation, if you know it");
         }
     }
 

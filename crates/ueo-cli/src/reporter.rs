@@ -6,6 +6,7 @@ use ueo::session::{Event, Reporter, Stage};
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit, rate};
+use crate::words::counted;
 
 /// Turns the events of a job into progress and messages.
 pub struct ProgressReporter<'a> {
@@ -102,6 +103,16 @@ impl Reporter for ProgressReporter<'_> {
             // The command lists them at the end, all together.
             Event::Skipped(_) => {}
             Event::CacheTooSmall(cache) => self.printer.warning(cache_too_small(&cache)),
+            Event::ExifOriented { images, applied } => {
+                let images = counted(images, "image");
+                let printer = self.printer;
+                match applied {
+                    true => printer.detail(format_args!("{images} turned upright, by EXIF")),
+                    false => printer.warning(format_args!(
+                        "{images} with an EXIF orientation, taken as stored; --exif-orientation apply turns them upright"
+                    )),
+                }
+            }
             Event::Step { record, total } => {
                 let detail = format!(
                     "epoch {}, loss {:.4}, {}",

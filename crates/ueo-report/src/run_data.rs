@@ -7,7 +7,8 @@ use super::ReportError;
 use ueo::adapt::StepRecord;
 use ueo::evaluate::{ClassIntervals, Evaluation, choose_threshold};
 use ueo::guard::EpochRecord;
-use ueo_run::{RunDirectory, RunError, RunRecord, RunStatus, TrueLabel, Verdict};
+use ueo::session::TrueLabel;
+use ueo_run::{RunDirectory, RunError, RunRecord, RunStatus, Verdict};
 
 /// A finished run.
 #[derive(Clone, Debug)]

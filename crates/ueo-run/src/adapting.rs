@@ -239,10 +239,10 @@ impl Task<'_> {
         for (result, verdict) in results.iter_mut().zip(&measured.verdicts) {
             result.adapted = Some(verdict.clone());
         }
-        directory.write_predictions(&results, &request.classes)?;
+        record.threshold = Some(measured.threshold);
+        directory.write_predictions(&results, &record)?;
         self.write_result(directory, &last)?;
         record.status = RunStatus::Finished;
-        record.threshold = Some(measured.threshold);
         record.adapted = measured.evaluation;
         record.kept_epoch = Some(last.kept_epoch());
         record.adapted_signs = Some(measured.signs);

@@ -15,7 +15,7 @@ use ueo::write_atomically;
 
 use super::RunError;
 use super::held::HeldDirectory;
-use super::predictions::{self, ImageResult};
+use super::predictions::{self, ImageResult, Thresholds};
 use super::record::{FORMAT_VERSION, RunRecord};
 use super::records::{Numbering, RecordWriter, read_records};
 use super::state;
@@ -365,7 +365,7 @@ impl RunDirectory {
         Ok(records)
     }
 
-    /// Writes `predictions.csv`.
+    /// Writes `predictions.csv`, with the decisions that follow from the record's thresholds.
     ///
     /// # Errors
     ///
@@ -373,11 +373,16 @@ impl RunDirectory {
     pub fn write_predictions(
         &self,
         images: &[ImageResult],
-        classes: &[String],
+        record: &RunRecord,
     ) -> Result<(), RunError> {
         let path = self.file(PREDICTIONS);
+        let thresholds = Thresholds {
+            zero_shot: record.zero_shot_threshold.map(|threshold| threshold.value),
+            adapted: record.threshold.map(|threshold| threshold.value),
+        };
         write_atomically(&path, |file| {
-            predictions::write(file, images, classes).map_err(std::io::Error::other)
+            predictions::write(file, images, &record.request.classes, thresholds)
+                .map_err(std::io::Error::other)
         })
         .map_err(|source| RunError::io("write", &path, source))
     }

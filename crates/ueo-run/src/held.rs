@@ -161,7 +161,7 @@ impl HeldDirectory {
     /// [`RunError::Io`]; what is then there is the run before or the new one.
     pub(crate) fn commit(&self, run: &PreparedRun<'_>) -> Result<(), RunError> {
         let next = RunDirectory::at(&self.next());
-        next.write_predictions(run.results, &run.record.request.classes)?;
+        next.write_predictions(run.results, run.record)?;
         next.begin_epochs(run.zero_shot)?;
         next.write_state(run.state)?;
         next.write_record(run.record)?;

@@ -12,7 +12,7 @@ use ueo::session::{
 use super::RunError;
 use super::features::FeatureKey;
 use super::held::HeldDirectory;
-use super::predictions::{TrueLabel, Verdict};
+use super::predictions::Verdict;
 use super::record::AdaptRequest;
 
 /// What stays the same from the first pass to the last.
@@ -141,23 +141,6 @@ pub fn judge_images(
             .transpose()?,
         threshold,
     })
-}
-
-/// What an image shows: classes by the name on the list, however the data set spells them.
-pub fn true_label(
-    images: &Images,
-    index: usize,
-    class: Option<usize>,
-    classes: &[String],
-) -> TrueLabel {
-    let name = match class {
-        Some(class) => &classes[class],
-        None => images.label_name(index).unwrap_or_default(),
-    };
-    TrueLabel {
-        name: name.to_owned(),
-        class,
-    }
 }
 
 /// SHA-256 over the ids of some images, one per line.

@@ -6,7 +6,7 @@ use ueo::checkpoint;
 use ueo::session::Images;
 
 use super::RunError;
-use super::directory::RunDirectory;
+use super::held::HeldDirectory;
 use super::judging::fingerprint;
 use super::record::RunRecord;
 
@@ -29,7 +29,7 @@ pub struct NewPlaces {
 /// [`RunError::BaseMoved`] and [`RunError::BaseChanged`] where the checkpoint is not there or another one;
 /// [`RunError::ImagesChanged`] where the images are others; as the readers and writers of the run otherwise.
 pub fn move_run(run: &Path, places: &NewPlaces) -> Result<RunRecord, RunError> {
-    let directory = RunDirectory::open(run)?;
+    let directory = HeldDirectory::open(run)?;
     let mut record = directory.read_record()?;
     let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|source| RunError::io("find", path, source))

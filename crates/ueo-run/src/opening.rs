@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ueo::Device;
-use ueo::checkpoint;
+use ueo::checkpoint::{self, LoadOptions};
 use ueo::model::Precision;
 use ueo::session::{BaseRecord, Model};
 
@@ -36,6 +36,21 @@ impl OpenedModel {
         device: &Device,
         precision: Option<Precision>,
     ) -> Result<Self, RunError> {
+        Self::open_with(path, base, device, precision, &LoadOptions::new())
+    }
+
+    /// As [`Self::open`], with what the user knows better than a checkpoint's files; a run has its own knowledge of that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_with(
+        path: &Path,
+        base: Option<&Path>,
+        device: &Device,
+        precision: Option<Precision>,
+        options: &LoadOptions,
+    ) -> Result<Self, RunError> {
         if RunDirectory::is_in_preparation(path) {
             return Err(RunError::Unfinished {
                 path: path.to_owned(),
@@ -43,7 +58,7 @@ impl OpenedModel {
         }
         if !RunDirectory::recognizes(path) {
             let precision = precision.unwrap_or_default();
-            let checkpoint = checkpoint::load(path)?;
+            let checkpoint = checkpoint::load_with(path, options)?;
             return Ok(Self {
                 model: Model::from_checkpoint(checkpoint, device, precision)?,
                 run: None,
@@ -60,6 +75,7 @@ impl OpenedModel {
         let mut model = open_base(&record.base, base, device, precision)?;
         model.parameters = directory.read_adapted(&model.clip)?;
         model.method = record.request.settings.method;
+        model.preprocessing.exif_orientation = record.request.exif_orientation;
         Ok(Self {
             model,
             run: Some(record),
@@ -82,7 +98,8 @@ pub fn open_base(
     if !path.exists() {
         return Err(RunError::BaseMoved { path });
     }
-    let checkpoint = checkpoint::load(&path)?;
+    let options = LoadOptions::new().activation(expected.activation);
+    let checkpoint = checkpoint::load_with(&path, &options)?;
     if checkpoint.sha256 != expected.sha256 {
         return Err(RunError::BaseChanged {
             path,

@@ -1,5 +1,8 @@
 //! `predictions.csv`: what the zero-shot and the adapted model say about every image of a run.
 //!
+//! The columns of the adapted model are those of the table that `ueo predict` writes, docs/files.md describes both. Version 0.1.0
+//! called them otherwise, and such tables are read.
+//!
 //! The first half is written before training starts and read back when a run is resumed, so that a resumed run ends with
 //! the same bytes. Numbers are written with as many digits as tell them apart from all others.
 
@@ -9,6 +12,7 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 
 use ueo::evaluate::{Predictions, Scores};
+use ueo::session::TrueLabel;
 
 /// Classes that are kept per image and model, the most probable one included.
 pub const KEPT_CLASSES: usize = 3;
@@ -24,15 +28,6 @@ pub struct ImageResult {
     pub zero_shot: Verdict,
     /// What the adapted model says, once the run is finished.
     pub adapted: Option<Verdict>,
-}
-
-/// What an image shows according to its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrueLabel {
-    /// The class name for a known class, otherwise the label as the data set spells it.
-    pub name: String,
-    /// Index of the known class, `None` for an image of another class.
-    pub class: Option<usize>,
 }
 
 /// What one model says about one image.
@@ -69,37 +64,80 @@ impl Verdict {
     }
 }
 
-/// A line of the file; the column names are those of the fields.
+/// Confidences from which on an image counts as known, of both models, as far as they are chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thresholds {
+    /// That of the checkpoint.
+    pub zero_shot: Option<f64>,
+    /// That of the adapted model.
+    pub adapted: Option<f64>,
+}
+
+/// A line of the file; the column names are those of the fields, and those of version 0.1.0 their aliases.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Row {
     path: String,
-    label: Option<String>,
-    known: Option<bool>,
-    zero_shot_class: Option<String>,
+    #[serde(alias = "adapted_class")]
+    predicted: Option<String>,
+    #[serde(alias = "adapted_confidence")]
+    confidence: Option<f64>,
+    decision: Option<Decision>,
+    #[serde(alias = "adapted_probability")]
+    probability: Option<f64>,
+    #[serde(alias = "adapted_class_2")]
+    predicted_2: Option<String>,
+    #[serde(alias = "adapted_probability_2")]
+    probability_2: Option<f64>,
+    #[serde(alias = "adapted_class_3")]
+    predicted_3: Option<String>,
+    #[serde(alias = "adapted_probability_3")]
+    probability_3: Option<f64>,
+    #[serde(alias = "label")]
+    true_label: Option<String>,
+    #[serde(alias = "known")]
+    true_decision: Option<Decision>,
+    #[serde(alias = "zero_shot_class")]
+    zero_shot_predicted: Option<String>,
     zero_shot_confidence: Option<f64>,
+    zero_shot_decision: Option<Decision>,
     zero_shot_probability: Option<f64>,
-    zero_shot_class_2: Option<String>,
+    #[serde(alias = "zero_shot_class_2")]
+    zero_shot_predicted_2: Option<String>,
     zero_shot_probability_2: Option<f64>,
-    zero_shot_class_3: Option<String>,
+    #[serde(alias = "zero_shot_class_3")]
+    zero_shot_predicted_3: Option<String>,
     zero_shot_probability_3: Option<f64>,
-    adapted_class: Option<String>,
-    adapted_confidence: Option<f64>,
-    adapted_probability: Option<f64>,
-    adapted_class_2: Option<String>,
-    adapted_probability_2: Option<f64>,
-    adapted_class_3: Option<String>,
-    adapted_probability_3: Option<f64>,
+}
+
+/// Whether an image counts as one of the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Decision {
+    #[serde(alias = "true")]
+    Known,
+    #[serde(alias = "false")]
+    Unknown,
+}
+
+impl From<bool> for Decision {
+    fn from(known: bool) -> Self {
+        match known {
+            true => Self::Known,
+            false => Self::Unknown,
+        }
+    }
 }
 
 /// The columns of one model, ranks 1 to 3.
 struct Columns {
     confidence: Option<f64>,
+    decision: Option<Decision>,
     ranks: [(Option<String>, Option<f64>); KEPT_CLASSES],
 }
 
 impl Columns {
-    fn of(verdict: Option<&Verdict>, classes: &[String]) -> Self {
+    fn of(verdict: Option<&Verdict>, classes: &[String], threshold: Option<f64>) -> Self {
         let rank = |rank: usize| {
             let found = verdict.and_then(|verdict| verdict.top.get(rank));
             (
@@ -112,6 +150,9 @@ impl Columns {
         ranks[0].0 = verdict.map(|verdict| classes[verdict.class].clone());
         Self {
             confidence: verdict.map(|verdict| verdict.confidence),
+            decision: verdict
+                .zip(threshold)
+                .map(|(verdict, threshold)| (verdict.confidence >= threshold).into()),
             ranks,
         }
     }
@@ -148,31 +189,35 @@ pub(super) fn write(
     file: impl Write,
     images: &[ImageResult],
     classes: &[String],
+    thresholds: Thresholds,
 ) -> Result<(), csv::Error> {
     let mut table = csv::Writer::from_writer(file);
     for image in images {
-        let zero_shot = Columns::of(Some(&image.zero_shot), classes);
-        let adapted = Columns::of(image.adapted.as_ref(), classes);
+        let zero_shot = Columns::of(Some(&image.zero_shot), classes, thresholds.zero_shot);
+        let adapted = Columns::of(image.adapted.as_ref(), classes, thresholds.adapted);
         let [zero_shot_1, zero_shot_2, zero_shot_3] = zero_shot.ranks;
         let [adapted_1, adapted_2, adapted_3] = adapted.ranks;
+        let label = image.label.as_ref();
         table.serialize(Row {
             path: image.path.clone(),
-            label: image.label.as_ref().map(|label| label.name.clone()),
-            known: image.label.as_ref().map(|label| label.class.is_some()),
-            zero_shot_class: zero_shot_1.0,
+            predicted: adapted_1.0,
+            confidence: adapted.confidence,
+            decision: adapted.decision,
+            probability: adapted_1.1,
+            predicted_2: adapted_2.0,
+            probability_2: adapted_2.1,
+            predicted_3: adapted_3.0,
+            probability_3: adapted_3.1,
+            true_label: label.map(|label| label.name.clone()),
+            true_decision: label.map(|label| label.class.is_some().into()),
+            zero_shot_predicted: zero_shot_1.0,
             zero_shot_confidence: zero_shot.confidence,
+            zero_shot_decision: zero_shot.decision,
             zero_shot_probability: zero_shot_1.1,
-            zero_shot_class_2: zero_shot_2.0,
+            zero_shot_predicted_2: zero_shot_2.0,
             zero_shot_probability_2: zero_shot_2.1,
-            zero_shot_class_3: zero_shot_3.0,
+            zero_shot_predicted_3: zero_shot_3.0,
             zero_shot_probability_3: zero_shot_3.1,
-            adapted_class: adapted_1.0,
-            adapted_confidence: adapted.confidence,
-            adapted_probability: adapted_1.1,
-            adapted_class_2: adapted_2.0,
-            adapted_probability_2: adapted_2.1,
-            adapted_class_3: adapted_3.0,
-            adapted_probability_3: adapted_3.1,
         })?;
     }
     table.flush()?;
@@ -236,30 +281,32 @@ pub(super) fn of_images<'a>(
 fn result(row: Row, classes: &HashMap<&str, usize>) -> Result<ImageResult, String> {
     let zero_shot = Columns {
         confidence: row.zero_shot_confidence,
+        decision: row.zero_shot_decision,
         ranks: [
-            (row.zero_shot_class, row.zero_shot_probability),
-            (row.zero_shot_class_2, row.zero_shot_probability_2),
-            (row.zero_shot_class_3, row.zero_shot_probability_3),
+            (row.zero_shot_predicted, row.zero_shot_probability),
+            (row.zero_shot_predicted_2, row.zero_shot_probability_2),
+            (row.zero_shot_predicted_3, row.zero_shot_probability_3),
         ],
     };
     let adapted = Columns {
-        confidence: row.adapted_confidence,
+        confidence: row.confidence,
+        decision: row.decision,
         ranks: [
-            (row.adapted_class, row.adapted_probability),
-            (row.adapted_class_2, row.adapted_probability_2),
-            (row.adapted_class_3, row.adapted_probability_3),
+            (row.predicted, row.probability),
+            (row.predicted_2, row.probability_2),
+            (row.predicted_3, row.probability_3),
         ],
     };
     let label =
-        match (row.label, row.known) {
-            (Some(name), Some(true)) => Some(TrueLabel {
+        match (row.true_label, row.true_decision) {
+            (Some(name), Some(Decision::Known)) => Some(TrueLabel {
                 class: Some(*classes.get(name.as_str()).ok_or_else(|| {
                     format!("label `{name}` is said to be known and is no class")
                 })?),
                 name,
             }),
             // An empty column is no label, unless the image is said to be unknown: folders may be called anything.
-            (name, Some(false)) => Some(TrueLabel {
+            (name, Some(Decision::Unknown)) => Some(TrueLabel {
                 class: None,
                 name: name.unwrap_or_default(),
             }),
@@ -322,8 +369,54 @@ mod tests {
     #[test]
     fn what_is_written_is_read_to_the_last_bit() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &results(), &classes()).unwrap();
+        write(&mut bytes, &results(), &classes(), Thresholds::default()).unwrap();
         assert_eq!(read(&bytes, &classes()).unwrap(), results());
+    }
+
+    #[test]
+    fn decisions_follow_the_thresholds_and_say_nothing_before_there_are_any() {
+        let rows = |thresholds| -> Vec<[String; 3]> {
+            let mut bytes = Vec::new();
+            write(&mut bytes, &results(), &classes(), thresholds).unwrap();
+            let mut table = csv::Reader::from_reader(bytes.as_slice());
+            let header = table.headers().unwrap().clone();
+            let column = |name| header.iter().position(|found| found == name).unwrap();
+            let columns = ["decision", "zero_shot_decision", "true_decision"].map(column);
+            table
+                .records()
+                .map(|row| columns.map(|column| row.as_ref().unwrap()[column].to_owned()))
+                .collect()
+        };
+        assert_eq!(rows(Thresholds::default())[0], ["", "", "known"]);
+        let thresholds = Thresholds {
+            zero_shot: Some(0.5),
+            adapted: Some(0.1),
+        };
+        assert_eq!(
+            rows(thresholds),
+            [
+                ["unknown", "unknown", "known"],
+                ["", "known", "unknown"],
+                ["", "known", ""]
+            ]
+        );
+    }
+
+    #[test]
+    fn tables_of_version_0_1_0_are_read() {
+        let table = "path,label,known,zero_shot_class,zero_shot_confidence,zero_shot_probability,zero_shot_class_2,\
+             zero_shot_probability_2,zero_shot_class_3,zero_shot_probability_3,adapted_class,adapted_confidence,\
+             adapted_probability,adapted_class_2,adapted_probability_2,adapted_class_3,adapted_probability_3\n\
+             a.png,cat,true,cat,0.25,0.5,\u{f6},0.125,,,\u{f6},0.75,0.625,cat,0.25,,\n\
+             b.png,boat,false,cat,0.25,0.5,,,,,,,,,,,\n";
+        let images = read(table.as_bytes(), &classes()).unwrap();
+        let adapted = images[0].adapted.as_ref().unwrap();
+        assert_eq!((adapted.class, adapted.confidence), (2, 0.75));
+        assert_eq!(adapted.top, [(2, 0.625), (0, 0.25)]);
+        assert_eq!(images[0].zero_shot.top, [(0, 0.5), (2, 0.125)]);
+        assert_eq!(images[0].label.as_ref().unwrap().class, Some(0));
+        assert_eq!(images[1].label.as_ref().unwrap().class, None);
+        assert_eq!(images[1].adapted, None);
     }
 
     #[test]
@@ -348,7 +441,7 @@ mod tests {
     #[test]
     fn a_cut_table_is_refused_wherever_it_ends() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &results(), &classes()).unwrap();
+        write(&mut bytes, &results(), &classes(), Thresholds::default()).unwrap();
         for length in 0..bytes.len() {
             let kept = read(&bytes[..length], &classes());
             let whole_rows = kept.map_or(0, |results| results.len());
@@ -359,7 +452,7 @@ mod tests {
     #[test]
     fn tables_of_other_classes_are_refused() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &results(), &classes()).unwrap();
+        write(&mut bytes, &results(), &classes(), Thresholds::default()).unwrap();
         let error = read(&bytes, &classes()[..1]).unwrap_err();
         assert!(
             error.contains("image 1") && error.contains("red"),

@@ -13,7 +13,7 @@ use super::RunError;
 use super::adapting::Task;
 use super::features::FeatureKey;
 use super::held::{HeldDirectory, PreparedRun};
-use super::judging::{Measured, fingerprint, judge_images, true_label};
+use super::judging::{Measured, fingerprint, judge_images};
 use super::predictions::ImageResult;
 use super::record::{FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 
@@ -86,6 +86,7 @@ impl Task<'_> {
     ) -> Result<Prepared, RunError> {
         let (job, images) = (self.job, self.images);
         let (request, model) = (job.request, job.model);
+        images.tell_orientation(reporter);
         let cache_use = images.cache_use();
         if cache_use.images_left_out > 0 && self.adaptation.is_some() {
             reporter.report(Event::CacheTooSmall(cache_use));
@@ -183,7 +184,7 @@ impl Task<'_> {
                 path: images.id(index).to_owned(),
                 label: labels.as_ref().map(|labels| {
                     let class = labels.classes()[row];
-                    true_label(images, index, class, &job.request.classes)
+                    images.true_label(index, class, &job.request.classes)
                 }),
                 zero_shot,
                 adapted: None,

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use ueo::adapt::Settings;
+use ueo::checkpoint::Activation;
 use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
 use ueo::guard::{Signs, Warning};
+use ueo::image::ExifOrientation;
 use ueo::model::Precision;
 use ueo::session::{BaseRecord, SkippedImage};
 
@@ -56,6 +58,12 @@ pub struct AdaptRequest {
     /// Number format of the frozen matrices; runs before this setting were in f32.
     #[serde(default)]
     pub precision: Precision,
+    /// The activation of both towers, where the user named it; `None` leaves it to the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+    /// Whether the camera's orientation of an image counts; runs before this setting took images as they are stored.
+    #[serde(default)]
+    pub exif_orientation: ExifOrientation,
 }
 
 impl AdaptRequest {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use ueo::Device;
+use ueo::checkpoint::LoadOptions;
 use ueo::session::Model;
 
 use super::RunError;
@@ -174,12 +175,25 @@ impl Begun {
     ///
     /// As [`open_base`] for a run that is continued, else as [`OpenedModel::open`]; [`RunError::AlreadyAdapted`].
     pub fn open_model(&self, device: &Device) -> Result<Model, RunError> {
-        let precision = self.request.precision;
-        if let Some(record) = &self.resumed {
-            return open_base(&record.base, self.base.as_deref(), device, precision);
-        }
-        let path = self.base.as_deref().unwrap_or(&self.request.model);
-        let opened = OpenedModel::open(path, None, device, Some(precision))?;
+        let request = &self.request;
+        let mut model = match &self.resumed {
+            Some(record) => open_base(
+                &record.base,
+                self.base.as_deref(),
+                device,
+                request.precision,
+            )?,
+            None => self.open_checkpoint(device)?,
+        };
+        model.preprocessing.exif_orientation = request.exif_orientation;
+        Ok(model)
+    }
+
+    fn open_checkpoint(&self, device: &Device) -> Result<Model, RunError> {
+        let request = &self.request;
+        let path = self.base.as_deref().unwrap_or(&request.model);
+        let options = LoadOptions::new().activation(request.activation);
+        let opened = OpenedModel::open_with(path, None, device, Some(request.precision), &options)?;
         match opened.run {
             None => Ok(opened.model),
             Some(_) => Err(RunError::AlreadyAdapted {

@@ -10,7 +10,7 @@ use ueo::guard::Keep;
 use ueo_run::{AdaptReport, AdaptRequest, ImageResult, RunDirectory, RunError, RunStatus, Start};
 
 use super::{Context, absolute, nearby, read_classes, report};
-use crate::args::{ByteSize, positive_integer, positive_number};
+use crate::args::{ByteSize, DecodingArgs, KnowledgeArgs, positive_integer, positive_number};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::hints::guard;
@@ -66,12 +66,7 @@ Exit codes: 0 done, 1 done but some images were skipped (run.json lists them) or
 /// Fine-tunes on your images without labels, so that your classes are recognized better and other images are told
 /// apart. Labels that the images happen to have (folder names) are used only to report accuracy before and after.
 #[derive(Clone, Debug, Args)]
-#[command(
-    override_usage = USAGE, after_long_help = AFTER_HELP,
-    // Settings alone do not continue a run.
-    mut_group("Settings", |group| group.requires("model")),
-    mut_group("UniversalEntropySettings", |group| group.requires("model"))
-)]
+#[command(override_usage = USAGE, after_long_help = AFTER_HELP)]
 pub struct AdaptArgs {
     /// What is adapted to what.
     #[command(flatten)]
@@ -116,7 +111,6 @@ pub struct AdaptArgs {
 
 /// What is adapted to what. Each of the three is required, but not for `--resume`.
 #[derive(Clone, Debug, Args)]
-#[group(requires_all = ["model", "images", "classes"])]
 pub struct InputArgs {
     /// CLIP checkpoint; its kind is recognized
     ///
@@ -139,11 +133,18 @@ pub struct InputArgs {
     /// Text file (UTF-8) with the name of one known class per line
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
     pub classes: Option<PathBuf>,
+
+    /// What the checkpoint does not say about itself.
+    #[command(flatten)]
+    pub knowledge: KnowledgeArgs,
+
+    /// How images are read.
+    #[command(flatten)]
+    pub decoding: DecodingArgs,
 }
 
 /// What is written besides the result, and what may be kept in memory.
 #[derive(Clone, Debug, Args)]
-#[group(requires = "model")]
 pub struct OutputArgs {
     /// Also write a full adapted checkpoint that other programs can load, into the run directory
     ///
@@ -170,7 +171,6 @@ pub struct OutputArgs {
 /// How to train.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Training")]
-#[group(requires = "model")]
 pub struct TrainingArgs {
     /// What the library can be told about an adaptation.
     #[command(flatten)]
@@ -191,7 +191,6 @@ pub struct TrainingArgs {
 /// How to tell unknown images.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Unknown images")]
-#[group(requires = "model")]
 pub struct ThresholdArgs {
     /// What tells known from unknown images: the confidence
     #[arg(long, value_enum, value_name = "SCORE", default_value_t)]
@@ -230,18 +229,22 @@ impl From<OsString> for OracleLabels {
     }
 }
 
-/// Options that `--resume` goes together with; a run that is continued has all others already.
-const WITH_RESUME: [&str; 4] = ["output", "resume", "base", "no_report"];
+/// Options that say which run is meant. All others say what it is to be, which is said in full or not at all.
+const WHICH_RUN: [&str; 5] = ["output", "overwrite", "resume", "base", "no_report"];
 
-/// Lets the parser refuse whatever a run that is continued has already.
-pub fn forbid_inputs_with_resume(command: Command) -> Command {
+/// Lets the parser refuse a part of a run's inputs and settings: a run that is continued has all of them already.
+pub fn inputs_go_together(command: Command) -> Command {
     let others: Vec<Id> = command
         .get_arguments()
         .map(Arg::get_id)
-        .filter(|id| !WITH_RESUME.contains(&id.as_str()))
+        .filter(|id| !WHICH_RUN.contains(&id.as_str()))
         .cloned()
         .collect();
-    command.mut_arg("resume", |resume| resume.conflicts_with_all(others))
+    others.into_iter().fold(command, |command, id| {
+        command.mut_arg(id, |option| {
+            option.requires_all(["model", "images", "classes"])
+        })
+    })
 }
 
 /// Adapts, or continues.
@@ -509,6 +512,8 @@ impl AdaptArgs {
             threads: context.threads,
             device: context.device.name().to_owned(),
             precision: context.precision.unwrap_or_default(),
+            activation: inputs.knowledge.activation,
+            exif_orientation: inputs.decoding.exif_orientation.unwrap_or_default(),
         }))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use ueo::adapt::Settings;
 use ueo::evaluate::{ScoreRule, ThresholdMethod};
+use ueo::image::ExifOrientation;
 use ueo_run::{AdaptRequest, Start};
 
 use super::{Context, absolute, adapt, read_classes};
@@ -97,6 +98,8 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         threads: context.threads,
         device: context.device.name().to_owned(),
         precision: context.precision.unwrap_or_default(),
+        activation: None,
+        exif_orientation: ExifOrientation::default(),
     };
     let start = Start::New {
         request: Box::new(request),

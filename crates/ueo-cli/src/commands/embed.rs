@@ -10,7 +10,7 @@ use ueo::session::{Embedding, Images, embed_images, embed_texts};
 use ueo::text::Overlong;
 
 use super::Context;
-use crate::args::ModelArgs;
+use crate::args::{DecodingArgs, ModelArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -54,6 +54,10 @@ pub struct EmbedArgs {
     #[arg(long, value_name = "DIR", requires = "images")]
     pub image_root: Option<PathBuf>,
 
+    /// How images are read.
+    #[command(flatten)]
+    pub decoding: DecodingArgs,
+
     /// Shorten texts that are too long for the model instead of refusing them
     #[arg(long, requires = "texts")]
     pub truncate: bool,
@@ -80,9 +84,7 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         ".safetensors",
     )?;
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
-    let model = context
-        .open_model(&args.model.model, args.model.base.as_deref())?
-        .model;
+    let model = args.model.open(args.decoding, context)?.model;
 
     let mut features = Vec::new();
     let mut ending = Ending::Complete;
@@ -102,6 +104,7 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         let embedding = embed_images(&model, &images, context.strict, &mut reporter);
         reporter.finish();
         let embedding = embedding?;
+        images.tell_orientation(&mut ProgressReporter::new(context.printer));
         ending = context.list_skipped(&embedding.skipped);
         features.push(("image_features", "paths", embedding));
     }

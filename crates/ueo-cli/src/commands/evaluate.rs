@@ -10,7 +10,7 @@ use ueo::session::{PredictionSet, SessionError};
 use ueo_run::RunDirectory;
 
 use super::{Context, read_classes};
-use crate::args::{ImageArgs, ScoreArgs};
+use crate::args::{ImageArgs, KnowledgeArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::output::{is_stdout, write_file};
@@ -76,6 +76,10 @@ pub struct EvaluateArgs {
     /// Its SHA-256 must still be the one in run.json.
     #[arg(long, value_name = "PATH")]
     pub base: Option<PathBuf>,
+
+    /// What the checkpoints do not say about themselves.
+    #[command(flatten)]
+    pub knowledge: KnowledgeArgs,
 
     /// Labelled images.
     #[command(flatten)]
@@ -168,7 +172,12 @@ fn measure(
 ) -> Result<Measured, CliError> {
     let is_run = RunDirectory::recognizes(path);
     let base = args.base.as_deref().filter(|_| is_run);
-    let model = context.open_model(path, base)?;
+    // What a checkpoint does not say, a run knows.
+    let knowledge = match is_run {
+        true => KnowledgeArgs { activation: None },
+        false => args.knowledge,
+    };
+    let model = context.open_model(path, base, knowledge, args.images.decoding)?;
     let mut predicted = context.predict(&model, &args.images, &args.score, classes, 1)?;
     let evaluation = predicted
         .evaluation

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use serde::Serialize;
-use ueo::checkpoint::{Activation, CheckpointKind, TextConfig, TransformerConfig, VisionConfig};
+use ueo::checkpoint::{
+    Activation, CheckpointKind, LoadOptions, TextConfig, TransformerConfig, VisionConfig,
+};
 use ueo::image::Interpolation;
 use ueo::session::{BaseRecord, Model};
 use ueo_run::{OpenedModel, RunDirectory, RunRecord, RunStatus, open_base};
@@ -60,9 +62,11 @@ pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
         )?,
         _ => {
             let (model, base) = (&args.model.model, args.model.base.as_deref());
-            OpenedModel::open(model, base, &context.device, None)?.model
+            let options = LoadOptions::new().activation(args.model.knowledge.activation);
+            OpenedModel::open_with(model, base, &context.device, None, &options)?.model
         }
     };
+    context.printer.model(&model.base);
     let description = Description::new(&model, run.as_ref());
     if args.json {
         let json = serde_json::to_string_pretty(&description)?;

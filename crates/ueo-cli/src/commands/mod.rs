@@ -15,12 +15,13 @@ pub mod run;
 use std::path::{Path, PathBuf};
 
 use ueo::Device;
+use ueo::checkpoint::LoadOptions;
 use ueo::data::ClassList;
 use ueo::model::Precision;
 use ueo::session::{PredictionSet, SkippedImage};
-use ueo_run::{OpenedModel, PredictRequest, predict as run_predict};
+use ueo_run::{OpenedModel, PredictRequest, RunDirectory, predict as run_predict};
 
-use crate::args::{GlobalArgs, ImageArgs, ScoreArgs};
+use crate::args::{DecodingArgs, GlobalArgs, ImageArgs, KnowledgeArgs, ModelArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -67,13 +68,28 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Opens the model that the user named.
+    /// Opens the model that the user named; without a choice about the orientation of images, the run's counts.
     ///
     /// # Errors
     ///
-    /// [`CliError::Run`].
-    pub fn open_model(&self, model: &Path, base: Option<&Path>) -> Result<OpenedModel, CliError> {
-        let opened = OpenedModel::open(model, base, &self.device, self.precision)?;
+    /// [`CliError::Run`], and [`CliError::ActivationOfRun`] for a choice that a run has made already.
+    pub fn open_model(
+        &self,
+        model: &Path,
+        base: Option<&Path>,
+        knowledge: KnowledgeArgs,
+        decoding: DecodingArgs,
+    ) -> Result<OpenedModel, CliError> {
+        if knowledge.activation.is_some() && RunDirectory::recognizes(model) {
+            let run = model.to_owned();
+            return Err(CliError::ActivationOfRun { run });
+        }
+        let options = LoadOptions::new().activation(knowledge.activation);
+        let mut opened =
+            OpenedModel::open_with(model, base, &self.device, self.precision, &options)?;
+        if let Some(orientation) = decoding.exif_orientation {
+            opened.model.preprocessing.exif_orientation = orientation;
+        }
         self.printer.model(&opened.model.base);
         Ok(opened)
     }
@@ -134,6 +150,17 @@ impl<'a> Context<'a> {
             ));
         }
         Ending::SomeInputsFailed
+    }
+}
+
+impl ModelArgs {
+    /// Opens the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::open_model`].
+    pub fn open(&self, decoding: DecodingArgs, context: &Context) -> Result<OpenedModel, CliError> {
+        context.open_model(&self.model, self.base.as_deref(), self.knowledge, decoding)
     }
 }
 

@@ -17,15 +17,18 @@ use crate::target::check_file;
 use crate::words::counted;
 
 const AFTER_HELP: &str = "\
-Columns of the .csv, keys of each line of the .jsonl:
-  path        relative to --images, with / on every system
-  label       the most similar class, exactly as in the class file
-  confidence  what tells known from unknown images, by --score; higher is
-              more probably known
-  known       true where the confidence reaches the threshold; false says that
-              the image probably shows none of the classes
-With --top-k N also the most probable classes with their probabilities at the checkpoint's logit scale: probability, label_2, \
-probability_2, and so on.
+Columns of the .csv, keys of each line of the .jsonl; those of run/predictions.csv mean the same:
+  path           relative to --images, with / on every system
+  predicted      the most similar class, exactly as in the class file
+  confidence     what tells known from unknown images, by --score; higher is
+                 more probably known
+  decision       known where the confidence reaches the threshold; unknown says
+                 that the image probably shows none of the classes
+  probability    of the predicted class, at the checkpoint's logit scale
+  true_label     what the image shows, where the images have labels
+  true_decision  known where that is one of the classes, else unknown
+With --top-k N, the next classes stand after the probability: predicted_2, probability_2, and so on. docs/files.md has units \
+and ranges.
 
 The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of the \
 confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and score; with others, and \
@@ -35,7 +38,7 @@ Examples:
   ueo predict --model run/ --images photos/ --output predictions.csv
   ueo predict --model run/ --images photos/ --top-k 5 --output predictions.jsonl
   ueo predict --model ViT-B-16.pt --classes classes.txt --images photos/ --output zero-shot.csv
-  ueo predict --model run/ --images photos/ --output - | grep false
+  ueo predict --model run/ --images photos/ --output - | grep unknown
 
 Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
@@ -104,7 +107,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
         &["csv", "jsonl"],
         ".csv or .jsonl",
     )?;
-    let model = context.open_model(&args.model.model, args.model.base.as_deref())?;
+    let model = args.model.open(args.images.decoding, context)?;
     let classes = args
         .score
         .classes
@@ -150,39 +153,43 @@ fn write(
     })
 }
 
-/// Column names of the probable classes beside the first: its probability, then the runners-up with theirs.
-fn probable(top_k: usize) -> Vec<String> {
-    if top_k < 2 {
-        return Vec::new();
-    }
-    let runners_up =
-        (2..=top_k).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]);
-    std::iter::once("probability".to_owned())
-        .chain(runners_up)
-        .collect()
+/// Column names of the classes after the first, each with its probability.
+fn runners_up(top_k: usize) -> impl Iterator<Item = String> {
+    (2..=top_k).flat_map(|rank| [format!("predicted_{rank}"), format!("probability_{rank}")])
+}
+
+/// The word for a decision, and for what the right one would be.
+fn decision(known: bool) -> &'static str {
+    if known { "known" } else { "unknown" }
 }
 
 fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
     let mut table = csv::Writer::from_writer(file);
     // With fewer classes than asked for, there are fewer runners-up to name.
     let top_k = images.first().map_or(top_k, |image| image.top.len());
-    let header = ["path", "label", "confidence", "known"].map(str::to_owned);
-    table.write_record(header.into_iter().chain(probable(top_k)))?;
+    let first = ["path", "predicted", "confidence", "decision", "probability"];
+    let last = ["true_label", "true_decision"].map(str::to_owned);
+    let header = first.map(str::to_owned).into_iter();
+    table.write_record(header.chain(runners_up(top_k)).chain(last))?;
     for image in images {
-        let best = [
+        let (label, truth) = match &image.true_label {
+            Some(label) => (label.name.clone(), decision(label.class.is_some())),
+            None => (String::new(), ""),
+        };
+        let first = [
             image.path.clone(),
             image.label.clone(),
             image.confidence.to_string(),
-            image.known.to_string(),
+            decision(image.known).to_owned(),
         ];
-        // The name of the first is the label already.
+        // The name of the first is there already; its probability follows the decision.
         let probable = image
             .top
             .iter()
             .flat_map(|(label, probability)| [label.clone(), probability.to_string()])
             .skip(1);
-        let columns = if top_k < 2 { 0 } else { 2 * top_k - 1 };
-        table.write_record(best.into_iter().chain(probable.take(columns)))?;
+        let last = [label, truth.to_owned()];
+        table.write_record(first.into_iter().chain(probable).chain(last))?;
     }
     table.flush()
 }
@@ -190,18 +197,28 @@ fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> 
 fn write_jsonl(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
     for image in images {
         let mut line = Map::new();
-        line.insert("path".to_owned(), image.path.clone().into());
-        line.insert("label".to_owned(), image.label.clone().into());
-        line.insert("confidence".to_owned(), image.confidence.into());
-        line.insert("known".to_owned(), image.known.into());
-        let values = image
+        let mut put = |name: &str, value: Value| {
+            line.insert(name.to_owned(), value);
+        };
+        put("path", image.path.as_str().into());
+        put("predicted", image.label.as_str().into());
+        put("confidence", image.confidence.into());
+        put("decision", decision(image.known).into());
+        let mut probable = image
             .top
             .iter()
             .flat_map(|(label, probability)| {
                 [Value::from(label.as_str()), Value::from(*probability)]
             })
             .skip(1);
-        line.extend(probable(top_k).into_iter().zip(values));
+        put("probability", probable.next().unwrap_or_default());
+        for (name, value) in runners_up(top_k).zip(probable) {
+            put(&name, value);
+        }
+        let label = image.true_label.as_ref();
+        let truth = label.map(|label| decision(label.class.is_some()));
+        put("true_label", label.map(|label| label.name.as_str()).into());
+        put("true_decision", truth.into());
         writeln!(file, "{}", Value::Object(line))?;
     }
     Ok(())

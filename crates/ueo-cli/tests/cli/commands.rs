@@ -154,7 +154,10 @@ fn predictions_are_a_table_of_paths_labels_and_confidences() {
     let mut lines = table.lines();
     assert_eq!(
         lines.next(),
-        Some("path,label,confidence,known,probability,label_2,probability_2,label_3,probability_3")
+        Some(
+            "path,predicted,confidence,decision,probability,predicted_2,probability_2,predicted_3,probability_3,\
+             true_label,true_decision"
+        )
     );
     let first: Vec<&str> = lines.next().unwrap().split(',').collect();
     assert_eq!(first[0], "cat/0.png");
@@ -173,13 +176,36 @@ fn predictions_are_a_table_of_paths_labels_and_confidences() {
     let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert_eq!(
         line.as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["path", "label", "confidence", "known"]
+        [
+            "path",
+            "predicted",
+            "confidence",
+            "decision",
+            "probability",
+            "true_label",
+            "true_decision"
+        ]
     );
     assert_eq!(line["confidence"], first[2].parse::<f64>().unwrap());
+    assert_eq!(line["probability"], first[4].parse::<f64>().unwrap());
     assert_eq!(
-        line["known"], true,
+        line["decision"], "known",
         "every confidence reaches a threshold of 0"
     );
+    // What is true stands apart from what is decided.
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let folder = line["path"].as_str().unwrap().split('/').next().unwrap();
+        let truth = if folder == "submarine" {
+            "unknown"
+        } else {
+            "known"
+        };
+        assert_eq!(
+            (&line["true_label"], &line["true_decision"]),
+            (&folder.into(), &truth.into())
+        );
+    }
 }
 
 #[test]
@@ -194,11 +220,9 @@ fn the_stored_threshold_decides_what_is_known() {
     let mut unknown = 0;
     for line in lines.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(
-            line["known"],
-            line["confidence"].as_f64().unwrap() >= stored
-        );
-        unknown += usize::from(line["known"] == false);
+        let known = line["confidence"].as_f64().unwrap() >= stored;
+        assert_eq!(line["decision"], if known { "known" } else { "unknown" });
+        unknown += usize::from(!known);
     }
     assert_eq!(unknown, IMAGES / 4);
 }
@@ -624,17 +648,31 @@ fn a_run_keeps_what_both_models_say_about_every_image() {
     let rows: Vec<Vec<&str>> = lines.collect();
     assert_eq!(rows.len(), IMAGES);
     let run = place.json("run/run.json");
-    for (model, evaluation) in [("zero_shot", "zero_shot"), ("adapted", "adapted")] {
-        let class = column(&format!("{model}_class"));
-        let known = rows.iter().filter(|row| row[column("known")] == "true");
+    for (model, evaluation) in [("zero_shot_", "zero_shot"), ("", "adapted")] {
+        let class = column(&format!("{model}predicted"));
+        let known = rows
+            .iter()
+            .filter(|row| row[column("true_decision")] == "known");
         let correct = known
-            .filter(|row| row[class] == row[column("label")])
+            .filter(|row| row[class] == row[column("true_label")])
             .count();
         let accuracy = correct as f64 / (3 * PER_CLASS) as f64;
         assert_eq!(run[evaluation]["overall_accuracy"], accuracy, "{model}");
     }
     let foreign = rows
         .iter()
-        .filter(|row| row[column("label")] == "submarine");
+        .filter(|row| row[column("true_label")] == "submarine");
     assert_eq!(foreign.count(), PER_CLASS);
+
+    // The table of `ueo predict` has the same columns first, and the same values in them.
+    place.run(
+        "predict --model run --images images --output p.csv --top-k 3",
+        0,
+    );
+    let predicted = fs::read_to_string(place.path("p.csv")).unwrap();
+    let columns = predicted.lines().next().unwrap().split(',').count();
+    for (ours, theirs) in text.lines().zip(predicted.lines()) {
+        let ours: Vec<&str> = ours.split(',').take(columns).collect();
+        assert_eq!(ours.join(","), theirs);
+    }
 }

@@ -87,11 +87,12 @@ pub struct TransformerConfig {
 
 /// Activation of the MLPs. The wrong choice loses points silently, so it is always decided by the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
-    /// `x * sigmoid(1.702 x)`, used by OpenAI's weights.
+    /// x sigmoid(1.702 x), as in OpenAI's weights.
     QuickGelu,
-    /// `x * Phi(x)` with the exact normal distribution function, used by most open_clip weights.
+    /// x Phi(x) with the exact normal distribution function, as in most of open_clip's weights.
     Gelu,
 }
 

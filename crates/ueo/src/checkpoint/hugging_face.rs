@@ -249,6 +249,7 @@ pub(super) fn preprocessing(
         std: shrink(std),
         interpolation,
         crop_rule: CropRule::Transformers,
+        ..clip
     };
     check_pixel_values(&preprocessing, path)?;
     Ok(preprocessing)

@@ -19,7 +19,7 @@ mod source;
 mod view;
 
 pub use cache::{CacheContent, CacheOptions, CacheUse};
-pub use decode::{DecodeOptions, ExifOrientation, PILLOW_MAX_PIXELS, decode};
+pub use decode::{DecodeOptions, PILLOW_MAX_PIXELS, decode};
 pub use error::ImageError;
 pub use format::ImageFormat;
 pub use hostile::decode_hostile;
@@ -27,7 +27,7 @@ pub use loader::{Batch, BatchLoader, LoaderOptions};
 pub use memory::{DEFAULT_MAX_IMAGE_BYTES, DecodingMemory};
 pub use orientation::Orientation;
 pub use preprocessing::{
-    CropRule, Interpolation, MAX_INPUT_SIDE, Preprocessing, PreprocessingError,
+    CropRule, ExifOrientation, Interpolation, MAX_INPUT_SIDE, Preprocessing, PreprocessingError,
 };
 pub use resize::{Region, resize_region, resize_then_crop};
 pub use source::ImageSource;

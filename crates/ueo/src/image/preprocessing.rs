@@ -22,6 +22,27 @@ pub struct Preprocessing {
     /// Where the centre is when an odd number of pixels is left over.
     #[serde(default, skip_serializing_if = "CropRule::is_default")]
     pub crop_rule: CropRule,
+    /// Whether the camera's orientation counts. No checkpoint says: it is a choice about the images.
+    #[serde(default, skip_serializing_if = "ExifOrientation::is_default")]
+    pub exif_orientation: ExifOrientation,
+}
+
+/// What to do with the orientation that a camera wrote into the EXIF data of a JPEG, PNG or WebP file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum ExifOrientation {
+    /// Take the pixels as they are stored, as torchvision does.
+    #[default]
+    Ignore,
+    /// Turn images upright, as photographs of phones need.
+    Apply,
+}
+
+impl ExifOrientation {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Which pixels a centre crop takes when the crop leaves an odd number of them: the packages differ by one.
@@ -98,6 +119,7 @@ impl Preprocessing {
             std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
             interpolation: Interpolation::Bicubic,
             crop_rule: CropRule::Torchvision,
+            exif_orientation: ExifOrientation::Ignore,
         }
     }
 

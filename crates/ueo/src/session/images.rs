@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
 use crate::image::{
-    BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ImageSource, LoaderOptions,
-    Preprocessing, RgbImage, ViewKind,
+    BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ExifOrientation, ImageSource,
+    LoaderOptions, Preprocessing, RgbImage, ViewKind,
 };
 
 use super::model::Model;
-use super::{SessionError, SkippedImage};
+use super::{Event, Reporter, SessionError, SkippedImage, TrueLabel};
 
 /// Batches that the loader may prepare before the computation asks for them.
 const PREFETCH_BATCHES: usize = 2;
@@ -129,7 +129,7 @@ impl Images {
         let source = ImageSource::new(
             Dataset::open(path, &options)?,
             preprocessing.clone(),
-            DecodeOptions::default(),
+            decoding(preprocessing),
             cache,
         );
         Ok(Self {
@@ -146,7 +146,7 @@ impl Images {
         let source = ImageSource::new(
             Dataset::of_files(files),
             preprocessing.clone(),
-            DecodeOptions::default(),
+            decoding(preprocessing),
             CacheOptions::default(),
         );
         Self::of_source(source)
@@ -182,6 +182,23 @@ impl Images {
         self.source.cache_use()
     }
 
+    /// How many of the images read so far carry an EXIF orientation other than upright, whether it was applied or not.
+    pub fn exif_oriented_images(&self) -> usize {
+        self.source.exif_oriented_images()
+    }
+
+    /// Tells how many of the images read so far carry an EXIF orientation other than upright, if any do.
+    pub fn tell_orientation(&self, reporter: &mut dyn Reporter) {
+        let images = self.exif_oriented_images();
+        if images > 0 {
+            let orientation = self.source.preprocessing().exif_orientation;
+            reporter.report(Event::ExifOriented {
+                images,
+                applied: orientation == ExifOrientation::Apply,
+            });
+        }
+    }
+
     /// Where the images are.
     pub fn path(&self) -> &Path {
         &self.path
@@ -195,6 +212,18 @@ impl Images {
     /// The label of an image as the data set spells it.
     pub fn label_name(&self, index: usize) -> Option<&str> {
         self.dataset().samples[index].label.as_deref()
+    }
+
+    /// What an image shows: classes by the name on the list, however the data set spells them.
+    pub fn true_label(&self, index: usize, class: Option<usize>, classes: &[String]) -> TrueLabel {
+        let name = match class {
+            Some(class) => &classes[class],
+            None => self.label_name(index).unwrap_or_default(),
+        };
+        TrueLabel {
+            name: name.to_owned(),
+            class,
+        }
     }
 
     /// The labels, if every image has one and at least one of them is a known class.
@@ -286,6 +315,14 @@ impl Images {
 
     fn dataset(&self) -> &Dataset {
         self.source.dataset()
+    }
+}
+
+/// How the files of a data set become pixels.
+fn decoding(preprocessing: &Preprocessing) -> DecodeOptions {
+    DecodeOptions {
+        exif_orientation: preprocessing.exif_orientation,
+        ..DecodeOptions::default()
     }
 }
 

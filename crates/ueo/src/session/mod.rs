@@ -30,7 +30,8 @@ pub use error::SessionError;
 pub use images::{Images, Labels, OracleLabels};
 pub use model::{BaseRecord, Classifier, Model, ModelBuilder};
 pub use predicting::{
-    Cut, Embedding, ImagePrediction, PredictionSet, Question, embed_images, embed_texts, predict,
+    Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_texts,
+    predict,
 };
 pub use scoring::{Judge, ScoreTable, Scorer};
 
@@ -65,6 +66,13 @@ pub enum Event<'a> {
     Skipped(&'a SkippedImage),
     /// Not all images fit into the memory that is allowed for them; the others are decoded again in every epoch.
     CacheTooSmall(CacheUse),
+    /// Some of the images carry an EXIF orientation other than upright.
+    ExifOriented {
+        /// How many.
+        images: usize,
+        /// Whether they were turned.
+        applied: bool,
+    },
     /// A training step is done.
     Step {
         /// Its record.

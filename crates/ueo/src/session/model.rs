@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Device;
 use crate::adapt::TrainedParameters;
-use crate::checkpoint::{self, Adapted, Checkpoint, CheckpointKind, ClipConfig};
-use crate::image::Preprocessing;
+use crate::checkpoint::{
+    self, Activation, ActivationSource, Adapted, Checkpoint, CheckpointKind, ClipConfig,
+    LoadOptions,
+};
+use crate::image::{ExifOrientation, Preprocessing};
 use crate::method::{ClassPrompts, Method, Rescoring, TEMPLATES};
 use crate::model::{Clip, Precision, Prompts, normalize_rows};
 use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
@@ -31,6 +34,12 @@ pub struct BaseRecord {
     pub preprocessing: Preprocessing,
     /// How ambiguous facts were decided.
     pub decisions: Vec<String>,
+    /// The activation of both towers, where the user named it because the checkpoint does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+    /// What a user should know before trusting results: a fact that was assumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A model ready for use, with what is known about where it came from. Clones share the frozen weights.
@@ -55,6 +64,8 @@ pub struct Model {
 pub struct ModelBuilder {
     device: Device,
     precision: Precision,
+    options: LoadOptions,
+    exif_orientation: ExifOrientation,
 }
 
 impl ModelBuilder {
@@ -72,17 +83,30 @@ impl ModelBuilder {
         self
     }
 
+    /// What is known about the checkpoint better than its files say.
+    #[must_use]
+    pub fn load_options(mut self, options: LoadOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Whether the camera's orientation of an image counts.
+    #[must_use]
+    pub fn exif_orientation(mut self, orientation: ExifOrientation) -> Self {
+        self.exif_orientation = orientation;
+        self
+    }
+
     /// Opens a checkpoint of any layout.
     ///
     /// # Errors
     ///
     /// As the checkpoint reader, and when its tensors do not make a model.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model, SessionError> {
-        Model::from_checkpoint(
-            checkpoint::load(path.as_ref())?,
-            &self.device,
-            self.precision,
-        )
+        let checkpoint = checkpoint::load_with(path.as_ref(), &self.options)?;
+        let mut model = Model::from_checkpoint(checkpoint, &self.device, self.precision)?;
+        model.preprocessing.exif_orientation = self.exif_orientation;
+        Ok(model)
     }
 }
 
@@ -127,6 +151,9 @@ impl Model {
             config: checkpoint.config.clone(),
             preprocessing: checkpoint.preprocessing.clone(),
             decisions: checkpoint.decisions.clone(),
+            activation: (checkpoint.activation_source == ActivationSource::Requested)
+                .then_some(checkpoint.config.text.transformer.activation),
+            warning: checkpoint.warning(),
         };
         let clip = Clip::with_precision(
             checkpoint.config,

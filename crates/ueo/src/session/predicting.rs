@@ -65,6 +65,17 @@ pub struct ImagePrediction {
     pub known: bool,
     /// The most probable classes with their probabilities at the checkpoint's own logit scale, best first.
     pub top: Vec<(String, f64)>,
+    /// What it shows, when the images have labels.
+    pub true_label: Option<TrueLabel>,
+}
+
+/// What an image shows according to its label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrueLabel {
+    /// The class name for a known class, otherwise the label as the data set spells it.
+    pub name: String,
+    /// Index of the known class, `None` for an image of another class.
+    pub class: Option<usize>,
 }
 
 /// Predictions for a set of images.
@@ -144,6 +155,7 @@ pub fn predict(
         Stage::Inference,
         reporter,
     )?;
+    images.tell_orientation(reporter);
     let judge = Judge {
         scorer: &scorer,
         classifier: &classifier,
@@ -181,6 +193,9 @@ pub fn predict(
                     .into_iter()
                     .map(|(class, probability)| (classes[class].clone(), probability))
                     .collect(),
+                true_label: labels
+                    .as_ref()
+                    .map(|labels| images.true_label(index, labels.classes()[row], classes)),
             })
             .collect(),
         skipped,

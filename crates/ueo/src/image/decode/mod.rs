@@ -30,23 +30,13 @@ use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::memory::{DEFAULT_MAX_IMAGE_BYTES, DecodingMemory, Reservation};
-use super::{ImageError, ImageFormat, Orientation, RgbImage};
+use super::{ExifOrientation, ImageError, ImageFormat, Orientation, RgbImage};
 
 /// What `PIL.Image` refuses: twice its `MAX_IMAGE_PIXELS` of 1 GiB / 4 bytes / 3 channels.
 pub const PILLOW_MAX_PIXELS: u64 = 2 * 89_478_485;
 
 /// Most characters of what a decoder says that are passed on.
 const REASON_CHARACTERS: usize = 160;
-
-/// What to do with the orientation that a camera wrote into the EXIF data of a JPEG, PNG or WebP file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExifOrientation {
-    /// Take the pixels as they are stored, as `torchvision.datasets.ImageFolder` does.
-    #[default]
-    Ignore,
-    /// Rotate and flip, as `PIL.ImageOps.exif_transpose` does.
-    Apply,
-}
 
 /// Limits and choices of decoding.
 #[derive(Clone, Debug)]

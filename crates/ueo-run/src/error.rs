@@ -113,6 +113,16 @@ pub enum RunError {
         /// SHA-256 of the file.
         found: String,
     },
+    /// The checkpoint of a run has the same weights and computes something else with them.
+    #[error(
+        "the base checkpoint at {} has the weights that were adapted, and another configuration, preprocessing or \
+         tokenizer than then",
+        path.display()
+    )]
+    BaseEdited {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The images of a run are not those that it started with.
     #[error(
         "the images in {} have changed since the run began: expected the same {expected} images, found {found}",
@@ -198,7 +208,9 @@ impl RunError {
             Self::Record { .. } => "the run was written by another version or has been edited",
             Self::State { .. } => "the file is damaged; start the run again",
             Self::BaseMoved { .. } => "name its new place with --base",
-            Self::BaseChanged { .. } => "name the original checkpoint with --base",
+            Self::BaseChanged { .. } | Self::BaseEdited { .. } => {
+                "name the original checkpoint with --base"
+            }
             Self::ImagesChanged { .. } => {
                 "put the images back as they were, or start a new run with another --output"
             }

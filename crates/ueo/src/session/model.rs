@@ -25,6 +25,10 @@ pub struct BaseRecord {
     pub kind: CheckpointKind,
     /// SHA-256 of the weights file, lowercase hexadecimal.
     pub sha256: String,
+    /// SHA-256 of all that results depend on, configuration, preprocessing and tokenizer included; runs of version 0.1.0
+    /// do not have it.
+    #[serde(default)]
+    pub content_sha256: Option<String>,
     /// Architecture.
     pub config: ClipConfig,
     /// Image preprocessing.
@@ -124,6 +128,7 @@ impl Model {
             path: checkpoint.path.clone(),
             kind: checkpoint.kind,
             sha256: checkpoint.sha256.clone(),
+            content_sha256: Some(checkpoint.content_sha256.clone()),
             config: checkpoint.config.clone(),
             preprocessing: checkpoint.preprocessing.clone(),
             decisions: checkpoint.decisions.clone(),

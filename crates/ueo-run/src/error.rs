@@ -113,6 +113,16 @@ pub enum RunError {
         /// SHA-256 of the file.
         found: String,
     },
+    /// The checkpoint of a run has the same weights and computes something else with them.
+    #[error(
+        "the base checkpoint at {} has the weights that were adapted, and another configuration, preprocessing or \
+         tokenizer than then",
+        path.display()
+    )]
+    BaseEdited {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The images of a run are not those that it started with.
     #[error(
         "the images in {} have changed since the run began: expected the same {expected} images, found {found}",

@@ -49,9 +49,13 @@ impl FeatureKey {
             hasher.update(bytes);
         };
         add(env!("CARGO_PKG_VERSION").as_bytes());
-        add(model.base.sha256.as_bytes());
-        let facts = (&model.base.config, &model.preprocessing, precision);
-        add(format!("{facts:?}").as_bytes());
+        let base = &model.base;
+        add(base
+            .content_sha256
+            .as_ref()
+            .unwrap_or(&base.sha256)
+            .as_bytes());
+        add(precision.to_string().as_bytes());
         for (name, tensor) in parameters.affine.to_host() {
             add(name.as_bytes());
             add(bytemuck::cast_slice(&tensor.data));

@@ -87,7 +87,7 @@ impl OpenedModel {
 ///
 /// # Errors
 ///
-/// [`RunError::BaseMoved`], [`RunError::BaseChanged`], or as the checkpoint reader.
+/// [`RunError::BaseMoved`], [`RunError::BaseChanged`], [`RunError::BaseEdited`], or as the checkpoint reader.
 pub fn open_base(
     expected: &BaseRecord,
     moved_to: Option<&Path>,
@@ -106,6 +106,11 @@ pub fn open_base(
             expected: expected.sha256.clone(),
             found: checkpoint.sha256,
         });
+    }
+    if let Some(content) = &expected.content_sha256
+        && checkpoint.content_sha256 != *content
+    {
+        return Err(RunError::BaseEdited { path });
     }
     Ok(Model::from_checkpoint(checkpoint, device, precision)?)
 }

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{Place, StopAfter, adapt, begin, content, resume, resume_as};
+use support::{Place, StopAfter, adapt, begin, content, copy_tree, model, resume, resume_as};
 use ueo::Device;
 use ueo_run::{AdaptRequest, EVENT_FILE, OpenedModel, RunError};
 
@@ -237,6 +237,42 @@ fn a_run_is_written_by_one_process_at_a_time() {
     }
     drop(held);
     adapt(resume(), &run).unwrap();
+}
+
+#[test]
+fn a_base_that_computes_something_else_is_refused() {
+    let place = Place::new(2);
+    let (_, run, _) = interrupted(&place);
+    let edits: [(&str, &[(&str, &str)]); 3] = [
+        ("config.json", &[("quick_gelu", "gelu")]),
+        ("preprocessor_config.json", &[("0.48145466", "0.5")]),
+        // Two tokens exchange their numbers.
+        (
+            "tokenizer.json",
+            &[
+                ("\"a</w>\": 320", "\"a</w>\": 321"),
+                ("\"b</w>\": 321", "\"b</w>\": 320"),
+            ],
+        ),
+    ];
+    for (name, edits) in edits {
+        let base = place.path("edited");
+        copy_tree(&model(), &base);
+        let mut text = fs::read_to_string(base.join(name)).unwrap();
+        for (from, to) in edits {
+            assert!(text.contains(from), "{name}: {from}");
+            text = text.replace(from, to);
+        }
+        fs::write(base.join(name), text).unwrap();
+        let start = ueo_run::Start::Resume {
+            request: None,
+            base: Some(base.clone()),
+        };
+        let error = adapt(start, &run).unwrap_err();
+        let edited = matches!(error, RunError::BaseEdited { .. });
+        assert!(edited, "{name}: {error}");
+        fs::remove_dir_all(base).unwrap();
+    }
 }
 
 #[cfg(unix)]

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// The modules of this crate from the lowest floor to the highest; each may use those before it.
 const MODULES: &[&str] = &[
-    "budget",
     "disk",
     "quote",
+    "budget",
     "tensor",
     "data",
     "text",

@@ -35,7 +35,9 @@ impl Hint for RunError {
             Self::BaseMoved { .. } => {
                 "name its new place with --base, or once for all with `ueo run move RUN --base PATH`"
             }
-            Self::BaseChanged { .. } => "name the original checkpoint with --base",
+            Self::BaseChanged { .. } | Self::BaseEdited { .. } => {
+                "name the original checkpoint with --base"
+            }
             Self::ImagesChanged { .. } => {
                 "put the images back as they were, or start a new run with another --output"
             }

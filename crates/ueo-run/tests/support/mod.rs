@@ -78,17 +78,18 @@ impl Place {
 
     /// A short adaptation with visible effect.
     pub fn request(&self) -> AdaptRequest {
+        let mut settings = Settings::default();
+        settings.epochs = 2;
+        settings.batch_size = 12;
+        settings.context_learning_rate = 0.05;
+        settings.affine_learning_rate = 0.02;
         AdaptRequest {
             model: model(),
             images: self.path("images"),
             image_root: None,
             classes: ["cat", "dog", "red_fox"].map(str::to_owned).to_vec(),
             oracle_labels: None,
-            settings: Settings::default()
-                .epochs(2)
-                .batch_size(12)
-                .context_learning_rate(0.05)
-                .affine_learning_rate(0.02),
+            settings,
             score: Default::default(),
             score_temperature: 1.0,
             threshold_method: Default::default(),

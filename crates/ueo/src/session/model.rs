@@ -28,6 +28,10 @@ pub struct BaseRecord {
     pub kind: CheckpointKind,
     /// SHA-256 of the weights file, lowercase hexadecimal.
     pub sha256: String,
+    /// SHA-256 of all that results depend on, configuration, preprocessing and tokenizer included; runs of version 0.1.0
+    /// do not have it.
+    #[serde(default)]
+    pub content_sha256: Option<String>,
     /// Architecture.
     pub config: ClipConfig,
     /// Image preprocessing.
@@ -37,9 +41,9 @@ pub struct BaseRecord {
     /// The activation of both towers, where the user named it because the checkpoint does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
-    /// What a user should know before trusting results: a fact that was assumed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warning: Option<String>,
+    /// What a user should know before trusting results: facts that were assumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A model ready for use, with what is known about where it came from. Clones share the frozen weights.
@@ -148,12 +152,13 @@ impl Model {
             path: checkpoint.path.clone(),
             kind: checkpoint.kind,
             sha256: checkpoint.sha256.clone(),
+            content_sha256: Some(checkpoint.content_sha256.clone()),
             config: checkpoint.config.clone(),
             preprocessing: checkpoint.preprocessing.clone(),
             decisions: checkpoint.decisions.clone(),
             activation: (checkpoint.activation_source == ActivationSource::Requested)
                 .then_some(checkpoint.config.text.transformer.activation),
-            warning: checkpoint.warning(),
+            warnings: checkpoint.warnings.clone(),
         };
         let clip = Clip::with_precision(
             checkpoint.config,

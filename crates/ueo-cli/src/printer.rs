@@ -93,9 +93,8 @@ impl Printer {
         for decision in &base.decisions {
             self.detail(format_args!("  {decision}"));
         }
-        if let Some(warning) = &base.warning {
+        for warning in &base.warnings {
             self.warning(warning);
-            self.hint("name it with --activation, if you know it");
         }
     }
 

@@ -37,9 +37,9 @@ pub struct BaseRecord {
     /// The activation of both towers, where the user named it because the checkpoint does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
-    /// What a user should know before trusting results: a fact that was assumed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warning: Option<String>,
+    /// What a user should know before trusting results: facts that were assumed, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A model ready for use, with what is known about where it came from. Clones share the frozen weights.
@@ -153,7 +153,7 @@ impl Model {
             decisions: checkpoint.decisions.clone(),
             activation: (checkpoint.activation_source == ActivationSource::Requested)
                 .then_some(checkpoint.config.text.transformer.activation),
-            warning: checkpoint.warning(),
+            warnings: checkpoint.warnings.clone(),
         };
         let clip = Clip::with_precision(
             checkpoint.config,

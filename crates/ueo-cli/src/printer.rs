@@ -95,7 +95,6 @@ impl Printer {
         }
         for warning in &base.warnings {
             self.warning(warning);
-            self.hint("name it with --activation, if you know it");
         }
     }
 

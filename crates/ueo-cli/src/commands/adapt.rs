@@ -291,7 +291,7 @@ pub fn adapt(
         }
         adapted => adapted?,
     };
-    let ending = context.list_skipped(&report.record.images.skipped);
+    let mut ending = context.list_skipped(&report.record.images.skipped);
     if report.record.status == RunStatus::Incomplete {
         context.printer.message(format_args!(
             "stopped after step {} of {}",
@@ -299,7 +299,6 @@ pub fn adapt(
         ));
         return Ok(say_how_to_go_on(output, context));
     }
-    let mut ending = ending;
     let written = with_report.then(|| report::write(output, None, context));
     let report_path = match written {
         // Images that have gone since the last pass are in the report; the adaptation itself is complete.

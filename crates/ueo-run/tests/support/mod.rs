@@ -102,6 +102,8 @@ impl Place {
             threads: 1,
             device: "cpu".to_owned(),
             precision: Default::default(),
+            activation: None,
+            exif_orientation: ueo::image::ExifOrientation::default(),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! that does not train is a [`Rescoring`] of the zero-shot model's features, or other prompts. Everything else (loop,
 //! batches, order, views, schedule, evaluation) is the same for all of them.
 //!
-//! A new method is a file beside this one and a line in the list below. Settings of its own are a struct in its file and
-//! a line in [`MethodSettings`].
+//! A new method is a file beside this one and a line in the list of methods below. Settings of its own are a struct in its
+//! file and a line in the list of families.
 
 mod candidate_pseudo_labels;
 mod centring;
@@ -34,13 +34,53 @@ pub use centring::{Centring, mirrored_mean};
 pub use error::{MethodError, ParseMethodError};
 pub use memory::Memory;
 pub use pass::ZeroShotPass;
-pub use settings::{InvalidSetting, MethodSettings};
+pub use settings::InvalidSetting;
 pub use training::{BatchFeatures, Objective, TrainedPart};
 pub use training_free::{ClassPrompts, Rescoring};
 pub use universal_entropy::{UniversalEntropy, UniversalEntropySettings};
 pub use zero_shot::TEMPLATES;
 
 pub(crate) use settings::{at_least_one, builders, field_names, non_negative, positive};
+
+/// The list of families of settings: the field, and the struct beside what it configures.
+macro_rules! families {
+    ($($(#[$doc:meta])* $family:ident: $settings:ty,)*) => {
+        /// What can be chosen about the methods, one family of settings each.
+        ///
+        /// In files and on a command line all stand side by side under their own names.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "clap", derive(clap::Args))]
+        #[serde(default)]
+        #[non_exhaustive]
+        pub struct MethodSettings {
+            $(
+                $(#[$doc])*
+                #[serde(flatten)]
+                #[cfg_attr(feature = "clap", command(flatten))]
+                pub $family: $settings,
+            )*
+        }
+
+        impl MethodSettings {
+            builders! { $($family: $settings),* }
+
+            /// Checks every value.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidSetting`] names the first that makes no sense.
+            pub fn validate(&self) -> Result<(), InvalidSetting> {
+                $(self.$family.validate()?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+families! {
+    /// Of UEO, and of what it becomes with other weights.
+    universal_entropy: UniversalEntropySettings,
+}
 
 /// What a method is called, where it comes from, and what it can do.
 struct Description {

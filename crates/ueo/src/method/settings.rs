@@ -2,35 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Method, UniversalEntropySettings};
-
-/// What can be chosen about the methods: one family of settings per line, each beside what it configures.
-///
-/// In files and on a command line all stand side by side under their own names.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
-#[serde(default)]
-#[non_exhaustive]
-pub struct MethodSettings {
-    /// Of UEO, and of what it becomes with other weights.
-    #[serde(flatten)]
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub universal_entropy: UniversalEntropySettings,
-}
-
-impl MethodSettings {
-    /// Checks every value.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidSetting`] names the first that makes no sense.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
-        self.universal_entropy.validate()
-    }
-}
+use super::{Method, MethodSettings};
 
 impl Method {
     /// The settings with those that the method determines itself.

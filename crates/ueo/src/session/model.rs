@@ -41,7 +41,7 @@ pub struct BaseRecord {
     /// The activation of both towers, where the user named it because the checkpoint does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
-    /// What a user should know before trusting results: facts that were assumed.
+    /// What a user should know before trusting results: facts that were assumed, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -42,6 +42,9 @@ pub use zero_shot::TEMPLATES;
 
 pub(crate) use settings::{at_least_one, builders, field_names, non_negative, positive};
 
+/// Makes the objective of a method that trains.
+type NewObjective = fn(&MethodSettings) -> Box<dyn Objective>;
+
 /// The list of families of settings: the field, and the struct beside what it configures.
 macro_rules! families {
     ($($(#[$doc:meta])* $family:ident: $settings:ty,)*) => {
@@ -93,7 +96,7 @@ struct Description {
     /// The publication.
     source: &'static str,
     /// Makes the objective; `None` for a method without training.
-    objective: Option<fn(&MethodSettings) -> Box<dyn Objective>>,
+    objective: Option<NewObjective>,
     /// Which parameters the publication trains; both, where it trains the whole model.
     trained_part: TrainedPart,
     /// The prompts whose features stand for the classes.

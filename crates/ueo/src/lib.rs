@@ -64,6 +64,7 @@ pub mod disk;
 pub mod evaluate;
 pub mod guard;
 pub mod image;
+mod image_format;
 pub mod method;
 pub mod model;
 pub mod objective;

@@ -19,7 +19,7 @@ const FILES: [&str; 18] = [
     "2.PNG",
     "x.webp",
     "x.heic",
-    "x.jxl",
+    "x.avif",
     "x.txt",
     "x",
     ".x.jpg",

@@ -10,6 +10,7 @@ const MODULES: &[&str] = &[
     "quote",
     "budget",
     "tensor",
+    "image_format",
     "data",
     "text",
     "image",

@@ -9,7 +9,7 @@ impl Hint for DataError {
         let hint = match self {
             Self::Open { .. } => "check the spelling of the path and that you may read it",
             Self::NoImages { .. } => {
-                "images are found by extension: jpg, jpeg, png, webp, gif, bmp, tif, tiff; paths of a list are relative to --image-root or to the list's folder"
+                "images are found by extension, such as jpg, png, webp, gif, bmp, tif, jp2, jxl; paths of a list are relative to --image-root or to the list's folder"
             }
             Self::UnreadFormat { .. } => "convert it to JPEG or PNG, for instance with ImageMagick",
             Self::ListLine { .. } => {

@@ -1,28 +1,8 @@
-//! Which files are images, which are archives, and what the others are called: the one place that knows extensions.
+//! Which files are images, which are archives, and what the others are called. Of images, [`ImageFormat`] knows.
 
 use std::path::Path;
 
-/// Extensions, in lower case, by which images are found in folders and archives.
-pub const IMAGE_EXTENSIONS: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff",
-];
-
-/// Formats of pictures that are not read, with their extensions: they are counted by name, never passed over.
-const UNREAD_IMAGES: [(&str, &[&str]); 10] = [
-    ("HEIC", &["heic", "heif", "hif"]),
-    ("AVIF", &["avif", "avifs"]),
-    ("JPEG XL", &["jxl"]),
-    ("JPEG 2000", &["jp2", "j2k", "j2c", "jpc", "jpf", "jpx"]),
-    (
-        "camera raw",
-        &["dng", "cr2", "cr3", "nef", "arw", "orf", "raf", "rw2"],
-    ),
-    ("Photoshop", &["psd", "psb"]),
-    ("SVG", &["svg", "svgz"]),
-    ("Portable Anymap", &["pbm", "pgm", "ppm", "pnm", "pam"]),
-    ("Targa", &["tga"]),
-    ("OpenEXR or Radiance HDR", &["exr", "hdr"]),
-];
+use crate::image_format::ImageFormat;
 
 /// Extensions of shards: tar archives, plain or compressed by gzip.
 const SHARD_EXTENSIONS: [&str; 2] = ["tar", "tgz"];
@@ -56,8 +36,11 @@ pub(super) enum FileKind {
 impl FileKind {
     /// The kind of a file with this name, in any case.
     pub(super) fn of(path: &Path) -> Self {
-        if has_extension(path, &IMAGE_EXTENSIONS) {
-            return Self::Image;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.and_then(ImageFormat::from_extension) {
+            Some(format) if format.is_read() => return Self::Image,
+            Some(format) => return Self::UnreadImage(format.name()),
+            None => {}
         }
         let doubled = path.file_stem().map(Path::new);
         let is_tar_gz = has_extension(path, &["gz"])
@@ -65,18 +48,10 @@ impl FileKind {
         if is_tar_gz || has_extension(path, &SHARD_EXTENSIONS) {
             return Self::Shard;
         }
-        let among = |formats: &[(&'static str, &[&str])]| {
-            formats
-                .iter()
-                .find(|(_, extensions)| has_extension(path, extensions))
-                .map(|(name, _)| *name)
-        };
-        if let Some(name) = among(&UNREAD_IMAGES) {
-            Self::UnreadImage(name)
-        } else if let Some(name) = among(&UNREAD_ARCHIVES) {
-            Self::UnreadArchive(name)
-        } else {
-            Self::Other
+        let mut archives = UNREAD_ARCHIVES.iter();
+        match archives.find(|(_, extensions)| has_extension(path, extensions)) {
+            Some((name, _)) => Self::UnreadArchive(name),
+            None => Self::Other,
         }
     }
 
@@ -112,8 +87,8 @@ mod tests {
         let cases = [
             ("a/b.JPG", FileKind::Image),
             ("a.HEIC", FileKind::UnreadImage("HEIC")),
-            ("a.jxl", FileKind::UnreadImage("JPEG XL")),
-            ("a.jp2", FileKind::UnreadImage("JPEG 2000")),
+            ("a.jxl", FileKind::Image),
+            ("a.psd", FileKind::UnreadImage("Photoshop")),
             ("x.tar", FileKind::Shard),
             ("x.TAR.GZ", FileKind::Shard),
             ("x.tgz", FileKind::Shard),

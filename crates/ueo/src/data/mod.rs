@@ -33,7 +33,6 @@ pub use dataset::{
 };
 pub use error::{DataError, Place, SkipReason};
 pub use escape::escaped;
-pub use format::IMAGE_EXTENSIONS;
 pub use labels::{
     ClassMatch, ImageLabel, LabelBasis, LabelChoice, Labelling, Unlabelled, UnmatchedLabel,
     resolve_labels,

@@ -8,7 +8,6 @@
 mod cache;
 mod decode;
 mod error;
-mod format;
 mod hostile;
 mod loader;
 mod memory;
@@ -18,10 +17,10 @@ mod resize;
 mod source;
 mod view;
 
+pub use crate::image_format::ImageFormat;
 pub use cache::{CacheContent, CacheOptions, CacheUse};
 pub use decode::{DecodeOptions, PILLOW_MAX_PIXELS, decode};
 pub use error::ImageError;
-pub use format::ImageFormat;
 pub use hostile::decode_hostile;
 pub use loader::{Batch, BatchLoader, LoaderOptions};
 pub use memory::{DEFAULT_MAX_IMAGE_BYTES, DecodingMemory};

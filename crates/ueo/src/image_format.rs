@@ -134,7 +134,7 @@ impl ImageFormat {
         self.facts().0
     }
 
-    /// Whether [`decode`](super::decode) reads files of this format.
+    /// Whether [`decode`](crate::image::decode) reads files of this format.
     pub fn is_read(self) -> bool {
         self.facts().1
     }

@@ -82,6 +82,9 @@ families! {
     universal_entropy: UniversalEntropySettings,
 }
 
+/// Makes an objective of the settings that its method has.
+type NewObjective = fn(&MethodSettings) -> Box<dyn Objective>;
+
 /// What a method is called, where it comes from, and what it can do.
 struct Description {
     /// On the command line and in files, in kebab case.
@@ -93,7 +96,7 @@ struct Description {
     /// The publication.
     source: &'static str,
     /// Makes the objective; `None` for a method without training.
-    objective: Option<fn(&MethodSettings) -> Box<dyn Objective>>,
+    objective: Option<NewObjective>,
     /// Which parameters the publication trains; both, where it trains the whole model.
     trained_part: TrainedPart,
     /// The prompts whose features stand for the classes.

@@ -306,6 +306,8 @@ mod tests {
             threads: 2,
             device: "cpu".to_owned(),
             precision: Default::default(),
+            activation: None,
+            exif_orientation: ueo::image::ExifOrientation::default(),
         }
     }
 

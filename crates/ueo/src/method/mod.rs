@@ -85,6 +85,9 @@ families! {
     universal_entropy: UniversalEntropySettings,
 }
 
+/// Makes an objective of the settings that its method has.
+type NewObjective = fn(&MethodSettings) -> Box<dyn Objective>;
+
 /// What a method is called, where it comes from, and what it can do.
 struct Description {
     /// On the command line and in files, in kebab case.

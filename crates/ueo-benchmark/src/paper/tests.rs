@@ -73,8 +73,9 @@ fn numbers_ranks_and_averages_equal_those_by_hand() {
     let harmonic = block.rows[0].values[0][2].unwrap().mean;
     assert!((harmonic - 2.0 * 0.25 / 1.25).abs() < 1e-12);
     // InfoMax is best where it was run and has no comparable average; the oracle is not ranked.
-    let ranks =
-        |column| (0..4).map(|row| block.rows[row].values[column][0].map(|value| value.rank));
+    let ranks = |column: usize| {
+        (0..4).map(move |row: usize| block.rows[row].values[column][0].map(|value| value.rank))
+    };
     use Rank::{Best, Other, Second};
     assert!(ranks(0).eq([Some(Other), Some(Best), Some(Second), Some(Other)]));
     assert!(ranks(1).eq([Some(Second), None, Some(Best), Some(Other)]));

@@ -224,6 +224,10 @@ impl CellRequest {
         {
             return Err("expected hexadecimal digits for `model_sha256`".to_owned());
         }
+        let ascend = |classes: &[usize]| classes.is_sorted_by(|a, b| a < b);
+        if !ascend(&self.known) || !ascend(&self.present) || self.known.is_empty() {
+            return Err("expected listed and present classes in ascending order".to_owned());
+        }
         let classes = self.classes.len();
         match self
             .known
@@ -356,8 +360,17 @@ impl Cell {
     pub fn read(path: &Path) -> Result<Self, BenchmarkError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| BenchmarkError::io("read", path, source))?;
-        check_version(&text, path)?;
-        let mut cell: Self = parse(&text, path)?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads and checks the text of a cell; `path` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchmarkError::Cell`] and [`BenchmarkError::CellVersion`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, BenchmarkError> {
+        check_version(text, path)?;
+        let mut cell: Self = parse(text, path)?;
         let checked = cell.request.check();
         checked
             .and_then(|()| cell.images.check(cell.request.classes.len()))
@@ -423,6 +436,13 @@ impl CellImages {
         ];
         if lengths != [images; 3] || optional.iter().any(|length| ![0, images].contains(length)) {
             return Err("expected as many predictions and confidences as labels".to_owned());
+        }
+        let scores = self.confidences.iter().chain(&self.scaled_confidences);
+        if !scores
+            .chain(&self.maximum_cosines)
+            .all(|score| score.is_finite())
+        {
+            return Err("expected finite confidences".to_owned());
         }
         if self
             .labels

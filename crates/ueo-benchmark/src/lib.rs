@@ -18,6 +18,7 @@ mod conflict;
 mod error;
 mod escape;
 mod findings;
+pub mod fuzzing;
 mod harm;
 mod layout;
 mod matched;

@@ -1,6 +1,6 @@
 //! Suites: what a benchmark consists of, described by a TOML file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -212,14 +212,18 @@ impl Suite {
                 "`all-known` needs no range: all classes are listed and present".to_owned(),
             );
         }
+        let groups: BTreeSet<&str> = self
+            .domains
+            .iter()
+            .map(|domain| domain.group.as_str())
+            .collect();
+        let mut names = BTreeSet::new();
         for domain in &self.domains {
             // Where case means nothing, these would be one folder.
-            let name = domain.name.to_lowercase();
-            let same_name = |other: &&Domain| other.name.to_lowercase() == name;
-            if self.domains.iter().filter(same_name).count() > 1 {
+            if !names.insert(domain.name.to_lowercase()) {
                 return Err(format!("there are two domains `{}`", domain.name));
             }
-            if self.domains.iter().any(|other| other.group == domain.name) {
+            if groups.contains(domain.name.as_str()) {
                 return Err(format!("`{}` is a domain and a group", domain.name));
             }
             if domain.folders.is_empty() && domain.lists.is_empty() {

@@ -6,11 +6,11 @@ use std::path::Path;
 use tempfile::TempDir;
 use ueo_benchmark::{BenchmarkError, Suite, SuiteData, locate};
 
-/// Writes empty files, whose content nobody looks at here.
+/// Writes files whose content nobody looks at here.
 fn tree(files: impl IntoIterator<Item = String>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in files {
-        write(folder.path(), &file, "");
+        write(folder.path(), &file, "x");
     }
     folder
 }
@@ -248,4 +248,73 @@ fn what_is_missing_or_too_much_is_named() {
         error.contains("has 12 classes, found 13") && error.contains("__MACOSX"),
         "{error}"
     );
+}
+
+#[test]
+fn lists_beside_the_folders_of_the_office_sets_say_more_than_the_folders() {
+    let names = classes(31);
+    for (list, prefix) in [
+        ("amazon_list.txt", "amazon/images/"),
+        ("image_list/amazon.txt", "amazon/images/"),
+    ] {
+        let folder = tree(names.iter().flat_map(|class| {
+            [1, 2].map(|number| format!("amazon/images/{class}/frame_{number}.jpg"))
+        }));
+        let lines: Vec<String> = names
+            .iter()
+            .enumerate()
+            .map(|(class, name)| format!("{prefix}{name}/frame_1.jpg {class}"))
+            .collect();
+        write(folder.path(), list, &lines.join("\n"));
+        let found = find(&suite("office-31"), folder.path(), &["amazon"]).unwrap();
+        assert_eq!(found.classes, names, "{list}");
+        assert_eq!(found.domains[0].train.labels, (0..31).collect::<Vec<_>>());
+        assert_eq!(
+            (found.differences[0].expected, found.differences[0].found),
+            (2817, 31)
+        );
+    }
+
+    let names = classes(65);
+    for (domain, list, place) in [
+        ("Art", "image_list/Art.txt", "Art"),
+        ("RealWorld", "image_list/Real_World.txt", "Real_World"),
+        ("RealWorld", "RealWorld_list.txt", "RealWorld"),
+    ] {
+        let images = names
+            .iter()
+            .flat_map(|class| [1, 2].map(|number| format!("{place}/{class}/{number}.jpg")));
+        let folder = tree(images);
+        let lines: Vec<String> = names
+            .iter()
+            .enumerate()
+            .map(|(class, name)| format!("{place}/{name}/2.jpg {class}"))
+            .collect();
+        write(folder.path(), list, &lines.join("\n"));
+        let found = find(&suite("office-home"), folder.path(), &[domain]).unwrap();
+        assert_eq!(found.domains[0].train.labels.len(), 65, "{list}");
+        assert!(found.domains[0].train.path.ends_with(list), "{list}");
+    }
+}
+
+#[test]
+fn every_photograph_suite_compares_all_methods_of_the_publication() {
+    for name in ["office-31", "office-home", "visda-c", "domainnet"] {
+        let methods: Vec<String> = suite(name)
+            .methods
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        for method in [
+            "zero-shot",
+            "upl",
+            "pouf",
+            "dance",
+            "entropy-minimization",
+            "info-max",
+            "ueo",
+        ] {
+            assert!(methods.contains(&method.to_owned()), "{name}: {method}");
+        }
+    }
 }

@@ -4,8 +4,8 @@ use ueo::adapt::AdaptState;
 use ueo::guard::{EpochRecord, WatchedView};
 use ueo::method::Method;
 use ueo::session::{
-    Classifier, Event, ImageFeatures, Judge, OracleLabels, Reporter, SkippedImage, Stage,
-    encode_images_keeping, list_skipped,
+    Classifier, EngineRecord, Event, ImageFeatures, Judge, OracleLabels, Reporter, SkippedImage,
+    Stage, encode_images_keeping, list_skipped,
 };
 use ueo::text::DEFAULT_CONTEXT;
 
@@ -140,6 +140,7 @@ impl Task<'_> {
             warnings: Vec::new(),
             zero_shot: measured.evaluation,
             adapted: None,
+            engine: Some(EngineRecord::detect(request.precision)?),
             adaptation_secs: 0.0,
         };
         Ok(Prepared {

@@ -10,7 +10,7 @@ use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
 use ueo::guard::{Signs, Warning};
 use ueo::image::ExifOrientation;
 use ueo::model::Precision;
-use ueo::session::{BaseRecord, SkippedImage};
+use ueo::session::{BaseRecord, EngineRecord, SkippedImage};
 
 /// Version of the layout of `run.json`; readers refuse all others.
 pub const FORMAT_VERSION: u32 = 1;
@@ -139,6 +139,9 @@ pub struct RunRecord {
     pub zero_shot: Option<Evaluation>,
     /// Measurements of the adapted model, when the images have labels and the run is finished.
     pub adapted: Option<Evaluation>,
+    /// What computed the run, where it began; runs before this field do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineRecord>,
     /// Wall-clock seconds of the steps, over all sessions of the run.
     pub adaptation_secs: f64,
 }

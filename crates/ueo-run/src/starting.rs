@@ -296,8 +296,6 @@ mod tests {
             score_temperature: 1.0,
             threshold_method: Default::default(),
             threshold_images: None,
-            activation: None,
-            exif_orientation: Default::default(),
             tensorboard: false,
             standalone: false,
             checkpoint_every: 50,

@@ -1,5 +1,7 @@
 //! `ueo inspect`: what a checkpoint or run directory is, before anything is done with it.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 use ueo::checkpoint::{
@@ -9,8 +11,8 @@ use ueo::image::Interpolation;
 use ueo::session::{BaseRecord, Model};
 use ueo_run::{OpenedModel, RunDirectory, RunRecord, RunStatus, open_base};
 
-use super::Context;
-use crate::args::ModelArgs;
+use super::{Context, machine};
+use crate::args::KnowledgeArgs;
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::tables;
@@ -23,6 +25,7 @@ threshold. All tensors are checked, so exit code 0 means that the other commands
 Examples:
   ueo inspect --model ViT-B-16.pt
   ueo inspect --model clip-vit-base-patch16/ --json > model.json
+  ueo inspect --machine
 
 Exit codes: 0 it can be used, 2 it cannot.";
 
@@ -32,9 +35,21 @@ Exit codes: 0 it can be used, 2 it cannot.";
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct InspectArgs {
-    /// What to look at.
+    /// CLIP checkpoint or run directory; the kind is recognized
+    #[arg(long, value_name = "PATH", required_unless_present = "machine")]
+    pub model: Option<PathBuf>,
+
+    /// Base checkpoint of a run directory, where it has moved since
+    #[arg(long, value_name = "PATH")]
+    pub base: Option<PathBuf>,
+
+    /// What the checkpoint does not say about itself.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub knowledge: KnowledgeArgs,
+
+    /// Show what computes on this machine instead: instruction sets, measured speed of products, caches
+    #[arg(long, conflicts_with_all = ["model", "base"])]
+    pub machine: bool,
 
     /// Print JSON instead of a table
     #[arg(long)]
@@ -47,22 +62,21 @@ pub struct InspectArgs {
 ///
 /// Anything that keeps the model from being used.
 pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
-    let run = if RunDirectory::recognizes(&args.model.model) {
-        Some(RunDirectory::open(&args.model.model)?.read_record()?)
+    let (Some(model), base) = (&args.model, args.base.as_deref()) else {
+        return machine::show(args.json, context);
+    };
+    let run = if RunDirectory::recognizes(model) {
+        Some(RunDirectory::open(model)?.read_record()?)
     } else {
         None
     };
     let model = match &run {
         // A run that is not finished has no adapted parameters yet, but can be looked at.
-        Some(run) if run.status == RunStatus::Incomplete => open_base(
-            &run.base,
-            args.model.base.as_deref(),
-            &context.device,
-            run.request.precision,
-        )?,
+        Some(run) if run.status == RunStatus::Incomplete => {
+            open_base(&run.base, base, &context.device, run.request.precision)?
+        }
         _ => {
-            let (model, base) = (&args.model.model, args.model.base.as_deref());
-            let options = LoadOptions::new().activation(args.model.knowledge.activation);
+            let options = LoadOptions::new().activation(args.knowledge.activation);
             OpenedModel::open_with(model, base, &context.device, None, &options)?.model
         }
     };

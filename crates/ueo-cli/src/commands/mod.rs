@@ -7,6 +7,7 @@ pub mod demo;
 pub mod embed;
 pub mod evaluate;
 pub mod inspect;
+mod machine;
 pub mod man;
 pub mod predict;
 pub mod report;

@@ -106,7 +106,7 @@ fn strict_makes_skipped_images_errors() {
         "embed --model model --images images --output f.safetensors --strict".to_owned(),
     ] {
         place.run(&command, 2).says(&[
-            "error: 6 inputs cannot be used and --strict is set",
+            "error: 6 inputs cannot be used, and none may be skipped",
             "cat/bomb.png",
             "hint:",
         ]);
@@ -123,9 +123,13 @@ fn no_images_at_all() {
         .run(&adapt("empty"), 2)
         .says(&["error:", "expected images in", "found none", "hint:"]);
     place.write("broken/a.png", b"");
-    place
-        .run(&adapt("broken"), 2)
-        .says(&["error:", "none of the images in", "a.png", "hint:"]);
+    place.run(&adapt("broken"), 2).says(&[
+        "error:",
+        "found none (1 skipped",
+        "a.png",
+        "an empty file",
+        "hint:",
+    ]);
     place
         .run(&adapt("missing"), 2)
         .says(&["error:", "missing", "No such file", "hint:"]);

@@ -50,7 +50,7 @@ fn a_report_that_cannot_be_written_does_not_spoil_the_run() {
     fs::create_dir(place.path("run/report.html")).unwrap();
     place.run("adapt --resume --output run", 1).says(&[
         "warning: the run is finished, but its report cannot be written",
-        "hint: write it later: ueo report run",
+        "report    none yet: ueo report run",
     ]);
     assert_eq!(place.json("run/run.json")["status"], "finished");
     place.run("predict --model run --images images --output p.csv", 0);

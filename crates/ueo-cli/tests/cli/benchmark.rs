@@ -65,6 +65,23 @@ pub fn place() -> Workplace {
     place
 }
 
+/// The path of a cell of the one suite and model in `out`, from `VARIANT/DOMAIN/SHIFT/NAME.json`.
+pub fn cell_path(place: &Workplace, cell: &str) -> String {
+    let found = cells(place, "out");
+    let path = found.keys().find(|path| short(path) == Path::new(cell));
+    format!(
+        "out/cells/{}",
+        path.unwrap_or_else(|| panic!("no {cell}")).display()
+    )
+}
+
+/// Without suite, model and the published protocol.
+fn short(path: &Path) -> PathBuf {
+    let mut parts = path.components().skip(2).peekable();
+    parts.next_if(|part| part.as_os_str() == "published");
+    parts.collect()
+}
+
 /// All cells of an output directory by path.
 fn cells(place: &Workplace, output: &str) -> BTreeMap<PathBuf, Value> {
     let mut found = BTreeMap::new();
@@ -94,7 +111,11 @@ fn without_timing(mut cells: BTreeMap<PathBuf, Value>) -> BTreeMap<PathBuf, Valu
 }
 
 fn cell<'a>(cells: &'a BTreeMap<PathBuf, Value>, path: &str) -> &'a Value {
-    &cells[Path::new(path)]
+    let mut found = cells.iter();
+    found
+        .find(|(other, _)| short(other) == Path::new(path))
+        .unwrap()
+        .1
 }
 
 #[test]
@@ -197,8 +218,8 @@ fn finished_cells_are_kept_and_only_new_ones_run() {
         );
     }
 
-    fs::remove_file(place.path("out/cells/suite/dark/closed/ueo-2.json")).unwrap();
-    place.write("out/cells/suite/dark/closed/zero-shot.json", "{");
+    fs::remove_file(place.path(cell_path(&place, "suite/dark/closed/ueo-2.json"))).unwrap();
+    place.write(&cell_path(&place, "suite/dark/closed/zero-shot.json"), "{");
     let list = place.run(&format!("{BENCHMARK} --list"), 0);
     assert_eq!(list.stdout.lines().count(), 12);
     assert!(
@@ -208,7 +229,7 @@ fn finished_cells_are_kept_and_only_new_ones_run() {
     );
     assert!(
         list.stdout
-            .contains("outdated\tsuite\tdark\tclosed\tzero-shot\t-\n")
+            .contains("damaged\tsuite\tdark\tclosed\tzero-shot\t-\n")
     );
     list.says(&["12 cells, 2 to do"]);
     place
@@ -222,16 +243,319 @@ fn finished_cells_are_kept_and_only_new_ones_run() {
     place
         .run(&format!("{BENCHMARK} --seeds 1,2,3"), 0)
         .says(&["16 cells, 12 done, 4 to do"]);
-    // Other settings are another request.
+    assert!(!place.path("out/cells/suite").exists());
+}
+
+/// Everything below a folder.
+fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => {
+                found.insert(path.clone(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn results_of_other_settings_shifts_or_images_are_never_replaced() {
+    let place = place();
+    let small = format!("{BENCHMARK} --domains light --shifts closed");
+    place.run(&small, 0);
+    let before = files(&place.path("out"));
+    let refused = |suite: String, expected: &[&str]| {
+        place.write("tiny.toml", suite);
+        // More cells than there are: those that would be new are not run either.
+        place.run(BENCHMARK, 2).says(expected);
+        assert_eq!(files(&place.path("out")), before);
+        place.write("tiny.toml", SUITE);
+    };
+    refused(
+        SUITE.replace("epochs = 2", "epochs = 3"),
+        &[
+            "were made with other settings",
+            "ueo: epochs 2, now 3",
+            "--variant NAME",
+        ],
+    );
+    refused(
+        SUITE.replace("closed = \"0-2\"", "closed = \"0-1\""),
+        &[
+            "about other data",
+            "present classes under the closed shift: 0-2, now 0-1",
+            "--output",
+        ],
+    );
+    refused(
+        SUITE.replace("known = \"0-2\"", "known = \"0-1\""),
+        &["listed classes under the closed shift: 0-2, now 0-1"],
+    );
+    fs::copy(
+        place.path("sets/light/cat/0.png"),
+        place.path("sets/light/cat/9.png"),
+    )
+    .unwrap();
+    refused(SUITE.to_owned(), &["images of light: 24, now 25"]);
+    fs::remove_file(place.path("sets/light/cat/9.png")).unwrap();
+
+    // The same settings under a name of their own stand beside; the old cells stay.
     place.write("tiny.toml", SUITE.replace("epochs = 2", "epochs = 3"));
-    let arguments = format!("{BENCHMARK} --domains light --methods ueo --shifts closed");
+    place.run(&format!("{small} --variant long"), 0);
+    let after = files(&place.path("out/cells"));
+    let kept = before
+        .iter()
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "json"));
+    assert!(
+        kept.into_iter()
+            .all(|(path, content)| after[path] == *content)
+    );
+
+    // A file of a later version is not replaced.
+    let path = cell_path(&place, "suite/light/closed/ueo-1.json");
+    let text = fs::read_to_string(place.path(&path)).unwrap();
+    place.write("tiny.toml", SUITE);
+    place.write(
+        &path,
+        text.replace("\"format_version\":2", "\"format_version\":99"),
+    );
     place
-        .run(&arguments, 0)
-        .says(&["2 cells, 0 done, 2 to do, 2 of them because"]);
-    let again = cells(&place, "out");
-    let path = Path::new("suite/light/closed/ueo-1.json");
-    assert_eq!(again[path]["request"]["settings"]["epochs"], 3);
-    assert_ne!(again[path]["images"], first[path]["images"]);
+        .run(&small, 2)
+        .says(&["expected format version 1 to 2, found 99"]);
+}
+
+#[test]
+fn models_suites_and_protocols_share_a_directory_and_its_tables() {
+    let place = place();
+    let more = "--shifts closed,open-partial --seeds 1";
+    place.run(&format!("{BENCHMARK} {more} --model-name RN50"), 0);
+    let first = cells(&place, "out");
+    // Another model: the same with an edited configuration would do, other weights are clearer.
+    copy_tree(
+        &crate::support::fixture("openclip-vit/model"),
+        &place.path("other"),
+    );
+    let other = BENCHMARK.replace("--model model", "--model other");
+    place.run(&format!("{other} {more} --model-name ViT-B/16"), 0);
+    place
+        .run(&format!("{BENCHMARK} {more} --protocol held-out"), 0)
+        .says(&["tiny, model, held-out protocol"]);
+    place.write(
+        "second.toml",
+        SUITE.replace("name = \"tiny\"", "name = \"second\""),
+    );
+    place.run(
+        &format!("{} {more}", BENCHMARK.replace("tiny.toml", "second.toml")),
+        0,
+    );
+    let all = cells(&place, "out");
+    assert_eq!(all.len(), 4 * first.len());
+    assert!(first.iter().all(|(path, cell)| all[path] == *cell));
+
+    let csv = fs::read_to_string(place.path("out/tables/results.csv")).unwrap();
+    let setup = |line: &str| line.split(',').take(5).collect::<Vec<_>>().join(",");
+    let mut setups: Vec<String> = csv.lines().skip(1).map(setup).collect();
+    setups.dedup();
+    assert_eq!(setups.len(), 4, "{setups:?}");
+    place.write(
+        "published.toml",
+        "source = \"Somebody 2024\"\n[[rows]]\nsuite = \"tiny\"\nmodel = \"ViT-B/16\"\nshift = \"closed\"\nmethod = \"UEO\"\n\
+         values = { light = [61.5, 70.0] }\n[[rows]]\nsuite = \"tiny\"\nmodel = \"RN101\"\nshift = \"closed\"\nmethod = \"UEO\"\n\
+         values = { light = [61.5, 70.0] }\n",
+    );
+    place
+        .run(
+            "benchmark --tables-only --output out --suite tiny.toml --latex paper.tex --markdown paper.md --csv paper.csv --report \
+             --beside published.toml --page page.md",
+            0,
+        )
+        .says(&["published numbers of UEO (tiny, RN101, closed) stand in no table"]);
+    let latex = fs::read_to_string(place.path("paper.tex")).unwrap();
+    assert_eq!(
+        latex.matches("\\begin{table*}").count(),
+        2,
+        "one for each protocol\n{latex}"
+    );
+    for expected in [
+        "\\emph{closed, ViT-B/16}",
+        "\\emph{open-partial, model}",
+        "\\textit{61.5}",
+        "\\toprule",
+    ] {
+        assert!(latex.contains(expected), "{expected}\n{latex}");
+    }
+    assert!(!latex.contains("second"), "{latex}");
+    let page = fs::read_to_string(place.path("page.md")).unwrap();
+    assert!(
+        page.contains("## Tiny, ViT-B/16, published protocol") && page.contains("### Harm"),
+        "{page}"
+    );
+    let report = fs::read_to_string(place.path("out/report.html")).unwrap();
+    let pages = files(&place.path("out"));
+    let links = pages.keys().filter(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("report-") && report.contains(&format!("href=\"{name}\""))
+    });
+    assert_eq!(links.count(), 4);
+}
+
+#[test]
+fn held_out_images_are_tested_once_by_a_model_that_has_not_seen_them() {
+    let place = place();
+    let more = "--domains light --seeds 1 --shifts closed,open-partial";
+    place.run(&format!("{BENCHMARK} {more} --protocol held-out"), 0);
+    place.run(&format!("{BENCHMARK} {more}"), 0);
+    let cells = cells(&place, "out");
+    let images = |path: &str| cell(&cells, path)["images"].clone();
+    let flags =
+        |images: &Value, name: &str| -> Vec<Value> { images[name].as_array().unwrap().clone() };
+    for shift in ["closed", "open-partial"] {
+        let held_out = images(&format!("held-out/suite/light/{shift}/ueo-1.json"));
+        let published = images(&format!("suite/light/{shift}/ueo-1.json"));
+        assert_eq!(
+            held_out["labels"], published["labels"],
+            "the same images in the same order"
+        );
+        assert_eq!(
+            held_out["trained_on"], published["trained_on"],
+            "both halves together"
+        );
+        assert_ne!(held_out["confidences"], published["confidences"]);
+        assert!(
+            flags(&held_out, "adapted_to")
+                .iter()
+                .all(|adapted_to| *adapted_to == false)
+        );
+        let second = flags(&held_out, "halves")
+            .iter()
+            .filter(|half| **half == 1)
+            .count();
+        assert_eq!(second, 12);
+        let present = if shift == "closed" {
+            [0, 1, 2]
+        } else {
+            [0, 1, 3]
+        };
+        for (label, adapted_to) in flags(&published, "labels")
+            .iter()
+            .zip(flags(&published, "adapted_to"))
+        {
+            assert_eq!(adapted_to, present.map(Value::from).contains(label));
+        }
+        // A method that does not train says the same under both protocols.
+        let [a, b] = ["held-out/suite", "suite"]
+            .map(|folder| images(&format!("{folder}/light/{shift}/zero-shot.json")));
+        assert_eq!(a["confidences"], b["confidences"]);
+    }
+    let results = |path: &str| cell(&cells, path)["results"].clone();
+    // Under closed shift every known image was adapted to and no unknown one was: no pair is alike.
+    assert_eq!(
+        results("suite/light/closed/ueo-1.json")["auroc_matched"],
+        Value::Null
+    );
+    assert!(results("suite/light/open-partial/ueo-1.json")["auroc_matched"].is_f64());
+    assert!(results("held-out/suite/light/closed/ueo-1.json")["auroc_matched"].is_f64());
+}
+
+#[test]
+fn results_of_earlier_versions_are_read_and_their_cells_are_done() {
+    let place = place();
+    let small = format!("{BENCHMARK} --domains light");
+    place.run(&small, 0);
+    let csv = fs::read(place.path("out/tables/results.csv")).unwrap();
+    // As they were written before protocols: other places, other fields.
+    for (path, mut cell) in cells(&place, "out") {
+        let old = place.path("out/cells").join(short(&path));
+        fs::create_dir_all(old.parent().unwrap()).unwrap();
+        let object = cell.as_object_mut().unwrap();
+        object["format_version"] = 1.into();
+        object.remove("model");
+        object["request"]
+            .as_object_mut()
+            .unwrap()
+            .remove("protocol");
+        object["results"]
+            .as_object_mut()
+            .unwrap()
+            .remove("auroc_matched");
+        for field in ["adapted_to", "halves"] {
+            object["images"].as_object_mut().unwrap().remove(field);
+        }
+        fs::write(old, cell.to_string()).unwrap();
+    }
+    fs::remove_dir_all(place.path("out/cells/tiny")).unwrap();
+    place.run(&small, 0).says(&["6 cells, 6 done, 0 to do"]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let again = text(&fs::read(place.path("out/tables/results.csv")).unwrap());
+    // The model has no name any more; every number is the same.
+    let digits = again
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split(',')
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        again.replace(&format!("tiny,{digits},"), "tiny,model,"),
+        text(&csv)
+    );
+    place
+        .run(
+            &small.replace("tiny.toml", "tiny.toml --set epochs=5 --variant x"),
+            0,
+        )
+        .says(&["4 cells done"]);
+
+    // Both files of one cell would count twice.
+    let path = cell_path(&place, "x/light/closed/ueo-1.json");
+    fs::copy(place.path(&path), place.path("out/cells/copy.json")).unwrap();
+    place
+        .run("benchmark --suite tiny.toml --output out --tables-only", 2)
+        .says(&["are about the same cell"]);
+}
+
+#[test]
+fn hostile_suites_write_nothing_anywhere() {
+    let place = place();
+    for (suite, expected) in [
+        (
+            SUITE.replace("name = \"light\"", "name = \"../../../escape\""),
+            "expected a name of a domain",
+        ),
+        (
+            SUITE.replace("name = \"tiny\"", "name = \"t\\n\\\\input{x}\""),
+            "expected a name of the suite",
+        ),
+    ] {
+        place.write("tiny.toml", suite);
+        place.run(BENCHMARK, 2).says(&[expected]);
+    }
+    place
+        .run(&format!("{BENCHMARK} --variant ../x"), 2)
+        .says(&["expected letters"]);
+    assert!(!place.path("out").exists() && !place.path("escape").exists());
+}
+
+#[test]
+fn no_suite_starts_on_a_folder_that_was_not_named() {
+    let place = place();
+    let unnamed = BENCHMARK.replace("--data . ", "");
+    place.run(&unnamed, 2).says(&[
+        "the suite `tiny` needs the folder of its images",
+        "--data",
+        "make them",
+    ]);
+    place.write(
+        "tiny.toml",
+        SUITE.replace("roots", "default-data = \".\"\nroots"),
+    );
+    place.run(&format!("{unnamed} --list"), 0).says(&[
+        "images: ., where the suite `tiny` has them by default; --data names another folder",
+    ]);
 }
 
 #[test]
@@ -281,10 +605,10 @@ fn variants_stand_beside_each_other_and_tables_equal_their_cells() {
     let (mean, zero_shot) = ((one + two) / 2.0, accuracy("zero-shot", ""));
     let deviation = (one - two).abs() / 2.0_f64.sqrt();
     let csv = fs::read_to_string(place.path("out/tables/results.csv")).unwrap();
-    let line = "suite,ueo,domains,mean,mean,per_class_accuracy,4,2,0,";
+    let line = ",f32,published,suite,ueo,domains,mean,mean,per_class_accuracy,4,4,2,2,0,";
     let found = csv
         .lines()
-        .find_map(|text| text.strip_prefix(line))
+        .find_map(|text| Some(text.split_once(line)?.1))
         .unwrap();
     let numbers: Vec<f64> = found
         .split(',')
@@ -436,6 +760,23 @@ fn mistakes_are_explained_before_anything_runs() {
     assert!(!place.path("out/cells").exists());
 }
 
+/// Paths of the finished cells below a folder, relative to it.
+#[cfg(unix)]
+fn paths(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path.strip_prefix(root).unwrap().to_owned()),
+            }
+        }
+    }
+    found
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_finished_cells_and_the_same_command_goes_on() {
@@ -452,8 +793,10 @@ fn ctrl_c_keeps_finished_cells_and_the_same_command_goes_on() {
         .spawn()
         .unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
-    let first = place.path("out/cells/suite/light/closed/ueo-1.json");
-    while !first.exists() {
+    let first = Path::new("suite/light/closed/ueo-1.json");
+    let finished = |path: &PathBuf| short(path) == first;
+    while !place.path("out/cells").exists() || !paths(&place.path("out/cells")).iter().any(finished)
+    {
         assert!(Instant::now() < patience, "no cell is finished");
         sleep(Duration::from_millis(1));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::benchmark::{BENCHMARK, SUITE, place};
+use crate::benchmark::{BENCHMARK, SUITE, cell_path, place};
 use crate::page::Page;
 use crate::support::Workplace;
 
@@ -88,7 +88,7 @@ fn the_page_shows_the_numbers_of_the_tables() {
 
     // Every row of the main settings' tables; the one by domain stands on its side.
     let tables = fs::read_to_string(place.path("out/tables/results.md")).unwrap();
-    let main = tables.split("\n# tiny (").next().unwrap();
+    let main = tables.split("\n# tiny, ").next().unwrap();
     let mut rows = 0;
     for table in main.split("\n## ").skip(1) {
         for line in table
@@ -125,7 +125,8 @@ fn the_page_shows_the_numbers_of_the_tables() {
         "sharp: weight-temperature 0.01",
         "suite, sharp",
     ]);
-    let cell = fs::read_to_string(place.path("out/cells/suite/light/closed/ueo-1.json")).unwrap();
+    let cell =
+        fs::read_to_string(place.path(cell_path(&place, "suite/light/closed/ueo-1.json"))).unwrap();
     let cell: serde_json::Value = serde_json::from_str(&cell).unwrap();
     page.shows(&[cell["request"]["model_sha256"].as_str().unwrap()]);
 
@@ -149,7 +150,7 @@ fn the_summary_follows_the_intervals() {
     for domain in ["light", "dark"] {
         for shift in ["closed", "open-partial"] {
             for name in ["ueo-1", "ueo-2", "zero-shot"] {
-                let path = format!("out/cells/suite/{domain}/{shift}/{name}.json");
+                let path = cell_path(&place, &format!("suite/{domain}/{shift}/{name}.json"));
                 let mut cell = place.json(&path);
                 let labels: Vec<u64> = cell["images"]["labels"]
                     .as_array()
@@ -217,8 +218,8 @@ fn a_page_says_what_there_is_nothing_about() {
         &format!("{BENCHMARK} --methods ueo --domains light --shifts closed --seeds 1"),
         0,
     );
-    let path = "out/cells/suite/light/closed/ueo-1.json";
-    let mut cell = place.json(path);
+    let path = cell_path(&place, "suite/light/closed/ueo-1.json");
+    let mut cell = place.json(&path);
     cell["results"] = serde_json::Value::Null;
     cell["failure"] = "the loss is NaN".into();
     for list in [
@@ -227,10 +228,11 @@ fn a_page_says_what_there_is_nothing_about() {
         "confidences",
         "scaled_confidences",
         "maximum_cosines",
+        "adapted_to",
     ] {
         cell["images"][list] = serde_json::json!([]);
     }
-    place.write(path, cell.to_string());
+    place.write(&path, cell.to_string());
     let page = report(&place);
     page.shows(&[
         "The training of 1 cell ended in infinities",

@@ -23,7 +23,7 @@ fn predict(place: &Workplace, more: &str) -> BTreeMap<String, (f64, bool)> {
     let table = fs::read_to_string(place.path("p.csv")).unwrap();
     let lines = table.lines().skip(1).map(|line| {
         let columns: Vec<&str> = line.split(',').collect();
-        let known = columns[3] == "true";
+        let known = columns[3] == "known";
         (columns[0].to_owned(), (columns[2].parse().unwrap(), known))
     });
     lines.collect()

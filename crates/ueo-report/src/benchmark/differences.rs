@@ -25,6 +25,11 @@ pub fn section(results: &Results, groups: &[Group]) -> Option<Section> {
                  over classes; a difference is clear where the line does not touch zero."
             }
             @for strips in &strips { (strips) }
+            @for table in of_groups(results, ueo_benchmark::harm) {
+                h3 { "Harm" @if !table.title.is_empty() { ", " (table.title) } }
+                p.quiet { (table.note) }
+                (html_table(&table))
+            }
             (folded("All differences in numbers", &details(ueo_benchmark::differences)))
             (folded("In how many pairs of domain and shift each method is clearly above or below zero-shot", &details(ueo_benchmark::rises)))
         }
@@ -52,7 +57,10 @@ fn strips(group: &Group) -> Option<Markup> {
             let dots = |interval: Interval| Dots {
                 values: vec![points(interval.estimate)],
                 interval: Some((points(interval.lower), points(interval.upper))),
-                text: ueo_benchmark::interval(Some(interval)),
+                text: match comparison.partial {
+                    true => format!("{} †", ueo_benchmark::interval(Some(interval))),
+                    false => ueo_benchmark::interval(Some(interval)),
+                },
             };
             Some(StripRow {
                 name: method.label(),

@@ -5,6 +5,7 @@
 mod differences;
 mod group;
 mod origin;
+mod overview;
 mod seeds;
 mod strip;
 mod summary;
@@ -25,15 +26,33 @@ use group::Group;
 /// Name of the page in an output directory.
 const PAGE: &str = "report.html";
 
-/// Writes the page about some results into an output directory, and returns its path.
+/// Writes the page about some results into an output directory, and returns its path. Where there are several, each has a page
+/// of its own beside it.
 ///
 /// # Errors
 ///
-/// [`ReportError`], when a plot cannot be drawn or the file cannot be written.
+/// [`ReportError`], when a plot cannot be drawn or a file cannot be written.
 pub fn write_benchmark_report(all: &[Results], output: &Path) -> Result<PathBuf, ReportError> {
     let path = output.join(PAGE);
-    write(&path, &benchmark_report(&all[0])?)?;
+    if let [results] = all {
+        write(&path, &benchmark_report(results)?)?;
+        return Ok(path);
+    }
+    let files: Vec<String> = all.iter().map(file_name).collect();
+    for (results, file) in all.iter().zip(&files) {
+        write(&output.join(file), &benchmark_report(results)?)?;
+    }
+    write(&path, &overview::overview(all, &files))?;
     Ok(path)
+}
+
+/// Name of the page of some results among others; the names of suites are checked when cells are read.
+fn file_name(results: &Results) -> String {
+    let digits = results.model_sha256.chars().take(8).collect::<String>();
+    format!(
+        "report-{}-{digits}-{}-{}.html",
+        results.suite, results.precision, results.protocol
+    )
 }
 
 fn benchmark_report(results: &Results) -> Result<String, ReportError> {
@@ -59,8 +78,9 @@ fn benchmark_report(results: &Results) -> Result<String, ReportError> {
             (counted(ueo_benchmark::series(results, base).len(), "method")) ", "
             (counted(results.domains.len(), "domain")) ", "
             (counted(results.shifts.len(), "category shift")) ", "
-            (results.known) " of " (counted(results.classes, "class")) " listed"
+            (results.known) " of " (counted(results.classes, "class")) " listed, " (results.protocol) " protocol"
         }
     };
-    Ok(page("Benchmark report", &results.suite, &lead, &parts))
+    let title = format!("{}, {}, {}", results.suite, results.model, results.protocol);
+    Ok(page("Benchmark report", &title, &lead, &parts))
 }

@@ -27,7 +27,7 @@ pub fn section(results: &Results, groups: &[Group]) -> Section {
         }
         p.quiet {
             "Settings " code { (results.main_variant()) } ". In brackets: 95 % intervals of a paired bootstrap over classes. "
-            "Percentages are means over domains, category shifts and seeds. "
+            "Percentages are means over domains, category shifts and seeds; † means that cells are missing which they should be taken over. "
             @if groups.iter().any(|group| group.methods.iter().any(|method| method.sees_labels)) {
                 "A method whose training sees labels is an upper bound and is not ranked."
             }
@@ -91,7 +91,7 @@ fn verdict(comparison: &Comparison) -> Markup {
         "UEO " (answer(&intervals)) ": "
         @for (number, (metric, interval)) in intervals.iter().enumerate() {
             @if number > 0 { ", " }
-            (metric.title()) " " (ueo_benchmark::interval(Some(*interval))) " points"
+            (metric.title()) " " (ueo_benchmark::interval(Some(*interval))) " points" @if comparison.partial { " †" }
         }
         "."
     }
@@ -123,7 +123,13 @@ fn answer(intervals: &[(Metric, Interval)]) -> String {
 }
 
 fn mean(method: &Averages, metric: Metric) -> String {
-    percent(method.summary.values.get(&metric).map(|value| value.mean))
+    let value = method.summary.values.get(&metric);
+    let mark = if value.is_some_and(|value| value.partial) {
+        " †"
+    } else {
+        ""
+    };
+    format!("{}{mark}", percent(value.map(|value| value.mean)))
 }
 
 fn cards(results: &Results, group: &Group) -> Markup {

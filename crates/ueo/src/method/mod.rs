@@ -42,9 +42,6 @@ pub use zero_shot::TEMPLATES;
 
 pub(crate) use settings::{at_least_one, builders, field_names, non_negative, positive};
 
-/// Makes the objective of a method that trains.
-type NewObjective = fn(&MethodSettings) -> Box<dyn Objective>;
-
 /// The list of families of settings: the field, and the struct beside what it configures.
 macro_rules! families {
     ($($(#[$doc:meta])* $family:ident: $settings:ty,)*) => {

@@ -8,6 +8,7 @@
 
 mod adapting;
 mod encode;
+mod engine;
 mod error;
 mod images;
 mod model;
@@ -26,6 +27,7 @@ pub use encode::{
     ENCODING_BATCH, FeatureStore, ImageFeatures, Subset, encode_images, encode_images_keeping,
     encode_readable, list_skipped,
 };
+pub use engine::EngineRecord;
 pub use error::SessionError;
 pub use images::{Images, Labels, OracleLabels};
 pub use model::{BaseRecord, Classifier, Model, ModelBuilder};

@@ -241,7 +241,8 @@ mod tests {
     #[test]
     fn other_data_of_a_suite_are_refused_whatever_the_model() {
         let old = request(5, &[0, 2]);
-        let changes: [(fn(&mut CellRequest), &str); 4] = [
+        type Change = fn(&mut CellRequest);
+        let changes: [(Change, &str); 4] = [
             (
                 |new| new.present = vec![0, 1, 2],
                 "present classes under the closed shift: 0, 2, now 0-2",

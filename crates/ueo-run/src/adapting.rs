@@ -17,7 +17,7 @@ use ueo::session::{Event, Images, Labels, Reporter, SessionError, Subset};
 use super::RunError;
 use super::directory::{PREDICTIONS, STATE};
 use super::held::HeldDirectory;
-use super::judging::{Job, fingerprint, measure};
+use super::judging::{AdaptedTo, Job, fingerprint, measure};
 use super::predictions::of_images;
 use super::preparing::Prepared;
 use super::record::{RunRecord, RunStatus};
@@ -220,16 +220,14 @@ impl Task<'_> {
         let classes: Vec<usize> = results.iter().map(|r| r.zero_shot.class).collect();
         let labels = self.labels.map(|labels| labels.of(&used));
         let (epochs, reporter) = recorder.finish();
-        let measured = measure(
-            self.job,
-            directory,
-            &last.parameters,
-            &subset,
-            used.iter().map(|&index| self.images.id(index)),
-            labels.as_ref(),
-            &classes,
-            reporter,
-        );
+        let adapted_to = AdaptedTo {
+            images: &subset,
+            ids: used.iter().map(|&index| self.images.id(index)).collect(),
+            labels: labels.as_ref(),
+            zero_shot_classes: &classes,
+        };
+        let parameters = &last.parameters;
+        let measured = measure(self.job, directory, parameters, &adapted_to, reporter);
         let measured = match measured {
             Err(RunError::Session(SessionError::Interrupted { .. })) => {
                 return Ok(interrupted(record, &last));

@@ -66,18 +66,33 @@ pub struct Measured {
     pub evaluation: Option<Evaluation>,
 }
 
+/// The images that were adapted to.
+pub struct AdaptedTo<'a> {
+    /// Their pixels.
+    pub images: &'a Subset<'a>,
+    /// Their paths.
+    pub ids: Vec<&'a str>,
+    /// What they show, where they have labels.
+    pub labels: Option<&'a Labels>,
+    /// What the checkpoint predicts for each.
+    pub zero_shot_classes: &'a [usize],
+}
+
 /// A pass over the adapted images with the adapted model, from where an earlier one ended. What is trained may be the text
 /// tower's alone: then the features are those of the zero-shot pass.
-pub fn measure<'a>(
+pub fn measure(
     job: &Job<'_>,
     directory: &HeldDirectory,
     parameters: &TrainedParameters,
-    images: &Subset<'_>,
-    ids: impl Iterator<Item = &'a str>,
-    labels: Option<&Labels>,
-    zero_shot_classes: &[usize],
+    adapted_to: &AdaptedTo<'_>,
     reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
+    let &AdaptedTo {
+        images,
+        ref ids,
+        labels,
+        zero_shot_classes,
+    } = adapted_to;
     let Job {
         request,
         model,
@@ -85,6 +100,7 @@ pub fn measure<'a>(
     } = job;
     let method = request.settings.method;
     let classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
+    let ids = ids.iter().copied();
     let key = FeatureKey::new(model, request.precision, parameters, ids);
     let encoded = encode_images_keeping(
         &mut directory.features(&key)?,

@@ -1,6 +1,7 @@
 //! The adaptation loop. It prints nothing and writes nothing: it asks a [`PixelSource`] for images and tells an
 //! [`Observer`] what happened.
 
+mod frozen;
 mod settings;
 mod step;
 mod watch;
@@ -10,7 +11,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::{Tensor, TensorData};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -21,7 +21,10 @@ use crate::evaluate::EvaluateError;
 use crate::guard::{EpochRecord, Keep, Probabilities, Scoring, Tally, WatchedView, signs_of};
 use crate::image::ViewKind;
 use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
-use crate::model::{Clip, Prompts, normalize_rows, square_sum, to_host};
+use crate::model::{Clip, Prompts, square_sum, to_host};
+
+use frozen::Frozen;
+use step::{BatchInputs, batch_gradient_of};
 
 pub use crate::method::InvalidSetting;
 pub use settings::{Augmentation, Settings, cosine_annealing};
@@ -311,7 +314,8 @@ impl Adaptation<'_> {
         let total = self.settings.total_steps(training_images.len());
         observer.on_begin(total);
         let mut started = Instant::now();
-        let batches_of = |epoch: usize, steps_done: usize| {
+        let mut frozen = Frozen::new(self.settings, images.len());
+        let batches_of = |frozen: &Frozen, epoch: usize, steps_done: usize| {
             let done = steps_done * self.settings.batch_size;
             let order = self
                 .order(epoch, &training_images)
@@ -323,11 +327,11 @@ impl Adaptation<'_> {
                 },
                 Augmentation::None => ViewKind::Test,
             };
-            images.batches(order, self.settings.batch_size, view)
+            self.batches(images, frozen, order, self.settings.batch_size, view)
         };
         // A run that was interrupted between the last step of an epoch and its record.
         if state.watch.tally.images() == training_images.len() {
-            state = match self.end_epoch(state, images, observer)? {
+            state = match self.end_epoch(&mut frozen, state, images, observer)? {
                 ControlFlow::Continue(state) => state,
                 ControlFlow::Break(state) => return Ok(Outcome::Interrupted(state)),
             };
@@ -335,21 +339,24 @@ impl Adaptation<'_> {
         let mut upcoming = None;
         for epoch in state.step / per_epoch..self.settings.epochs {
             if epoch > 0 && state.step == epoch * per_epoch && self.objective.refreshes() {
-                let Some(pass) = self.pass(&state, images, observer)? else {
+                let Some(pass) = self.pass(&mut frozen, &state, images, observer)? else {
                     return Ok(Outcome::Interrupted(state));
                 };
                 state.memory = self.objective.refresh(&state.memory, &pass)?;
             }
             let batches = upcoming
                 .take()
-                .unwrap_or_else(|| batches_of(epoch, state.step - epoch * per_epoch));
+                .unwrap_or_else(|| batches_of(&frozen, epoch, state.step - epoch * per_epoch));
             for batch in batches {
                 let step = state.step + 1;
-                if step == (epoch + 1) * per_epoch && epoch + 1 < self.settings.epochs {
+                let last_of_epoch = step == (epoch + 1) * per_epoch;
+                // What is known needs no preparing.
+                if last_of_epoch && epoch + 1 < self.settings.epochs && !frozen.serves_steps() {
                     // The first images of the next epoch are prepared while the last batch of this one is computed.
-                    upcoming = Some(batches_of(epoch + 1, 0));
+                    upcoming = Some(batches_of(&frozen, epoch + 1, 0));
                 }
-                let (next, mut record) = self.step(&state, &batch, images.image_size(), total)?;
+                let inputs = self.inputs(&mut frozen, &state, &batch, images.image_size())?;
+                let (next, mut record) = self.step(&state, &batch.indices, inputs, total)?;
                 state = next;
                 record.epoch = epoch + 1;
                 record.images_per_sec =
@@ -362,7 +369,7 @@ impl Adaptation<'_> {
                     return Ok(Outcome::Interrupted(state));
                 }
             }
-            state = match self.end_epoch(state, images, observer)? {
+            state = match self.end_epoch(&mut frozen, state, images, observer)? {
                 ControlFlow::Continue(state) => state,
                 ControlFlow::Break(state) => return Ok(Outcome::Interrupted(state)),
             };
@@ -374,6 +381,7 @@ impl Adaptation<'_> {
     /// state as it was when the observer wants to stop.
     fn end_epoch(
         &self,
+        frozen: &mut Frozen,
         mut state: AdaptState,
         images: &dyn PixelSource,
         observer: &mut dyn Observer,
@@ -388,7 +396,7 @@ impl Adaptation<'_> {
                 criterion: None,
             },
             Keep::BestBy(_) => {
-                let Some(pass) = self.pass(&state, images, observer)? else {
+                let Some(pass) = self.pass(frozen, &state, images, observer)? else {
                     return Ok(ControlFlow::Break(state));
                 };
                 let cosines = pass.cosine_logits;
@@ -422,63 +430,6 @@ impl Adaptation<'_> {
         Some(criterion.value(&Probabilities::of_cosines(cosine_logits, classes, scale)))
     }
 
-    /// A pass over the test view of all images with the parameters of `state`; `None` when the observer wants to stop.
-    fn pass(
-        &self,
-        state: &AdaptState,
-        images: &dyn PixelSource,
-        observer: &dyn Observer,
-    ) -> Result<Option<ZeroShotPass>, AdaptError> {
-        let parameters = &state.parameters;
-        let texts = self
-            .clip
-            .text()
-            .features(self.prompts, Some(&parameters.context));
-        let texts = normalize_rows(texts);
-        let mut pass = ZeroShotPass {
-            text_features: to_host(&texts).data,
-            classes: self.prompts.len(),
-            embed_dim: self.clip.config().embed_dim,
-            logit_scale: self.clip.logit_scale(),
-            ..ZeroShotPass::default()
-        };
-        let order = (0..images.len()).collect();
-        let batch_size = self
-            .settings
-            .micro_batch
-            .unwrap_or(self.settings.batch_size);
-        for batch in images.batches(order, batch_size, ViewKind::Test) {
-            let pixels = self.pixels(&batch, images.image_size(), state.step + 1)?;
-            let features = normalize_rows(self.clip.image_features(pixels, &parameters.affine));
-            let cosines = features.clone().matmul(texts.clone().transpose());
-            pass.image_features.extend(to_host(&features).data);
-            pass.cosine_logits.extend(to_host(&cosines).data);
-            if observer.interrupted() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(pass))
-    }
-
-    /// The pixels of a batch, `[batch, 3, image_size, image_size]`.
-    fn pixels(
-        &self,
-        batch: &PixelBatch,
-        image_size: usize,
-        step: usize,
-    ) -> Result<Tensor<4>, AdaptError> {
-        if let Some(UnreadableImage { index, reason }) = batch.failures.first().cloned() {
-            return Err(AdaptError::ImageLost {
-                step,
-                index,
-                reason,
-            });
-        }
-        let shape = [batch.indices.len(), 3, image_size, image_size];
-        let data = TensorData::new(batch.pixels.clone(), shape);
-        Ok(Tensor::from_data(data, self.clip.device()))
-    }
-
     /// The order in which an epoch (from 0) visits the images.
     fn order(&self, epoch: usize, images: &[usize]) -> Vec<usize> {
         let mut order = images.to_vec();
@@ -493,23 +444,22 @@ impl Adaptation<'_> {
     fn step(
         &self,
         state: &AdaptState,
-        batch: &PixelBatch,
-        image_size: usize,
+        indices: &[usize],
+        inputs: BatchInputs,
         total: usize,
     ) -> Result<(AdaptState, StepRecord), AdaptError> {
         let settings = self.settings;
-        let pixels = self.pixels(batch, image_size, state.step + 1)?;
         let choices = GradientChoices {
-            indices: &batch.indices,
+            indices,
             train: settings.trained_part(),
             micro_batch: settings.micro_batch,
         };
         let mut memory = None;
-        let gradient = batch_gradient(
+        let gradient = batch_gradient_of(
             self.clip,
             self.prompts,
             &state.parameters,
-            &pixels,
+            inputs,
             choices,
             |features| {
                 let (terms, next) = self.objective.loss(&state.memory, features);
@@ -553,7 +503,7 @@ impl Adaptation<'_> {
             rate(settings.affine_learning_rate),
         );
         let mut watch = state.watch.clone();
-        let zero_shot = watch.zero_shot_of(&batch.indices);
+        let zero_shot = watch.zero_shot_of(indices);
         let cosines = to_host(&gradient.cosine_logits).data;
         watch.tally.add(&cosines, &zero_shot, &self.scoring)?;
         let next = AdaptState {

@@ -153,13 +153,48 @@ pub fn batch_gradient(
     choices: GradientChoices<'_>,
     loss: impl FnOnce(&BatchFeatures<'_>) -> LossTerms,
 ) -> BatchGradient {
+    let inputs = BatchInputs {
+        images: ImageInput::Pixels(pixels.clone()),
+        texts: None,
+    };
+    batch_gradient_of(clip, prompts, parameters, inputs, choices, loss)
+}
+
+/// What a batch is computed from.
+pub(super) struct BatchInputs {
+    pub images: ImageInput,
+    /// Features of the classes, `[classes, embed_dim]`, where they are known and the context is not trained.
+    pub texts: Option<Tensor<2>>,
+}
+
+/// The images of a batch.
+pub(super) enum ImageInput {
+    /// `[batch, 3, image_size, image_size]`
+    Pixels(Tensor<4>),
+    /// `[batch, embed_dim]`, not normalized, where the image tower is not trained.
+    Features(Tensor<2>),
+}
+
+/// [`batch_gradient`], with features instead of the inputs of a tower that is not trained.
+pub(super) fn batch_gradient_of(
+    clip: &Clip,
+    prompts: &Prompts,
+    parameters: &TrainedParameters,
+    inputs: BatchInputs,
+    choices: GradientChoices<'_>,
+    loss: impl FnOnce(&BatchFeatures<'_>) -> LossTerms,
+) -> BatchGradient {
     let affine = parameters.affine.tracked();
     let context = parameters.context.clone().autodiff().require_grad();
 
-    let [batch, ..] = pixels.dims();
-    let micro_batches = pixels
-        .clone()
-        .split(choices.micro_batch.unwrap_or(batch).min(batch), 0);
+    let (micro_batches, known_images) = match inputs.images {
+        ImageInput::Pixels(pixels) => {
+            let [batch, ..] = pixels.dims();
+            let part = choices.micro_batch.unwrap_or(batch).min(batch);
+            (pixels.split(part, 0), None)
+        }
+        ImageInput::Features(features) => (Vec::new(), Some(features)),
+    };
     let images = Tower {
         parts: micro_batches.len(),
         trained: choices.train.affine(),
@@ -177,12 +212,22 @@ pub fn batch_gradient(
         tracked: |part: usize| encode_texts(part, &context),
         plain: |part: usize| encode_texts(part, &parameters.context),
     };
-    let image_parts = images.encode();
-    let text_parts = texts.encode();
+    let image_parts = match known_images {
+        Some(features) => vec![features],
+        None => images.encode(),
+    };
+    let (text_parts, text_features) = match inputs.texts {
+        Some(features) => (Vec::new(), features.inner()),
+        None => {
+            let parts = texts.encode();
+            let features = prompts.collect(detached(&parts));
+            (parts, features)
+        }
+    };
 
     let features = BatchFeatures {
         image_features: leaf(Tensor::cat(detached(&image_parts), 0)),
-        text_features: leaf(prompts.collect(detached(&text_parts))),
+        text_features: leaf(text_features),
         logit_scale: clip.logit_scale(),
         indices: choices.indices,
     };

@@ -1,0 +1,194 @@
+//! What an adaptation does not train is computed once, and to the same bits.
+
+mod fixtures;
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use ueo::Settings;
+use ueo::adapt::{
+    AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome, PixelBatch, PixelSource,
+    StepRecord,
+};
+use ueo::guard::{Criterion, Keep, Scoring};
+use ueo::image::ViewKind;
+use ueo::method::TrainedPart;
+use ueo::session::{Classifier, Model, Stage, encode_images};
+
+const IMAGES: usize = 12;
+/// Epochs of each adaptation.
+const EPOCHS: usize = 4;
+
+/// Images of noise; counts those that it delivers.
+struct Noise {
+    size: usize,
+    delivered: Cell<usize>,
+}
+
+impl PixelSource for Noise {
+    fn len(&self) -> usize {
+        IMAGES
+    }
+
+    fn image_size(&self) -> usize {
+        self.size
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        batch_size: usize,
+        _view: ViewKind,
+    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
+        let values = 3 * self.size * self.size;
+        let pixel = move |image: usize, place: usize| {
+            let noise = (image * values + place).wrapping_mul(2_654_435_761) % 1000;
+            noise as f32 / 250.0 - 2.0
+        };
+        let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+        Box::new(batches.into_iter().map(move |indices| {
+            self.delivered.set(self.delivered.get() + indices.len());
+            let images = indices.iter();
+            let pixels =
+                images.flat_map(|&image| (0..values).map(move |place| pixel(image, place)));
+            PixelBatch {
+                pixels: pixels.collect(),
+                indices: indices.clone(),
+                failures: Vec::new(),
+            }
+        }))
+    }
+}
+
+/// Stops after a number of steps.
+struct StopAfter(usize);
+
+impl Observer for StopAfter {
+    fn on_step(&mut self, _: &StepRecord, _: &AdaptState) -> Result<ControlFlow<()>, CallerError> {
+        self.0 -= 1;
+        Ok(match self.0 {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+}
+
+/// The parameters that an adaptation in sessions of so many steps ends with, and the images that its sessions asked for.
+fn adapted(model: &Model, settings: &Settings, steps: usize) -> (Vec<u32>, usize) {
+    let classes = ["cat", "dog", "red_fox"].map(str::to_owned);
+    let prompts = model.prompts(&classes).unwrap();
+    let images = Noise {
+        size: model.preprocessing.crop,
+        delivered: Cell::new(0),
+    };
+    let (clip, parameters) = (&*model.clip, &model.parameters);
+    let stage = Stage::ZeroShot;
+    let features = encode_images(clip, &parameters.affine, &images, stage, &mut ()).unwrap();
+    let classifier = Classifier::new(clip, &prompts, parameters);
+    let pass = features.zero_shot(clip, &classifier);
+    let objective = settings.objective().unwrap();
+    let adaptation = Adaptation {
+        clip,
+        prompts: &prompts,
+        objective: &*objective,
+        settings,
+        scoring: Scoring::new(clip.logit_scale()),
+    };
+    images.delivered.set(0);
+    let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();
+    loop {
+        match adaptation
+            .run(state, &images, &mut StopAfter(steps))
+            .unwrap()
+        {
+            Outcome::Interrupted(reached) => state = reached,
+            Outcome::Finished(last) => {
+                let tensors = last.parameters.to_host().into_values();
+                let bits = tensors.flat_map(|tensor| tensor.data).map(f32::to_bits);
+                return (bits.collect(), images.delivered.get());
+            }
+        }
+    }
+}
+
+fn settings(part: TrainedPart) -> Settings {
+    let mut settings = Settings::default();
+    settings.train = Some(part);
+    settings.augmentation = Augmentation::None;
+    settings.epochs = EPOCHS;
+    settings.batch_size = 4;
+    settings.context_learning_rate = 0.05;
+    settings.affine_learning_rate = 0.02;
+    settings
+}
+
+/// A vision transformer and a ResNet.
+fn models() -> [Model; 2] {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/iconclip-resnet");
+    [
+        fixtures::path("checkpoints").join("hf-vit/model"),
+        shipped.into(),
+    ]
+    .map(|path| Model::open(path).unwrap())
+}
+
+#[test]
+fn images_are_encoded_once_where_their_tower_is_not_trained() {
+    for model in models() {
+        let mut micro = settings(TrainedPart::Context);
+        micro.micro_batch = Some(2);
+        for settings in [settings(TrainedPart::Context), micro] {
+            let (whole, delivered) = adapted(&model, &settings, usize::MAX);
+            assert_eq!(delivered, IMAGES);
+            // A session of one step remembers nothing: it encodes all that it sees.
+            let (pieces, encoded) = adapted(&model, &settings, 1);
+            assert_eq!(encoded, EPOCHS * IMAGES);
+            assert!(whole == pieces);
+        }
+    }
+}
+
+#[test]
+fn a_shorter_batch_is_encoded_by_itself() {
+    for model in models() {
+        // Batches of 5, 5 and 2 images; parts of 3, 2 and 1.
+        for (batch_size, micro_batch) in [(5, None), (4, Some(3)), (11, None)] {
+            let mut settings = settings(TrainedPart::Context);
+            (settings.batch_size, settings.micro_batch) = (batch_size, micro_batch);
+            let (whole, delivered) = adapted(&model, &settings, usize::MAX);
+            assert!(delivered < EPOCHS * IMAGES, "{delivered} images");
+            assert!(
+                whole == adapted(&model, &settings, 1).0,
+                "{batch_size}, {micro_batch:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn passes_between_epochs_use_what_is_known() {
+    let mut settings = settings(TrainedPart::Context);
+    settings.keep = Keep::BestBy(Criterion::SoftNeighborhoodDensity);
+    for model in models() {
+        let (whole, delivered) = adapted(&model, &settings, usize::MAX);
+        assert_eq!(delivered, IMAGES);
+        assert!(whole == adapted(&model, &settings, 1).0);
+        // Steps see random views; the passes see the test view each time.
+        let mut random = settings.clone();
+        random.augmentation = Augmentation::CropFlip;
+        let (_, delivered) = adapted(&model, &random, usize::MAX);
+        assert_eq!(delivered, EPOCHS * IMAGES + IMAGES);
+    }
+}
+
+#[test]
+fn what_is_trained_is_encoded_in_every_step() {
+    for model in models() {
+        for part in [TrainedPart::Affine, TrainedPart::Both] {
+            let settings = settings(part);
+            let (whole, delivered) = adapted(&model, &settings, usize::MAX);
+            assert_eq!(delivered, EPOCHS * IMAGES);
+            assert!(whole == adapted(&model, &settings, 1).0, "{part:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Shows what a job reports.
 
+use ueo::data::escaped;
 use ueo::image::CacheUse;
 use ueo::session::{Event, Reporter, Stage};
 
@@ -100,6 +101,31 @@ impl Reporter for ProgressReporter<'_> {
                 self.phase(Phase::Encoding(stage), 0, total)
                     .update(done as u64, "");
             }
+            Event::LeftOut(count) => {
+                let examples: Vec<String> =
+                    count.examples.iter().map(|name| escaped(name)).collect();
+                let more = if count.examples.len() < count.files {
+                    ", ..."
+                } else {
+                    ""
+                };
+                self.printer.message(format_args!(
+                    "not taken: {}, {}: {}{more}",
+                    counted(count.files, "file"),
+                    count.reason,
+                    examples.join(", ")
+                ));
+            }
+            Event::Unlabelled {
+                reason,
+                images,
+                first,
+            } => self.printer.warning(format_args!(
+                "{} {reason}: {}{}; not measured",
+                counted(images, "image"),
+                escaped(first),
+                if images > 1 { ", ..." } else { "" }
+            )),
             // The command lists them at the end, all together.
             Event::Skipped(_) => {}
             Event::CacheTooSmall(cache) => self.printer.warning(cache_too_small(&cache)),

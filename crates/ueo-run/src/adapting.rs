@@ -67,7 +67,8 @@ pub fn adapt(
         &model.preprocessing,
         request.image_cache_bytes,
     )?;
-    let labels = images.labels(&request.classes);
+    images.tell_left_out(reporter);
+    let labels = images.labels(&request.classes, reporter);
     let prompts = model.prompts(&request.classes)?;
     let job = Job::new(&request, &model)?;
     let objective = request.settings.objective();

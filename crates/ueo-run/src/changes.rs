@@ -17,9 +17,11 @@ pub fn changes(
     images: &[ImageResult],
     classes: &[String],
 ) -> Result<Option<ClassIntervals>, EvaluateError> {
-    let labels: Option<Vec<_>> = images.iter().map(|image| image.label.as_ref()).collect();
+    // Images without a label are measured by nobody.
+    let images: Vec<&ImageResult> = images.iter().filter(|i| i.label.is_some()).collect();
+    let labels: Vec<_> = images.iter().filter_map(|i| i.label.as_ref()).collect();
     let adapted: Option<Vec<_>> = images.iter().map(|image| image.adapted.as_ref()).collect();
-    let (Some(labels), Some(adapted)) = (labels, adapted) else {
+    let Some(adapted) = adapted else {
         return Ok(None);
     };
     let known: Vec<Option<usize>> = labels.iter().map(|label| label.class).collect();

@@ -69,6 +69,7 @@ pub fn predict(
         &opened.model.preprocessing,
         0,
     )?;
+    images.tell_left_out(reporter);
     let question = Question {
         classes: &classes,
         rule,

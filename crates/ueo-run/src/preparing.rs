@@ -128,6 +128,7 @@ impl Task<'_> {
             images: ImagesRecord {
                 used: encoded.indices.len(),
                 skipped,
+                left_out: images.left_out(),
                 fingerprint: fingerprint(images, &encoded.indices),
             },
             total_steps,
@@ -183,10 +184,13 @@ impl Task<'_> {
         let results = results
             .map(|(row, (&index, zero_shot))| ImageResult {
                 path: images.id(index).to_owned(),
-                label: labels.as_ref().map(|labels| {
-                    let class = labels.classes()[row];
-                    images.true_label(index, class, &job.request.classes)
-                }),
+                label: labels
+                    .as_ref()
+                    .filter(|labels| labels.is_labelled(row))
+                    .map(|labels| {
+                        let class = labels.classes()[row];
+                        images.true_label(index, class, &job.request.classes)
+                    }),
                 zero_shot,
                 adapted: None,
             })

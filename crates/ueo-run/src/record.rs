@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use ueo::adapt::Settings;
 use ueo::checkpoint::Activation;
+use ueo::data::LeftOutCount;
 use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
 use ueo::guard::{Signs, Warning};
 use ueo::image::ExifOrientation;
@@ -83,6 +84,9 @@ pub struct ImagesRecord {
     pub used: usize,
     /// Inputs that were left out.
     pub skipped: Vec<SkippedImage>,
+    /// Files beside the images that were not taken, by reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutCount>,
     /// SHA-256 over the ids of the used images, which tells on resuming whether the folder has changed.
     pub fingerprint: String,
 }

@@ -158,7 +158,7 @@ impl<'a> Domain<'a> {
         )?;
         let classifier = Classifier::new(&model.clip, &prompts, &model.parameters);
         let labels = images
-            .labels(&suite.facts.classes)
+            .labels(&suite.facts.classes, &mut ())
             .ok_or("the domain has no labels")?
             .of(&encoded.indices);
         Ok(Self {

@@ -101,6 +101,7 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         let images = Images::open(path, args.image_root.as_deref(), &model.preprocessing, 0)?;
         let interrupt = Interrupt::listen(context.printer)?;
         let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
+        images.tell_left_out(&mut reporter);
         let embedding = embed_images(&model, &images, context.strict, &mut reporter);
         reporter.finish();
         let embedding = embedding?;

@@ -254,9 +254,12 @@ fn changes(
     if before.classes != after.classes || paths(before) != paths(after) {
         return Ok(None);
     }
+    let (before_labelled, measured) = labels.labelled(&predictions(before));
+    let (after_labelled, _) = labels.labelled(&predictions(after));
+    let labels = measured;
     let changes = ClassIntervals::of_change(
-        &predictions(before),
-        &predictions(after),
+        &before_labelled,
+        &after_labelled,
         labels.classes(),
         Some(labels.unknown_classes()),
         before.classes.len(),

@@ -11,6 +11,7 @@ mod first_hour;
 mod image_memory;
 mod instruction_sets;
 mod interruption;
+mod left_out;
 mod page;
 mod report;
 mod scores;

@@ -19,10 +19,13 @@ use super::{
 };
 use crate::image::ViewKind;
 
+/// Features that are known so far, one row per image.
+type Rows = Vec<Option<Box<[f32]>>>;
+
 /// Features that later steps and passes take instead of computing them again.
 pub(super) struct Frozen {
     /// Features of the test views by size of the part and image, not normalized; `None` where the image tower is trained.
-    images: Option<BTreeMap<usize, Vec<Option<Box<[f32]>>>>>,
+    images: Option<BTreeMap<usize, Rows>>,
     count: usize,
     /// Images that are encoded together, a whole batch if `None`.
     micro_batch: Option<usize>,

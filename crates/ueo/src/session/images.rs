@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
-use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, resolve_labels};
+use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, LeftOutCount, resolve_labels};
 use crate::image::{
     BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ExifOrientation, ImageSource,
     LoaderOptions, Preprocessing, RgbImage, ViewKind,
 };
 
+use super::labels::OracleLabels;
 use super::model::Model;
 use super::{Event, Reporter, SessionError, SkippedImage, TrueLabel};
 
@@ -25,45 +26,6 @@ const IMAGE_CACHE_BYTES: u64 = 2 << 30;
 pub struct Images {
     path: PathBuf,
     source: Arc<ImageSource>,
-}
-
-/// What each image of a set shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Labels {
-    classes: Vec<Option<usize>>,
-    unknown_classes: Vec<usize>,
-}
-
-/// Where the labels for oracle weights are read from.
-#[derive(Clone, Copy, Debug)]
-pub struct OracleLabels<'a> {
-    /// The same images with labels: a directory, list file, tar shard or directory of shards.
-    pub path: &'a Path,
-    /// Folder to which the paths of a list file are relative.
-    pub image_root: Option<&'a Path>,
-}
-
-impl Labels {
-    /// The labels of some images.
-    pub fn of(&self, indices: &[usize]) -> Self {
-        Self {
-            classes: indices.iter().map(|&index| self.classes[index]).collect(),
-            unknown_classes: indices
-                .iter()
-                .map(|&index| self.unknown_classes[index])
-                .collect(),
-        }
-    }
-
-    /// The known class of each image, `None` for images of unknown classes.
-    pub fn classes(&self) -> &[Option<usize>] {
-        &self.classes
-    }
-
-    /// A number for the class of each unknown image; of known images it means nothing.
-    pub fn unknown_classes(&self) -> &[usize] {
-        &self.unknown_classes
-    }
 }
 
 impl Model {
@@ -226,33 +188,16 @@ impl Images {
         }
     }
 
-    /// The labels, if every image has one and at least one of them is a known class.
-    ///
-    /// Folders that sort images by anything else than the known classes are therefore no labels.
-    pub fn labels(&self, classes: &[String]) -> Option<Labels> {
-        let classes = ClassList::from_names(classes.to_vec());
-        let resolved = resolve_labels(self.dataset(), &classes);
-        let mut labels = Labels {
-            classes: Vec::with_capacity(resolved.len()),
-            unknown_classes: Vec::with_capacity(resolved.len()),
-        };
-        let mut numbers = HashMap::new();
-        for (index, label) in resolved.into_iter().enumerate() {
-            let class = match label? {
-                ClassMatch::Known(class) => Some(class),
-                ClassMatch::Unknown => None,
-            };
-            labels.unknown_classes.push(match class {
-                Some(_) => 0,
-                None => {
-                    let next = numbers.len();
-                    *numbers.entry(self.label_name(index)).or_insert(next)
-                }
-            });
-            labels.classes.push(class);
+    /// Tells about the files beside the images that were not taken.
+    pub fn tell_left_out(&self, reporter: &mut dyn Reporter) {
+        for count in self.left_out() {
+            reporter.report(Event::LeftOut(&count));
         }
-        let any_known = labels.classes.iter().any(Option::is_some);
-        any_known.then_some(labels)
+    }
+
+    /// The files beside the images that were not taken, counted by reason.
+    pub fn left_out(&self) -> Vec<LeftOutCount> {
+        self.dataset().left_out.counts()
     }
 
     /// Whether each of some images shows a known class, according to `labels`.
@@ -313,7 +258,7 @@ impl Images {
             .collect()
     }
 
-    fn dataset(&self) -> &Dataset {
+    pub(super) fn dataset(&self) -> &Dataset {
         self.source.dataset()
     }
 }

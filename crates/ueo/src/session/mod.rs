@@ -11,6 +11,7 @@ mod encode;
 mod engine;
 mod error;
 mod images;
+mod labels;
 mod model;
 mod negative_labels;
 mod predicting;
@@ -19,6 +20,7 @@ mod scoring;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::StepRecord;
+use crate::data::{LeftOutCount, Unlabelled};
 use crate::guard::{EpochRecord, Warning};
 use crate::image::CacheUse;
 
@@ -29,7 +31,8 @@ pub use encode::{
 };
 pub use engine::EngineRecord;
 pub use error::SessionError;
-pub use images::{Images, Labels, OracleLabels};
+pub use images::Images;
+pub use labels::{Labels, OracleLabels};
 pub use model::{BaseRecord, Classifier, Model, ModelBuilder};
 pub use predicting::{
     Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_texts,
@@ -63,6 +66,17 @@ pub enum Event<'a> {
         done: usize,
         /// Images of the pass.
         total: usize,
+    },
+    /// Files beside the images were not taken.
+    LeftOut(&'a LeftOutCount),
+    /// Some of the images have no label, and are not measured.
+    Unlabelled {
+        /// Why.
+        reason: Unlabelled,
+        /// How many.
+        images: usize,
+        /// The first of them.
+        first: &'a str,
     },
     /// An input is left out.
     Skipped(&'a SkippedImage),

@@ -8,7 +8,8 @@ use crate::text::Overlong;
 
 use super::adapting::names;
 use super::encode::encode_readable;
-use super::images::{Images, Labels};
+use super::images::Images;
+use super::labels::Labels;
 use super::model::Model;
 use super::scoring::{Judge, Scorer};
 use super::{Reporter, SessionError, SkippedImage, Stage};
@@ -173,7 +174,7 @@ pub fn predict(
         }
     };
     let labels = images
-        .labels(classes)
+        .labels(classes, reporter)
         .map(|labels| labels.of(&encoded.indices));
     let evaluation = labels
         .as_ref()
@@ -195,6 +196,7 @@ pub fn predict(
                     .collect(),
                 true_label: labels
                     .as_ref()
+                    .filter(|labels| labels.is_labelled(row))
                     .map(|labels| images.true_label(index, labels.classes()[row], classes)),
             })
             .collect(),

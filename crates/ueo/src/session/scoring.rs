@@ -10,7 +10,8 @@ use crate::evaluate::{
 use crate::method::Method;
 
 use super::encode::{ImageFeatures, encode_readable};
-use super::images::{Images, Labels};
+use super::images::Images;
+use super::labels::Labels;
 use super::model::{Classifier, Model};
 use super::negative_labels::NegativeLabels;
 use super::{Reporter, SessionError, Stage};
@@ -89,12 +90,13 @@ impl<'a> Scorer<'a> {
         match path {
             Some(path) => {
                 let images = Images::open(path, image_root, &self.model.preprocessing, 0)?;
-                let labels = images
-                    .labels(self.classes)
-                    .ok_or_else(|| SessionError::NoLabels {
-                        path: path.to_owned(),
-                        needed_for: "the threshold target-known-acceptance",
-                    })?;
+                let labels =
+                    images
+                        .labels(self.classes, &mut ())
+                        .ok_or_else(|| SessionError::NoLabels {
+                            path: path.to_owned(),
+                            needed_for: "the threshold target-known-acceptance",
+                        })?;
                 self.known_images = Some(KnownImages { images, labels });
             }
             None if needed => {
@@ -120,10 +122,11 @@ impl<'a> Scorer<'a> {
         labels: &Labels,
         threshold: f64,
     ) -> Result<Evaluation, SessionError> {
+        let (predictions, labels) = labels.labelled(predictions);
         let classes = labels.classes();
-        let mut evaluation = evaluate(predictions, classes, self.classes, Some(threshold))?;
+        let mut evaluation = evaluate(&predictions, classes, self.classes, Some(threshold))?;
         evaluation.intervals = Some(ClassIntervals::of(
-            predictions,
+            &predictions,
             classes,
             Some(labels.unknown_classes()),
             self.classes.len(),

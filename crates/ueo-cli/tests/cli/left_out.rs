@@ -1,0 +1,57 @@
+//! What is not taken is counted, and an image without a label costs only itself.
+
+use std::fs;
+
+use crate::support::{ADAPT, IMAGES, Workplace};
+
+#[test]
+fn files_that_are_not_taken_are_counted_on_the_screen_and_in_the_record() {
+    let place = Workplace::new();
+    for name in ["cat/holiday.heic", "cat/.hidden.png", "notes.docx"] {
+        place.write(&format!("images/{name}"), "x");
+    }
+    let said = [
+        "not taken: 1 file, HEIC picture, a format that is not read: cat/holiday.heic",
+        "not taken: 1 file, hidden file: cat/.hidden.png",
+        "not taken: 1 file, file with the extension .docx: notes.docx",
+    ];
+    let adapted = place.run(ADAPT, 0);
+    for line in said {
+        adapted.says(&[line]);
+    }
+    let record = place.json("run/run.json");
+    assert_eq!(record["images"]["used"], IMAGES);
+    let left_out = record["images"]["left_out"].as_array().unwrap();
+    let files: u64 = left_out
+        .iter()
+        .map(|count| count["files"].as_u64().unwrap())
+        .sum();
+    assert_eq!((left_out.len(), files), (3, 3), "{left_out:?}");
+    assert_eq!(left_out[0]["examples"][0], "cat/holiday.heic");
+    let predicted = place.run("predict --model run --images images --output p.csv", 0);
+    predicted.says(&[said[0]]);
+}
+
+#[test]
+fn one_image_without_a_label_is_named_and_not_measured() {
+    let place = Workplace::new();
+    place.adapt("");
+    place.run("evaluate --model run --images images --output all.json", 0);
+    // A picture beside the class folders shows nothing that is known.
+    fs::copy(
+        place.path("images/cat/0.png"),
+        place.path("images/stray.png"),
+    )
+    .unwrap();
+    place
+        .run("evaluate --model run --images images --output e.json", 0)
+        .says(&["1 image beside the class folders, in none of them: stray.png; not measured"]);
+    assert_eq!(place.json("e.json"), place.json("all.json"));
+
+    place.run(&format!("{ADAPT} --overwrite"), 0);
+    let record = place.json("run/run.json");
+    assert_eq!(record["images"]["used"], IMAGES + 1);
+    let measured = &record["adapted"];
+    let images = measured["n_known"].as_u64().unwrap() + measured["n_unknown"].as_u64().unwrap();
+    assert_eq!(images, IMAGES as u64);
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cell::CellImages;
 use super::matched::matched_auroc;
 use ueo::evaluate::{
-    EvaluateError, Predictions, ThresholdMethod, auroc, choose_threshold, evaluate,
+    EvaluateError, Predictions, Score, ThresholdMethod, auroc, choose_threshold, evaluate,
 };
 
 /// Measurements of one cell, fractions between 0 and 1; `None` where one is undefined, as AUROC without unknown images.
@@ -64,7 +64,7 @@ impl Measurements {
         };
         let labels: Vec<Option<usize>> = images.labels.iter().map(position).collect();
         let names: Vec<String> = known.iter().map(ToString::to_string).collect();
-        let threshold = choose_threshold(&images.confidences, THRESHOLD)?.value;
+        let threshold = choose_threshold(&images.confidences, THRESHOLD, Score::Msp.axis())?.value;
         let evaluation = evaluate(&predictions, &labels, &names, Some(threshold))?;
         let separation = |confidences: &[f64]| {
             let (known, unknown): (Vec<_>, Vec<_>) = labels

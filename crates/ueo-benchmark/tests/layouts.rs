@@ -240,12 +240,12 @@ fn what_is_missing_or_too_much_is_named() {
     let error = find(&suite("office-31"), folder.path(), &[]).unwrap_err();
     assert!(matches!(error, BenchmarkError::NoData { .. }), "{error}");
 
-    write(folder.path(), "train/more/x.png", "x");
+    write(folder.path(), "train/beside/x.png", "x");
     let error = find(&suite("visda-c"), folder.path(), &["train"])
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("has 12 classes, found 13") && error.contains("more"),
+        error.contains("has 12 classes, found 13") && error.contains("beside"),
         "{error}"
     );
 }

@@ -137,7 +137,12 @@ impl RunData {
             // A run of before this record.
             None => {
                 let confidences: Vec<f64> = images.iter().map(|i| i.zero_shot.confidence).collect();
-                choose_threshold(&confidences, record.request.threshold_method)?.value
+                choose_threshold(
+                    &confidences,
+                    record.request.threshold_method,
+                    record.request.score.axis(),
+                )?
+                .value
             }
         };
         Ok(Self {

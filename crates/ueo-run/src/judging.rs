@@ -143,7 +143,7 @@ pub fn judge_images(
 ) -> Result<Measured, RunError> {
     let (scores, scorer) = (table.scores(), judge.scorer);
     let predictions = scorer.predictions(table)?;
-    let threshold = judge.threshold(&predictions.confidences, reporter)?;
+    let threshold = judge.threshold(table, &predictions.confidences, reporter)?;
     let Scores {
         cosine_logits,
         classes,

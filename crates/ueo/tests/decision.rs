@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ueo::evaluate::{
     ClassDraw, ClassMeasure, ClassStatistics, CosinesOf, EvaluateError, Finding, GroupTest, Groups,
-    Predictions, Reference, Score, ScoreRule, ScoredClasses, Scores, Threshold, ThresholdMethod,
-    Verdict, auroc, choose_threshold, decide, left_out_confidences, matched_auroc, predictions,
+    Predictions, Reference, Score, ScoreRule, ScoredClasses, Scores, Threshold, ThresholdAxis,
+    ThresholdMethod, Verdict, auroc, choose_threshold, decide, left_out_confidences, matched_auroc,
+    predictions,
 };
 
 #[derive(Deserialize)]
@@ -62,6 +63,7 @@ impl DecisionCase {
         let reference = Reference {
             left_out: &left_out,
             group_test: GroupTest::of(&self.cosines, self.classes, CosinesOf::ZeroShot).unwrap(),
+            axis: score.axis(),
         };
         decide(&confidences, reference).unwrap()
     }
@@ -125,7 +127,12 @@ fn a_finding_is_one_sentence_and_survives_a_file() {
         format!("a second group among 75 images: {rejected} rejected")
     );
     assert!(sentences[2].starts_with("13 images are too few to look for a second group: all"));
-    let otsu = choose_threshold(&[0.1, 0.2, 0.8], ThresholdMethod::Otsu).unwrap();
+    let otsu = choose_threshold(
+        &[0.1, 0.2, 0.8],
+        ThresholdMethod::Otsu,
+        ThresholdAxis::Logit,
+    )
+    .unwrap();
     assert!(otsu.finding_in_words().is_none() && otsu.review.is_none());
     let json = serde_json::to_value(otsu).unwrap();
     assert!(json.get("finding").is_none() && json.get("review").is_none());
@@ -162,6 +169,7 @@ fn where_the_groups_are_far_apart_both_aims_hold() {
         let reference = Reference {
             left_out: &left_out,
             group_test,
+            axis: Score::MaximumLogit.axis(),
         };
         let threshold = decide(&confidences, reference).unwrap();
         let below = |images: &[f64]| images.iter().filter(|c| **c < threshold.value).count();
@@ -205,12 +213,14 @@ fn small_sets_have_a_defined_answer() {
         let reference = Reference {
             left_out: &left_out,
             group_test,
+            axis: Score::MaximumLogit.axis(),
         };
         let threshold = decide(&confidences, reference).unwrap();
         assert_eq!(threshold.rejected_fraction, 0.0, "{images} images");
         let short = Reference {
             left_out: &left_out[1..],
             group_test,
+            axis: Score::MaximumLogit.axis(),
         };
         assert!(decide(&confidences, short).is_err());
     }
@@ -248,8 +258,9 @@ fn verdicts_follow_the_band_and_labels_tell_its_errors() {
 
 #[test]
 fn without_a_reference_the_shape_decides() {
-    let choose =
-        |confidences: &[f64]| choose_threshold(confidences, ThresholdMethod::Auto).unwrap();
+    let choose = |confidences: &[f64]| {
+        choose_threshold(confidences, ThresholdMethod::Auto, ThresholdAxis::Logit).unwrap()
+    };
     let groups = |threshold: &Threshold| match threshold.finding {
         Some(Finding::Shape { groups }) => groups,
         other => panic!("{other:?}"),

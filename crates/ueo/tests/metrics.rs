@@ -366,8 +366,12 @@ fn intervals_surround_the_measurements_and_know_unknown_classes() {
 #[test]
 fn mixture_equals_scikit_learn_and_finds_the_best_threshold() {
     for case in read::<MixtureCase>("mixtures.json") {
-        let threshold =
-            choose_threshold(&case.confidences, ThresholdMethod::GaussianMixture).unwrap();
+        let threshold = choose_threshold(
+            &case.confidences,
+            ThresholdMethod::GaussianMixture,
+            ThresholdAxis::Logit,
+        )
+        .unwrap();
         assert_eq!(threshold.fallback, None, "{}", case.name);
         let mixture = threshold.mixture.unwrap();
         for (ours, theirs) in [
@@ -399,7 +403,12 @@ fn mixture_equals_scikit_learn_and_finds_the_best_threshold() {
         // The order of the images is of no account.
         let reversed: Vec<f64> = case.confidences.iter().rev().copied().collect();
         assert_eq!(
-            choose_threshold(&reversed, ThresholdMethod::GaussianMixture).unwrap(),
+            choose_threshold(
+                &reversed,
+                ThresholdMethod::GaussianMixture,
+                ThresholdAxis::Logit
+            )
+            .unwrap(),
             threshold
         );
     }
@@ -409,10 +418,16 @@ fn mixture_equals_scikit_learn_and_finds_the_best_threshold() {
 fn many_images_give_the_mixture_of_their_quantiles() {
     let case = read::<MixtureCase>("mixtures.json").swap_remove(0);
     // 25 copies of 400 values: the 2,000 quantiles hold each value five times.
-    let few = choose_threshold(&case.confidences, ThresholdMethod::GaussianMixture).unwrap();
+    let few = choose_threshold(
+        &case.confidences,
+        ThresholdMethod::GaussianMixture,
+        ThresholdAxis::Logit,
+    )
+    .unwrap();
     let many = choose_threshold(
         &case.confidences.repeat(25),
         ThresholdMethod::GaussianMixture,
+        ThresholdAxis::Logit,
     )
     .unwrap();
     assert_eq!(many.images, 10_000);
@@ -428,7 +443,12 @@ fn many_images_give_the_mixture_of_their_quantiles() {
 #[test]
 fn otsu_maximizes_the_variance_between_its_sides() {
     let case = read::<MixtureCase>("mixtures.json").swap_remove(1);
-    let threshold = choose_threshold(&case.confidences, ThresholdMethod::Otsu).unwrap();
+    let threshold = choose_threshold(
+        &case.confidences,
+        ThresholdMethod::Otsu,
+        ThresholdAxis::Logit,
+    )
+    .unwrap();
     let logits: Vec<f64> = case
         .confidences
         .iter()
@@ -455,7 +475,12 @@ fn otsu_maximizes_the_variance_between_its_sides() {
 #[test]
 fn mixture_falls_back_with_a_reason() {
     let choose = |confidences: &[f64]| {
-        choose_threshold(confidences, ThresholdMethod::GaussianMixture).unwrap()
+        choose_threshold(
+            confidences,
+            ThresholdMethod::GaussianMixture,
+            ThresholdAxis::Logit,
+        )
+        .unwrap()
     };
     let few = choose(&[0.1, 0.11, 0.12, 0.9, 0.91]);
     assert_eq!(
@@ -502,7 +527,13 @@ fn mixture_falls_back_with_a_reason() {
 #[test]
 fn target_rejection_rate_rejects_at_most_that_share() {
     let confidences = [0.5, 0.1, 0.3, 0.2, 0.4];
-    let choose = |rate| choose_threshold(&confidences, ThresholdMethod::TargetRejectionRate(rate));
+    let choose = |rate| {
+        choose_threshold(
+            &confidences,
+            ThresholdMethod::TargetRejectionRate(rate),
+            ThresholdAxis::Logit,
+        )
+    };
     for (rate, value, rejected) in [
         (0.0, 0.1, 0.0),
         (0.4, 0.3, 0.4),
@@ -519,6 +550,7 @@ fn target_rejection_rate_rejects_at_most_that_share() {
     let tied = choose_threshold(
         &[0.2, 0.2, 0.2, 0.9],
         ThresholdMethod::TargetRejectionRate(0.5),
+        ThresholdAxis::Logit,
     )
     .unwrap();
     assert_eq!(
@@ -532,10 +564,17 @@ fn target_rejection_rate_rejects_at_most_that_share() {
             .contains("between 0 and 1, found 1.5")
     );
     assert_eq!(
-        choose_threshold(&[], ThresholdMethod::Otsu),
+        choose_threshold(&[], ThresholdMethod::Otsu, ThresholdAxis::Logit),
         Err(EvaluateError::NoImages)
     );
-    assert!(choose_threshold(&[0.5, f64::NAN], ThresholdMethod::Otsu).is_err());
+    assert!(
+        choose_threshold(
+            &[0.5, f64::NAN],
+            ThresholdMethod::Otsu,
+            ThresholdAxis::Logit
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -568,21 +607,25 @@ fn target_known_acceptance_accepts_at_least_that_share_of_known_images() {
         threshold_accepting(&[], 0.9, &unlabeled),
         Err(missing.clone())
     );
-    assert_eq!(choose_threshold(&unlabeled, method), Err(missing));
+    assert_eq!(
+        choose_threshold(&unlabeled, method, ThresholdAxis::Logit),
+        Err(missing)
+    );
 }
 
 #[test]
-fn confidences_outside_of_zero_and_one_are_taken_as_they_are() {
+fn logits_on_their_own_axis_reject_the_images_that_probabilities_reject() {
     let case = read::<MixtureCase>("mixtures.json").swap_remove(0);
     for method in [ThresholdMethod::GaussianMixture, ThresholdMethod::Otsu] {
-        let probabilities = choose_threshold(&case.confidences, method).unwrap();
+        let probabilities =
+            choose_threshold(&case.confidences, method, ThresholdAxis::Logit).unwrap();
         assert_eq!(probabilities.axis, ThresholdAxis::Logit);
         let logits: Vec<f64> = case
             .confidences
             .iter()
             .map(|p| (p / (1.0 - p)).ln())
             .collect();
-        let as_they_are = choose_threshold(&logits, method).unwrap();
+        let as_they_are = choose_threshold(&logits, method, ThresholdAxis::Identity).unwrap();
         assert_eq!(as_they_are.axis, ThresholdAxis::Identity);
         // Both see the same positions, so they reject the same images.
         assert_eq!(
@@ -631,5 +674,28 @@ fn threshold_methods_are_spelled_the_same_everywhere() {
                 .contains("expected auto, gaussian-mixture, otsu, target-rejection-rate"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn the_axis_is_that_of_the_score_whatever_one_image_says() {
+    // Cosines to the classes, all above zero, and one image below.
+    let mut cosines: Vec<f64> = (0..40)
+        .map(|image| if image % 2 == 0 { 0.2 } else { 0.3 } + 0.001 * f64::from(image % 7))
+        .collect();
+    let axis = Score::MaximumLogit.axis();
+    let choose = |cosines: &[f64]| {
+        choose_threshold(cosines, ThresholdMethod::GaussianMixture, axis).unwrap()
+    };
+    let before = choose(&cosines);
+    cosines[0] = -0.001;
+    let after = choose(&cosines);
+    assert_eq!(
+        (before.axis, after.axis),
+        (ThresholdAxis::Identity, ThresholdAxis::Identity)
+    );
+    assert!(0.206 < before.value && before.value < 0.3, "{before:?}");
+    for score in [Score::Msp, Score::Margin, Score::NegativeLabels] {
+        assert_eq!(score.axis(), ThresholdAxis::Logit);
     }
 }

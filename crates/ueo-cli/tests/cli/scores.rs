@@ -141,3 +141,33 @@ fn negative_labels_need_cosines() {
         )
         .says(&["negative-labels", "hint:", "another --score"]);
 }
+
+#[test]
+fn auto_says_whether_there_is_a_second_group() {
+    let place = Workplace::new();
+    place.adapt("--threshold auto --score maximum-logit");
+    let record = place.json("run/run.json");
+    let threshold = &record["threshold"];
+    assert_eq!(threshold["method"], "auto");
+    assert!(!threshold["finding"].is_null(), "{threshold}");
+    let cuts = &threshold["review"];
+    let (below, from) = (&cuts["reject_below"], &cuts["accept_from"]);
+    let value = threshold["value"].as_f64().unwrap();
+    assert!(
+        below.as_f64().unwrap() <= value && value <= from.as_f64().unwrap(),
+        "{threshold}"
+    );
+    // The stored threshold decides about other images, the rule about those at hand.
+    let stored = predict(&place, "--model run");
+    let known = stored
+        .values()
+        .filter(|(confidence, _)| *confidence >= value);
+    assert_eq!(
+        known.count(),
+        stored.values().filter(|(_, known)| *known).count()
+    );
+    place.run(
+        "predict --model run --images images --threshold auto --output q.csv",
+        0,
+    );
+}

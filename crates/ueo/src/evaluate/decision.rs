@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::quantile;
 use super::threshold::{plain_groups, sorted};
-use super::{EvaluateError, GroupTest, Groups, Threshold, ThresholdMethod};
+use super::{EvaluateError, GroupTest, Groups, Threshold, ThresholdAxis, ThresholdMethod};
 
 /// Quantiles of the left-out confidences at which a set is cut: where "reject" ends, the threshold, where "accept" begins.
 ///
@@ -24,6 +24,8 @@ pub struct Reference<'a> {
     pub left_out: &'a [f64],
     /// Whether there are two groups.
     pub group_test: GroupTest,
+    /// The axis of the score ([`Score::axis`](super::Score::axis)).
+    pub axis: ThresholdAxis,
 }
 
 /// Chooses the threshold of [`ThresholdMethod::Auto`], and the cuts between "accept", "review" and "reject".
@@ -43,7 +45,7 @@ pub fn decide(confidences: &[f64], reference: Reference<'_>) -> Result<Threshold
             left_out: left_out.len(),
         });
     }
-    let plain = plain_groups(&sorted_confidences);
+    let plain = plain_groups(&sorted_confidences, reference.axis);
     let (finding, [reject_below, value, accept_from]) = match &plain {
         Some(plain) => (
             Finding::Shape {
@@ -70,7 +72,7 @@ pub fn decide(confidences: &[f64], reference: Reference<'_>) -> Result<Threshold
             accept_from,
             errors: None,
         }),
-        ..Threshold::accepting_all(&sorted_confidences, ThresholdMethod::Auto)
+        ..Threshold::accepting_all(&sorted_confidences, ThresholdMethod::Auto, reference.axis)
     };
     Ok(threshold.at(value).counting(&sorted_confidences))
 }

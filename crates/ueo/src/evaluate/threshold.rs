@@ -52,22 +52,15 @@ pub enum ThresholdMethod {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ThresholdAxis {
-    /// `ln(p / (1 - p))`, where all confidences lie between 0 and 1: at temperature 1 probabilities lie squeezed just above 1 /
+    /// `ln(p / (1 - p))`, for scores between 0 and 1: at temperature 1 probabilities lie squeezed just above 1 /
     /// classes, at CLIP's logit scale they pile up below 1, and on this axis both spread out.
     #[default]
     Logit,
-    /// The confidences themselves, where some lie outside of 0 to 1, as entropies do.
+    /// The confidences themselves, for the other scores, such as cosines and entropies.
     Identity,
 }
 
 impl ThresholdAxis {
-    fn of(sorted: &[f64]) -> Self {
-        match (sorted.first(), sorted.last()) {
-            (Some(lowest), Some(highest)) if *lowest >= 0.0 && *highest <= 1.0 => Self::Logit,
-            _ => Self::Identity,
-        }
-    }
-
     fn position(self, confidence: f64) -> f64 {
         match self {
             Self::Logit => {
@@ -155,10 +148,10 @@ impl fmt::Display for Fallback {
 pub fn choose_threshold(
     confidences: &[f64],
     method: ThresholdMethod,
+    axis: ThresholdAxis,
 ) -> Result<Threshold, EvaluateError> {
     let sorted = sorted(confidences)?;
-    let axis = ThresholdAxis::of(&sorted);
-    let accepting_all = Threshold::accepting_all(&sorted, method);
+    let accepting_all = Threshold::accepting_all(&sorted, method, axis);
     let fallen_back = |value, reason| Threshold {
         value,
         method: ThresholdMethod::Otsu,
@@ -232,7 +225,8 @@ pub fn threshold_accepting(
         Some(value) => *value,
         None => known[known.len() - 1].next_up(),
     };
-    let threshold = Threshold::accepting_all(&unlabeled, method).at(value);
+    let threshold =
+        Threshold::accepting_all(&unlabeled, method, ThresholdAxis::default()).at(value);
     Ok(threshold.counting(&unlabeled))
 }
 
@@ -249,13 +243,17 @@ pub(super) fn sorted(confidences: &[f64]) -> Result<Vec<f64>, EvaluateError> {
 
 impl Threshold {
     /// Accepts every image, which is all that can be said where nothing can be split.
-    pub(super) fn accepting_all(sorted: &[f64], method: ThresholdMethod) -> Self {
+    pub(super) fn accepting_all(
+        sorted: &[f64],
+        method: ThresholdMethod,
+        axis: ThresholdAxis,
+    ) -> Self {
         Self {
             value: sorted[0],
             method,
             fallback: None,
             mixture: None,
-            axis: ThresholdAxis::of(sorted),
+            axis,
             rejected_fraction: 0.0,
             images: sorted.len(),
             finding: None,
@@ -286,8 +284,8 @@ pub(super) struct PlainGroups {
 }
 
 /// Looks for two groups whose distance leaves no doubt; `None` where there are none.
-pub(super) fn plain_groups(sorted: &[f64]) -> Option<PlainGroups> {
-    let positions = Positions::new(sorted, ThresholdAxis::of(sorted))?;
+pub(super) fn plain_groups(sorted: &[f64], axis: ThresholdAxis) -> Option<PlainGroups> {
+    let positions = Positions::new(sorted, axis)?;
     let (mixture, crossing) = positions.mixture().ok()?;
     let plain =
         mixture.separation() >= PLAIN_SEPARATION && mixture.weights[0] <= LARGEST_SECOND_GROUP;

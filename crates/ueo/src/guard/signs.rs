@@ -163,7 +163,11 @@ impl Tally {
     ///
     /// [`EvaluateError::NoImages`] if there are none.
     pub fn signs(&self, scoring: &Scoring) -> Result<Signs, EvaluateError> {
-        let threshold = choose_threshold(&self.confidences, scoring.threshold_method)?;
+        let threshold = choose_threshold(
+            &self.confidences,
+            scoring.threshold_method,
+            scoring.rule.score.axis(),
+        )?;
         let images = self.images() as f64;
         let maximum = (self.predicted.len() as f64).ln();
         // A single class leaves nothing to be uncertain about.

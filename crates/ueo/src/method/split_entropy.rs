@@ -11,7 +11,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::evaluate::{ThresholdMethod, choose_threshold};
+use crate::evaluate::{ThresholdAxis, ThresholdMethod, choose_threshold};
 use crate::objective::{LossTerms, entropy, mutual_information};
 
 use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
@@ -44,12 +44,14 @@ impl Objective for SplitEntropy {
             .chunks_exact(pass.classes)
             .map(|row| row.iter().copied().fold(0.0, f64::max))
             .collect();
-        let threshold =
-            choose_threshold(&confidences, ThresholdMethod::GaussianMixture).map_err(|error| {
-                MethodError::NoSplit {
-                    reason: error.to_string(),
-                }
-            })?;
+        let threshold = choose_threshold(
+            &confidences,
+            ThresholdMethod::GaussianMixture,
+            ThresholdAxis::Logit,
+        )
+        .map_err(|error| MethodError::NoSplit {
+            reason: error.to_string(),
+        })?;
         let known: Vec<f32> = confidences
             .iter()
             .map(|&confidence| f32::from(u8::from(confidence >= threshold.value)))

@@ -169,7 +169,7 @@ pub fn predict(
         Cut::At(value) => (value, None),
         Cut::Chosen(stored) => (stored.value, Some(stored)),
         Cut::Choose(_) => {
-            let chosen = judge.threshold(&predicted.confidences, reporter)?;
+            let chosen = judge.threshold(&table, &predicted.confidences, reporter)?;
             (chosen.value, Some(chosen))
         }
     };

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use crate::adapt::TrainedParameters;
 use crate::evaluate::{
-    ClassIntervals, EvaluateError, Evaluation, Predictions, ScoreRule, Scores, Threshold,
-    ThresholdMethod, choose_threshold, evaluate, predictions, threshold_accepting,
+    ClassIntervals, CosinesOf, EvaluateError, Evaluation, GroupTest, Predictions, Reference,
+    ScoreRule, Scores, Threshold, ThresholdMethod, choose_threshold, decide, evaluate,
+    left_out_confidences, predictions, threshold_accepting,
 };
-use crate::method::Method;
+use crate::method::{Centring, Method};
 
 use super::encode::{ImageFeatures, encode_readable};
 use super::images::Images;
@@ -22,6 +23,8 @@ pub struct ScoreTable {
     negative_cosines: Vec<f32>,
     classes: usize,
     logit_scale: f64,
+    /// For the decision whether there is a second group; empty where nothing asks for it.
+    centred_cosines: Vec<f32>,
 }
 
 impl ScoreTable {
@@ -160,12 +163,39 @@ impl Judge<'_> {
             negative_cosines,
             classes: classes.len(),
             logit_scale: model.clip.logit_scale(),
+            centred_cosines: match self.scorer.threshold_method {
+                ThresholdMethod::Auto => self.centred_cosines(encoded),
+                _ => Vec::new(),
+            },
         })
+    }
+
+    /// Half-centred cosines, by the means of these images themselves, `[images, classes]`, row-major.
+    fn centred_cosines(&self, encoded: &ImageFeatures) -> Vec<f32> {
+        let pass = encoded.zero_shot(&self.scorer.model.clip, self.classifier);
+        let centring = Centring::half(&pass.image_features, &pass.text_features, pass.embed_dim);
+        centring.cosines(&pass.image_features, &pass.text_features)
+    }
+
+    /// The threshold of [`ThresholdMethod::Auto`].
+    fn decision(&self, table: &ScoreTable, confidences: &[f64]) -> Result<Threshold, SessionError> {
+        let model = match self.method.trains() {
+            true => CosinesOf::Adapted,
+            false => CosinesOf::ZeroShot,
+        };
+        let left_out = left_out_confidences(table.scores(), self.scorer.rule)?;
+        let reference = Reference {
+            left_out: &left_out,
+            group_test: GroupTest::of(&table.centred_cosines, table.classes, model)?,
+            axis: self.scorer.rule.score.axis(),
+        };
+        Ok(decide(confidences, reference)?)
     }
 
     /// The threshold between known and unknown for these confidences; labelled images are encoded with the same parameters.
     pub fn threshold(
         &self,
+        table: &ScoreTable,
         confidences: &[f64],
         reporter: &mut dyn Reporter,
     ) -> Result<Threshold, SessionError> {
@@ -174,7 +204,14 @@ impl Judge<'_> {
             (ThresholdMethod::TargetKnownAcceptance(acceptance), Some(known)) => {
                 (acceptance, known)
             }
-            (method, _) => return Ok(choose_threshold(confidences, method)?),
+            // One class has no second best, and one group no more to tell.
+            (ThresholdMethod::Auto, _) if table.classes > 1 => {
+                return self.decision(table, confidences);
+            }
+            (method, _) => {
+                let axis = scorer.rule.score.axis();
+                return Ok(choose_threshold(confidences, method, axis)?);
+            }
         };
         let (encoded, _) = encode_readable(
             scorer.model,

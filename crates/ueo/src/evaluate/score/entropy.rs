@@ -2,12 +2,14 @@
 
 use super::Description;
 use super::row::{CosineRow, SHARP_TEMPERATURE};
+use crate::evaluate::ThresholdAxis;
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "entropy",
     about: "negated entropy of the softmax of cosines / temperature",
     default_temperature: SHARP_TEMPERATURE,
     needs_negative_labels: false,
+    axis: ThresholdAxis::Identity,
     confidence: negated_entropy,
 };
 

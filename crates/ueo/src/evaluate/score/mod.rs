@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use row::CosineRow;
 
+use super::ThresholdAxis;
+
 /// What a score is called and how it is computed.
 struct Description {
     /// On the command line and in files, in kebab case.
@@ -27,6 +29,8 @@ struct Description {
     default_temperature: f64,
     /// Whether the cosines to negative labels are needed.
     needs_negative_labels: bool,
+    /// On which axis the shape of the confidences is looked at.
+    axis: ThresholdAxis,
     /// The confidence of one image.
     confidence: fn(&CosineRow<'_>) -> f64,
 }
@@ -92,6 +96,11 @@ impl Score {
     /// the others, whose publications use the model's own probabilities.
     pub fn default_temperature(self) -> f64 {
         self.description().default_temperature
+    }
+
+    /// The axis on which thresholds look at the confidences: that of the score, whatever single images say.
+    pub fn axis(self) -> ThresholdAxis {
+        self.description().axis
     }
 
     /// Whether the cosines to negative labels are needed.

@@ -37,7 +37,7 @@ pub fn rises(results: &Results, variant: &str, group: &str) -> Table {
     let zero_shot = Series::new(variant, Method::ZeroShot);
     let pairs: Vec<_> = results.group(group).pairs().collect();
     let mut table = Table::new(
-        group,
+        Results::group_title(group),
         &[
             "method",
             "pairs",

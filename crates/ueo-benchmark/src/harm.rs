@@ -21,7 +21,7 @@ pub fn harm(results: &Results, variant: &str, group: &str) -> Table {
         "largest fall",
         "where",
     ];
-    let mut table = Table::new(format!("{group}: harm"), &header);
+    let mut table = Table::new(format!("{}: harm", Results::group_title(group)), &header);
     table.note = "Differences to zero-shot in percentage points. A domain is worst by its accuracy, averaged over the category shifts; \
                   a cell is a domain under a category shift, averaged over seeds."
         .to_owned();

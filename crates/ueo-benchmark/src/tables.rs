@@ -101,13 +101,12 @@ pub fn means(results: &Results, variant: &str, group: &str) -> Table {
     let scope = results.group(group);
     let columns: Vec<&str> = Metric::ALL.iter().map(|metric| metric.title()).collect();
     let mut table = Table::new(
-        format!("{group}: means"),
+        format!("{}: means", Results::group_title(group)),
         &[&["method"], columns.as_slice(), &["cells"]].concat(),
     );
     table.note = format!(
-        "Percent, averaged over {} domains and {} category shifts; ± is the standard deviation over seeds.",
-        scope.domains.len(),
-        scope.shifts.len()
+        "Percent, averaged over {}; ± is the standard deviation over seeds.",
+        results.averaged(group)
     );
     let pairs: Vec<_> = scope.pairs().collect();
     let measured: Vec<(Series, Summary)> = series(results, variant)
@@ -175,7 +174,10 @@ fn cells(pairs: usize, seeds: usize, failed: usize) -> String {
 /// Accuracy and AUROC of each shift, averaged over the domains of a group.
 pub fn by_shift(results: &Results, variant: &str, group: &str) -> Table {
     let scope = results.group(group);
-    let mut table = Table::new(format!("{group}: by category shift"), &["method"]);
+    let mut table = Table::new(
+        format!("{}: by category shift", Results::group_title(group)),
+        &["method"],
+    );
     table.note = format!("Percent, averaged over {} domains.", scope.domains.len());
     let mut columns: Vec<(usize, Metric)> = Vec::new();
     for (position, shift) in results.shifts.iter().enumerate() {
@@ -226,15 +228,16 @@ pub fn by_shift(results: &Results, variant: &str, group: &str) -> Table {
 /// Differences to the references with intervals, averaged over the domains of a group and all shifts.
 pub fn differences(results: &Results, variant: &str, group: &str) -> Table {
     let scope = results.group(group);
-    let mut table = Table::new(format!("{group}: differences"), &["method", "minus"]);
+    let mut table = Table::new(
+        format!("{}: differences", Results::group_title(group)),
+        &["method", "minus"],
+    );
     table
         .header
         .extend(DIFFERENCES.map(|metric| metric.title().to_owned()));
     table.note = format!(
-        "Percentage points with 95 % intervals of a paired bootstrap over classes, averaged over {} domains and {} category \
-         shifts.",
-        scope.domains.len(),
-        scope.shifts.len()
+        "Percentage points with 95 % intervals of a paired bootstrap over classes, averaged over {}.",
+        results.averaged(group)
     );
     for series in series(results, variant) {
         for method in REFERENCES {
@@ -257,7 +260,10 @@ pub fn differences(results: &Results, variant: &str, group: &str) -> Table {
 pub fn by_domain(results: &Results, variant: &str, group: &str) -> Table {
     let scope = results.group(group);
     let series = series(results, variant);
-    let mut table = Table::new(format!("{group}: by domain"), &["domain", "images"]);
+    let mut table = Table::new(
+        format!("{}: by domain", Results::group_title(group)),
+        &["domain", "images"],
+    );
     for series in &series {
         table.header.push(series.method.title().to_owned());
     }

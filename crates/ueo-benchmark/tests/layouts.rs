@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use ueo_benchmark::{BenchmarkError, Suite, SuiteData, locate};
 
-/// Writes files whose content nobody looks at here.
+/// Writes files whose content nobody looks at here; empty ones would be refused.
 fn tree(files: impl IntoIterator<Item = String>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in files {
@@ -120,7 +120,7 @@ fn visda_from_lists_and_from_folders() {
         .enumerate()
         .map(|(class, name)| format!("{name}/1.png {class}"))
         .collect();
-    write(folder.path(), "train/class_000/2.png", "");
+    write(folder.path(), "train/class_000/2.png", "x");
     lines.push("class_011/gone.png 11".to_owned());
     write(folder.path(), "train/image_list.txt", &lines.join("\n"));
     let lists = find(&suite("visda-c"), folder.path(), &[]).unwrap();
@@ -240,7 +240,7 @@ fn what_is_missing_or_too_much_is_named() {
     let error = find(&suite("office-31"), folder.path(), &[]).unwrap_err();
     assert!(matches!(error, BenchmarkError::NoData { .. }), "{error}");
 
-    write(folder.path(), "train/more/x.png", "x");
+    write(folder.path(), "train/__MACOSX/x.png", "x");
     let error = find(&suite("visda-c"), folder.path(), &["train"])
         .unwrap_err()
         .to_string();

@@ -46,8 +46,9 @@ fn environment(table: &PaperTable, blocks: &[PaperBlock], number: usize) -> Stri
         0 => (latex_text(&table.caption), String::new()),
         number => {
             let title = format!(
-                "{}, {}, {} protocol (continued).",
-                table.suite, table.group, table.protocol
+                "{}, {} protocol (continued).",
+                table.title(),
+                table.protocol
             );
             (latex_text(&title), format!("-{}", number + 1))
         }

@@ -25,6 +25,16 @@ pub const PAPER_METRICS: [(Metric, &str); 3] = [
     (Metric::HarmonicMean, "H"),
 ];
 
+impl PaperTable {
+    /// The suite, and the group of domains where it says something.
+    pub fn title(&self) -> String {
+        match self.group.as_str() {
+            "domains" => self.suite.clone(),
+            group => format!("{}, {}", self.suite, Results::group_title(group)),
+        }
+    }
+}
+
 /// One table: a group of domains under a protocol, all models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaperTable {
@@ -213,10 +223,9 @@ fn caption(table: &PaperTable, published: &PublishedNumbers) -> String {
         .collect();
     variants.dedup();
     let mut caption = format!(
-        "Accuracy (ACC), AUROC (AUC) and their harmonic mean (H) in percent on {}, {}, {} protocol, settings {}. The best value of a \
+        "Accuracy (ACC), AUROC (AUC) and their harmonic mean (H) in percent on {}, {} protocol, settings {}. The best value of a \
          block is bold, the second underlined.",
-        table.suite,
-        table.group,
+        table.title(),
         table.protocol,
         variants.join(", ")
     );

@@ -10,10 +10,7 @@ use crate::tables::csv_text;
 pub fn markdown(tables: &[PaperTable]) -> String {
     let mut text = String::new();
     for table in tables {
-        let title = format!(
-            "{}, {}, {} protocol",
-            table.suite, table.group, table.protocol
-        );
+        let title = format!("{}, {} protocol", table.title(), table.protocol);
         text += &format!(
             "# {}\n\n{}\n",
             markdown_text(&title),

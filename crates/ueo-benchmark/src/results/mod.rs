@@ -48,6 +48,8 @@ pub struct Results {
     pub shifts: Vec<Shift>,
     /// The variants that there are cells of, the most complete one first.
     pub variants: Vec<String>,
+    /// Domains of each group, and category shifts, that the suite has, where that is known.
+    of_suite: Option<(BTreeMap<String, usize>, usize)>,
     entries: BTreeMap<(Series, usize, Shift), Entry>,
 }
 
@@ -123,6 +125,35 @@ impl Results {
             domains: (0..self.domains.len()).filter(of_group).collect(),
             shifts: self.ordinary_shifts(),
         }
+    }
+
+    /// A group of domains in words.
+    pub fn group_title(group: &str) -> String {
+        match group {
+            "domains" => group.to_owned(),
+            _ => format!("{group} domains"),
+        }
+    }
+
+    /// How many domains and shifts are averaged, and of how many: `3 of 6 domains and 4 category shifts`.
+    pub fn averaged(&self, group: &str) -> String {
+        let scope = self.group(group);
+        let (domains, shifts) = (scope.domains.len(), scope.shifts.len());
+        let of = |count: usize, all: Option<usize>, name: &str| match all {
+            Some(all) if all > count => format!("{count} of {all} {name}s"),
+            _ if count == 1 => format!("1 {name}"),
+            _ => format!("{count} {name}s"),
+        };
+        let all = self.of_suite.as_ref();
+        format!(
+            "{} and {}",
+            of(
+                domains,
+                all.and_then(|(domains, _)| domains.get(group).copied()),
+                "domain"
+            ),
+            of(shifts, all.map(|(_, shifts)| *shifts), "category shift")
+        )
     }
 
     /// The shifts that are averaged.

@@ -171,6 +171,13 @@ impl Results {
             failed: cells.iter().filter(|cell| cell.results.is_none()).count(),
             classes: first.classes.len(),
             known: ordinary.unwrap_or(&cells[0]).request.known.len(),
+            of_suite: suite.map(|suite| {
+                let mut domains: BTreeMap<String, usize> = BTreeMap::new();
+                for domain in &suite.domains {
+                    *domains.entry(domain.group.clone()).or_default() += 1;
+                }
+                (domains, suite.shifts.len())
+            }),
             entries: entries(cells, &domains),
             domains,
             shifts: shifts.into_iter().collect(),

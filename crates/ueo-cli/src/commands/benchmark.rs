@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use ueo::method::{Method, ParseMethodError};
 use ueo::session::Model;
 use ueo_benchmark::{
-    BenchmarkError, BenchmarkReporter, Cell, CellState, ModelId, Overrides, Plan, ProfileName,
-    Protocol, Results, RunOptions, Selection, Shift, Suite,
+    BenchmarkError, BenchmarkReporter, Cell, CellState, Metric, ModelId, Overrides, Plan,
+    ProfileName, Protocol, Results, RunOptions, Selection, Shift, Suite,
 };
 use ueo_benchmark::{LONGEST_NAME, PaperText, PublishedNumbers, check_name};
 use ueo_report::write_benchmark_report;
@@ -28,8 +28,9 @@ const AFTER_HELP: &str = "\
 A cell is one method on one domain under one category shift with one seed. Each is a file below OUTPUT/cells/, with its \
 settings, its measurements and what the model says about each image. A cell whose file answers the same request is not \
 run again, so the same command continues what was interrupted, and a longer list of methods or seeds runs only what is \
-new. OUTPUT/tables/ has means, deviations over seeds and 95 % intervals of a paired bootstrap over classes, as Markdown, \
-CSV and LaTeX. With --report, OUTPUT/report.html shows them as a page that loads nothing and can be printed.
+new. One OUTPUT holds any suites, models and protocols; nothing in it is replaced, and what contradicts it is refused. \
+OUTPUT/tables/ has means, deviations over seeds, 95 % intervals of a paired bootstrap over classes, and the table of a paper, \
+as Markdown, CSV and LaTeX. With --report, OUTPUT/report.html shows them as a page that loads nothing and can be printed.
 
 Embedded suites (--data names the folder of the images):
   iconnet             65 classes of icons in six styles, none of them trained on; built
@@ -42,14 +43,17 @@ Embedded suites (--data names the folder of the images):
                       list files are recognized, image counts are compared with
                       those of the publication
 
-Protocol: training sees the images of the classes that are present under the shift, without labels (but for ueo-oracle); \
-all images of the domain are tested. Confidence is the maximum of softmax(cosines).
+Protocols: training sees images of the classes that are present under the shift, without labels (but for ueo-oracle). \
+published: all images of the domain are tested, also those adapted to. held-out: halves are adapted to and the other \
+halves tested. Confidence is the maximum of softmax(cosines).
 
 Examples:
   ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --jobs 2
   ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --domains held-out \\
       --methods ueo --variant sharp --set weight-temperature=0.01
-  ueo benchmark --suite office-home --data OfficeHome/ --model ViT-B-16.pt --output results/ --list
+  ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --protocol held-out
+  ueo benchmark --suite office-home --data OfficeHome/ --model ViT-B-16.pt --model-name ViT-B/16 --output results/
+  ueo benchmark --suite office-home --tables-only --output results/ --latex table.tex --report
 
 Exit codes: 0 done, 1 done but the training of some cells failed, 2 error, 130 interrupted: the same command continues.";
 
@@ -427,6 +431,25 @@ fn write_paper(
     Ok(())
 }
 
+/// Columns of the means that fit on a terminal; OUTPUT/tables/ has all.
+fn columns_on_screen(header: &[String]) -> Vec<usize> {
+    let metrics = [
+        Metric::Accuracy,
+        Metric::Auroc,
+        Metric::AurocMatched,
+        Metric::HarmonicMean,
+    ];
+    let shown = |title: &String| {
+        ["method", "cells"].contains(&title.as_str())
+            || metrics.iter().any(|metric| metric.title() == title)
+    };
+    let titles = header.iter().enumerate();
+    titles
+        .filter(|(_, title)| shown(title))
+        .map(|(column, _)| column)
+        .collect()
+}
+
 fn show_means(results: &Results, printer: &Printer) -> Result<(), CliError> {
     for variant in &results.variants {
         for group in results.groups() {
@@ -438,8 +461,13 @@ fn show_means(results: &Results, printer: &Printer) -> Result<(), CliError> {
             printer.message(format_args!(
                 "{name}; {title}, settings `{variant}`. {note}"
             ));
+            let columns = columns_on_screen(&table.header);
+            let shown = |row: &Vec<String>| -> Vec<String> {
+                columns.iter().map(|&column| row[column].clone()).collect()
+            };
+            let rows: Vec<Vec<String>> = table.rows.iter().map(shown).collect();
             printer
-                .data(tables::rows(&table.header, &table.rows))
+                .data(tables::rows(&shown(&table.header), &rows))
                 .map_err(CliError::Stdout)?;
         }
     }

@@ -50,7 +50,7 @@ fn parts(all: &[Results], files: &[String]) -> Markup {
 
 fn paper_table(content: &PaperTable) -> Markup {
     html! {
-        h3 { (content.suite) ", " (content.group) ", " (content.protocol) " protocol" }
+        h3 { (content.title()) ", " (content.protocol) " protocol" }
         p.quiet { (content.caption) }
         @for block in &content.blocks { (block_table(content, block)) }
     }

@@ -393,7 +393,7 @@ fn models_suites_and_protocols_share_a_directory_and_its_tables() {
     ] {
         assert!(latex.contains(expected), "{expected}\n{latex}");
     }
-    assert!(!latex.contains("second"), "{latex}");
+    assert!(!latex.contains("tab:second"), "{latex}");
     let page = fs::read_to_string(place.path("page.md")).unwrap();
     assert!(
         page.contains("## Tiny, ViT-B/16, published protocol") && page.contains("### Harm"),

@@ -402,7 +402,7 @@ impl Cell {
         let path = self.request.path(output);
         let folder = path.parent().unwrap_or(output);
         let json = serde_json::to_string(self).map_err(|error| wrong(&path, error.to_string()))?;
-        std::fs::create_dir_all(folder)
+        ueo::disk::create_directories(folder)
             .and_then(|()| write_atomically(&path, |file| writeln!(file, "{json}")))
             .map_err(|source| BenchmarkError::io("write", &path, source))
     }

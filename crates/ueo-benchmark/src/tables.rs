@@ -31,7 +31,7 @@ pub const REFERENCES: [Method; 2] = [Method::ZeroShot, Method::InfoMax];
 /// [`BenchmarkError::Io`].
 pub fn write_tables(all: &[Results], output: &Path) -> Result<(), BenchmarkError> {
     let folder = output.join("tables");
-    std::fs::create_dir_all(&folder)
+    ueo::disk::create_directories(&folder)
         .map_err(|source| BenchmarkError::io("create", &folder, source))?;
     let (mut markdown, mut latex) = (String::new(), String::new());
     for results in all {

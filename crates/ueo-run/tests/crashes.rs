@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use support::{End, Faults, Place, StopAfter, adapt, begin, content, copy_tree, resume, resume_as};
+use support::faults::{End, Faults};
+use support::{Place, StopAfter, adapt, begin, content, copy_tree, resume, resume_as};
 use ueo::Device;
 use ueo_run::{AdaptRequest, OpenedModel, RunDirectory, RunError, Start};
 

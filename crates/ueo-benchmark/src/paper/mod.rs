@@ -276,7 +276,7 @@ impl PaperText {
     /// [`BenchmarkError::Io`].
     pub fn write(&self, output: &Path) -> Result<(), BenchmarkError> {
         let folder = output.join("tables");
-        std::fs::create_dir_all(&folder)
+        ueo::disk::create_directories(&folder)
             .map_err(|source| BenchmarkError::io("create", &folder, source))?;
         write(&folder.join("paper.tex"), self.latex.as_bytes())?;
         write(&folder.join("paper.md"), self.markdown.as_bytes())?;

@@ -144,8 +144,11 @@ pub fn threshold(threshold: &Threshold) -> String {
     let because = threshold
         .fallback
         .map_or_else(String::new, |reason| format!(", because {reason}"));
+    let found = threshold
+        .finding_in_words()
+        .map_or_else(String::new, |words| format!("; {words}"));
     format!(
-        "{:.6} ({}{because}), with {:.1} % of {} below it",
+        "{:.6} ({}{because}), with {:.1} % of {} below it{found}",
         threshold.value,
         threshold.method,
         100.0 * threshold.rejected_fraction,

@@ -249,7 +249,7 @@ impl RunDirectory {
     ///
     /// # Errors
     ///
-    /// [`RunError::Checkpoint`].
+    /// [`RunError::Session`].
     pub fn write_adapted(&self, parameters: &TrainedParameters) -> Result<(), RunError> {
         Ok(parameters.to_adapted().save(&self.file(ADAPTED))?)
     }

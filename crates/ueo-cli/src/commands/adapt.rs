@@ -39,7 +39,9 @@ The run directory:
   state.safetensors    what --resume continues from
 
 The threshold between known and unknown images is chosen from the confidences (--score) of the adapted model on the images \
-that it was adapted to, the first three without labels:
+that it was adapted to, the first four without labels:
+  auto                 decides first whether there is a second group at all,
+                       then where to cut (docs/decision.md)
   gaussian-mixture     two Gaussians on the confidences, or on their logits
                        where all lie between 0 and 1; the threshold is where
                        they cross. Falls back to otsu where the two cannot be
@@ -200,7 +202,7 @@ pub struct ThresholdArgs {
     #[arg(long, value_name = "T", value_parser = positive_number)]
     pub score_temperature: Option<f64>,
 
-    /// How the threshold is chosen: gaussian-mixture, otsu, target-rejection-rate=FRACTION or
+    /// How the threshold is chosen: auto, gaussian-mixture, otsu, target-rejection-rate=FRACTION or
     /// target-known-acceptance=FRACTION
     #[arg(long, value_name = "METHOD", default_value = "gaussian-mixture")]
     pub threshold: ThresholdMethod,

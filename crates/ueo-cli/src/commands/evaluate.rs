@@ -123,6 +123,13 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
         check_file(output, args.overwrite, &["json"], ".json")?;
     }
     let paths: Vec<&PathBuf> = args.model.iter().chain(&args.models).collect();
+    let all_are_runs = paths.iter().all(|path| RunDirectory::recognizes(path));
+    if let (Some(_), true, [run, ..]) = (args.knowledge.activation, all_are_runs, paths.as_slice())
+    {
+        return Err(CliError::ActivationOfRun {
+            run: (*run).clone(),
+        });
+    }
     let classes = match &args.score.classes {
         Some(path) => Some(read_classes(path)?),
         None => classes_of_runs(&paths)?,

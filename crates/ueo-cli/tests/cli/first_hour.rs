@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{ADAPT, IMAGES, Report, Workplace};
+use crate::support::{ADAPT, IMAGES, Report, Workplace, copy_model};
 
 /// Every line fits into a terminal of the usual width.
 #[track_caller]
@@ -296,4 +296,88 @@ fn a_model_that_is_not_there_comes_with_a_way_to_get_one() {
         "hint:",
         "hf download",
     ]);
+}
+
+#[test]
+fn an_activation_that_is_assumed_is_warned_of_until_it_is_named() {
+    let place = Workplace::new();
+    copy_model(
+        "openai-vit-state-dict",
+        "model.pt",
+        true,
+        &place.path("base"),
+    );
+    let assumed = "does not say its activation";
+    let model = "--model base/model.pt --classes classes.txt --images images";
+    place
+        .run("inspect --model base/model.pt", 0)
+        .says(&["warning:", assumed]);
+    for command in [
+        "evaluate",
+        "adapt --epochs 1 --batch-size 12 --output assumed",
+    ] {
+        place
+            .run(&format!("{command} {model}"), 0)
+            .says(&["warning:", assumed]);
+    }
+    let named = "--activation gelu";
+    let adapt = format!("adapt {model} {named} --epochs 1 --batch-size 12 --output run");
+    let report = place.run(&adapt, 0);
+    assert!(!report.stderr.contains(assumed), "{}", report.stderr);
+    assert_eq!(place.json("run/run.json")["request"]["activation"], "gelu");
+
+    // The run remembers it: without a word its model is the one that was adapted.
+    let evaluate = |more: &str| {
+        let command = format!("evaluate --images images --overwrite --output e.json {more}");
+        let report = place.run(&command, 0);
+        assert!(!report.stderr.contains(assumed), "{}", report.stderr);
+        place.json("e.json")
+    };
+    assert_eq!(evaluate("run"), place.json("run/run.json")["adapted"]);
+    for command in [
+        "evaluate run --images images",
+        "predict --model run --images images --output p.csv",
+    ] {
+        place.run(&format!("{command} {named}"), 2).says(&[
+            "error: run is a run directory",
+            "hint:",
+            "--activation",
+        ]);
+    }
+}
+
+#[test]
+fn photographs_of_phones_are_noticed_and_turned_where_asked() {
+    let place = Workplace::new();
+    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../ueo/tests/fixtures/images");
+    for name in ["jpeg_orientation_6.jpg", "png_orientation_6.png"] {
+        let to = place.path(format!("images/cat/{name}"));
+        fs::copy(format!("{images}/{name}"), to).unwrap();
+    }
+    place.adapt("").says(&[
+        "warning: 2 images with an EXIF orientation",
+        "--exif-orientation apply",
+    ]);
+    let turned = ADAPT.replace("--output run", "--output turned");
+    let report = place.run(&format!("{turned} --exif-orientation apply"), 0);
+    assert!(!report.stderr.contains("EXIF"), "{}", report.stderr);
+
+    let cat = |more: &str| -> String {
+        let predict = "predict --images images --output p.csv --overwrite";
+        place.run(&format!("{predict} {more}"), 0);
+        let table = fs::read_to_string(place.path("p.csv")).unwrap();
+        let row = table.lines().find(|row| row.contains("png_orientation_6"));
+        row.unwrap().to_owned()
+    };
+    // A run looks at images as it was told to, and can be told otherwise.
+    let ignored = cat("--model run");
+    assert_ne!(ignored, cat("--model run --exif-orientation apply"));
+    assert_eq!(
+        cat("--model turned"),
+        cat("--model turned --exif-orientation apply")
+    );
+    assert_ne!(
+        cat("--model turned"),
+        cat("--model turned --exif-orientation ignore")
+    );
 }

@@ -109,7 +109,16 @@ impl Workplace {
         if superuser {
             command.uid(NOBODY).gid(NOBODY);
         }
-        Report::of(command.output().unwrap()).expect_code(code, arguments)
+        // A process that another test starts at this moment may still hold the copy open for writing, until it is the program it is to be.
+        let output = loop {
+            match command.output() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                output => break output.unwrap(),
+            }
+        };
+        Report::of(output).expect_code(code, arguments)
     }
 
     /// Adapts for a few steps, which must succeed, into `run/`.

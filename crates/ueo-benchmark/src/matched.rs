@@ -5,7 +5,7 @@
 //! image with an unknown one only where both were adapted to or both were not, and both were scored by the same model.
 
 use super::cell::CellImages;
-use ueo::evaluate::auroc;
+use ueo::evaluate;
 
 /// A model and whether it was adapted to an image: only images of one stratum are compared.
 type Stratum = (u8, bool);
@@ -36,18 +36,15 @@ pub fn images_by_stratum(images: &CellImages) -> Vec<Vec<usize>> {
 /// Share of the pairs of a known and an unknown image of one stratum in which the known one scores higher, ties counting one
 /// half; `None` where there is no such pair.
 pub fn matched_auroc(images: &CellImages, known: &[usize], scores: &[f64]) -> Option<f64> {
-    let (mut won, mut pairs) = (0.0, 0.0);
-    for rows in images_by_stratum(images) {
-        let is_known = |row: &&usize| known.contains(&images.labels[**row]);
-        let (positive, negative): (Vec<&usize>, Vec<&usize>) = rows.iter().partition(is_known);
-        let values = |rows: &[&usize]| rows.iter().map(|&&row| scores[row]).collect::<Vec<f64>>();
-        let count = (positive.len() * negative.len()) as f64;
-        if let Some(share) = auroc(&values(&positive), &values(&negative)) {
-            won += share * count;
-            pairs += count;
-        }
-    }
-    (pairs > 0.0).then(|| won / pairs)
+    let scored = strata(images).into_iter().enumerate();
+    let is_known = |(image, _): &(usize, Stratum)| known.contains(&images.labels[*image]);
+    let (positive, negative): (Vec<_>, Vec<_>) = scored.partition(is_known);
+    let values = |rows: Vec<(usize, Stratum)>| -> Vec<(f64, Stratum)> {
+        let rows = rows.into_iter();
+        rows.map(|(image, stratum)| (scores[image], stratum))
+            .collect()
+    };
+    evaluate::matched_auroc(&values(positive), &values(negative))
 }
 
 #[cfg(test)]

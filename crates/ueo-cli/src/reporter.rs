@@ -1,7 +1,7 @@
 //! Shows what a job reports.
 
-use ueo::data::escaped;
 use ueo::image::CacheUse;
+use ueo::quote;
 use ueo::session::{Event, Reporter, Stage};
 
 use crate::interrupt::Interrupt;
@@ -102,8 +102,11 @@ impl Reporter for ProgressReporter<'_> {
                     .update(done as u64, "");
             }
             Event::LeftOut(count) => {
-                let examples: Vec<String> =
-                    count.examples.iter().map(|name| escaped(name)).collect();
+                let examples: Vec<String> = count
+                    .examples
+                    .iter()
+                    .map(|name| quote::whole(name))
+                    .collect();
                 let more = if count.examples.len() < count.files {
                     ", ..."
                 } else {
@@ -123,7 +126,7 @@ impl Reporter for ProgressReporter<'_> {
             } => self.printer.warning(format_args!(
                 "{} {reason}: {}{}; not measured",
                 counted(images, "image"),
-                escaped(first),
+                quote::whole(first),
                 if images > 1 { ", ..." } else { "" }
             )),
             // The command lists them at the end, all together.

@@ -188,7 +188,7 @@ impl Task<'_> {
                     .as_ref()
                     .filter(|labels| labels.is_labelled(row))
                     .map(|labels| {
-                        let class = labels.classes()[row];
+                        let class = labels.class(row);
                         images.true_label(index, class, &job.request.classes)
                     }),
                 zero_shot,

@@ -167,7 +167,9 @@ impl<'a> Domain<'a> {
             model,
             known_classes,
             prompts,
-            labels: labels.classes().iter().copied().flatten().collect(),
+            labels: (0..images.len())
+                .filter_map(|image| labels.class(image))
+                .collect(),
             pass: encoded.zero_shot(&model.clip, &classifier),
             images,
         })

@@ -10,6 +10,8 @@ use std::path::Path;
 const NAME_CHARACTERS: usize = 80;
 /// Characters of a part of a message that may hold foreign text, before it is cut.
 const LINE_CHARACTERS: usize = 300;
+/// Characters of a quotation, before it is cut.
+const QUOTATION_CHARACTERS: usize = 100;
 
 /// Shows a name or value out of a file: escaped, at most 80 characters and an ellipsis.
 pub fn name(text: &str) -> Quoted<'_> {
@@ -27,13 +29,25 @@ pub fn line(text: &str) -> Quoted<'_> {
     }
 }
 
-/// Shows a path: escaped, in full, because a path that was cut cannot be found.
-pub fn path(path: &Path) -> String {
-    let text = path.to_string_lossy();
+/// Shows a text in full: escaped. The data keep it as it is.
+pub fn whole(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     // Writing into a string cannot fail.
     let _ = text.chars().try_for_each(|c| escape(c, &mut shown));
     shown
+}
+
+/// Shows a text out of a file in quotation marks: escaped, at most about a line of it, and how long it is.
+pub fn quotation(text: &str) -> String {
+    match text.char_indices().nth(QUOTATION_CHARACTERS) {
+        None => format!("\"{}\"", whole(text)),
+        Some((end, _)) => format!("\"{}...\" ({} bytes)", whole(&text[..end]), text.len()),
+    }
+}
+
+/// Shows a path: escaped, in full, because a path that was cut cannot be found.
+pub fn path(path: &Path) -> String {
+    whole(&path.to_string_lossy())
 }
 
 /// A text that is escaped and cut when it is displayed.
@@ -89,6 +103,26 @@ mod tests {
         assert_eq!(
             name(&long[..NAME_CHARACTERS]).to_string(),
             long[..NAME_CHARACTERS]
+        );
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped_and_nothing_else_changes() {
+        assert_eq!(
+            whole("a\u{1b}[2Jb\n\t\u{7f}\u{9b}\u{202e}c"),
+            "a\\u{1b}[2Jb\\n\\t\\u{7f}\\u{9b}\\u{202e}c"
+        );
+        let plain = "café \u{301} \"q\" \\ 猫 \u{1f638} 'x'";
+        assert_eq!(whole(plain), plain);
+    }
+
+    #[test]
+    fn quotations_are_short() {
+        assert_eq!(quotation("cat"), "\"cat\"");
+        let text = "é".repeat(1_000_000);
+        assert_eq!(
+            quotation(&text),
+            format!("\"{}...\" (2000000 bytes)", "é".repeat(100))
         );
     }
 

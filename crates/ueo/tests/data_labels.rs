@@ -6,9 +6,27 @@ use std::path::Path;
 use ClassMatch::{Known, Unknown};
 use tempfile::TempDir;
 use ueo::data::{
-    ClassList, ClassMatch, DataError, Dataset, DatasetOptions, ImageLabel, LabelBasis, LabelChoice,
-    Labelling, Unlabelled, resolve_labels,
+    ClassList, DataError, Dataset, DatasetOptions, ImageLabel, LabelBasis, LabelChoice, Labelling,
+    Unlabelled,
 };
+
+/// What a label means, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClassMatch {
+    Known(usize),
+    Unknown,
+}
+
+/// What the label of each sample means where nothing else is asked for; `None` where there is no label.
+fn resolve_labels(dataset: &Dataset, classes: &ClassList) -> Vec<Option<ClassMatch>> {
+    let labelling = Labelling::of(dataset, classes, LabelChoice::Auto).unwrap();
+    let meanings = labelling.images.into_iter().map(|label| match label {
+        ImageLabel::Known(class) => Some(Known(class)),
+        ImageLabel::Unknown(_) => Some(Unknown),
+        ImageLabel::Unlabelled(_) => None,
+    });
+    meanings.collect()
+}
 
 fn read(text: &str) -> Result<ClassList, DataError> {
     ClassList::parse(text.as_bytes(), Path::new("classes.txt"))

@@ -664,7 +664,7 @@ fn names_keep_their_control_characters_and_messages_escape_them() {
     let dataset = open(root.path()).unwrap();
     assert_eq!(ids(&dataset), ["a\u{1b}[2J.png"]);
     assert_eq!(
-        ueo::data::escaped(&dataset.samples[0].id),
+        ueo::quote::whole(&dataset.samples[0].id),
         "a\\u{1b}[2J.png"
     );
 }

@@ -261,14 +261,13 @@ fn changes(
     if before.classes != after.classes || paths(before) != paths(after) {
         return Ok(None);
     }
-    let (before_labelled, measured) = labels.labelled(&predictions(before));
-    let (after_labelled, _) = labels.labelled(&predictions(after));
-    let labels = measured;
+    let before_labelled = labels.labelled(&predictions(before));
+    let after_labelled = labels.labelled(&predictions(after));
     let changes = ClassIntervals::of_change(
-        &before_labelled,
-        &after_labelled,
-        labels.classes(),
-        Some(labels.unknown_classes()),
+        &before_labelled.predictions,
+        &after_labelled.predictions,
+        &before_labelled.classes,
+        Some(&before_labelled.unknown_classes),
         before.classes.len(),
     );
     Ok(Some(changes.map_err(SessionError::from)?))

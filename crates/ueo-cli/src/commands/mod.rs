@@ -19,6 +19,7 @@ use ueo::Device;
 use ueo::checkpoint::LoadOptions;
 use ueo::data::ClassList;
 use ueo::model::Precision;
+use ueo::quote;
 use ueo::session::{PredictionSet, SkippedImage};
 use ueo_run::{OpenedModel, PredictRequest, RunDirectory, predict as run_predict};
 
@@ -142,7 +143,8 @@ impl<'a> Context<'a> {
             LISTED
         };
         for image in skipped.iter().take(listed) {
-            printer.message(format_args!("  {}: {}", image.id, image.reason));
+            let id = quote::whole(&image.id);
+            printer.message(format_args!("  {id}: {}", image.reason));
         }
         if skipped.len() > listed {
             printer.message(format_args!(

@@ -55,3 +55,18 @@ fn one_image_without_a_label_is_named_and_not_measured() {
     let images = measured["n_known"].as_u64().unwrap() + measured["n_unknown"].as_u64().unwrap();
     assert_eq!(images, IMAGES as u64);
 }
+
+#[test]
+fn oracle_weights_take_folders_for_labels_however_few_of_them_are_known() {
+    let place = Workplace::new();
+    // One folder of six is a known class, and one known class of three has a folder.
+    for name in ["dog", "red_fox"] {
+        fs::remove_dir_all(place.path(format!("images/{name}"))).unwrap();
+    }
+    for name in ["moon", "spoon", "train", "tulip"] {
+        let other = fs::read(place.path("images/submarine/0.png")).unwrap();
+        place.write(&format!("images/{name}/0.png"), other);
+    }
+    let oracle = "--method ueo-oracle --labels-for-oracle images";
+    place.run(&format!("{ADAPT} {oracle}"), 0);
+}

@@ -33,21 +33,10 @@ fn wrong(run: &RunData) -> Option<Markup> {
             (class != predicted).then_some((run.classes()[class].as_str(), predicted))
         })
     };
-    let (before, after) = (confused(Side::ZeroShot), confused(Side::Adapted));
-    let rows = most_frequent(&after).into_iter().map(|(pair, images)| {
-        let (name, predicted) = pair;
-        let earlier = before.get(&pair).copied().unwrap_or_default();
-        vec![
-            text(name),
-            text(&run.classes()[predicted]),
-            text(count(earlier)),
-            text(count(images)),
-        ]
-    });
-    titled(
+    before_and_after(
+        run,
         "Known images with a wrong name",
-        &["shows", "taken for", "zero-shot", "adapted"],
-        rows.collect(),
+        Side::BOTH.map(confused),
     )
 }
 
@@ -60,21 +49,10 @@ fn accepted(run: &RunData) -> Option<Markup> {
             passes.then_some((label.name.as_str(), image.verdict(side).class))
         })
     };
-    let (before, after) = (accepted(Side::ZeroShot), accepted(Side::Adapted));
-    let rows = most_frequent(&after).into_iter().map(|(pair, images)| {
-        let (name, predicted) = pair;
-        let earlier = before.get(&pair).copied().unwrap_or_default();
-        vec![
-            text(name),
-            text(&run.classes()[predicted]),
-            text(count(earlier)),
-            text(count(images)),
-        ]
-    });
-    titled(
+    before_and_after(
+        run,
         "Unknown images that pass for known",
-        &["shows", "taken for", "zero-shot", "adapted"],
-        rows.collect(),
+        Side::BOTH.map(accepted),
     )
 }
 
@@ -122,6 +100,26 @@ fn most_frequent<'a>(frequencies: &BTreeMap<Pair<'a>, usize>) -> Vec<(Pair<'a>, 
     pairs.sort_by_key(|(_, images)| std::cmp::Reverse(*images));
     pairs.truncate(SHOWN);
     pairs
+}
+
+/// The most frequent pairs of the adapted model, with how often the checkpoint had them.
+fn before_and_after(
+    run: &RunData,
+    title: &str,
+    [before, after]: [BTreeMap<Pair<'_>, usize>; 2],
+) -> Option<Markup> {
+    let rows = most_frequent(&after).into_iter().map(|(pair, images)| {
+        let (name, predicted) = pair;
+        let earlier = before.get(&pair).copied().unwrap_or_default();
+        vec![
+            text(name),
+            text(&run.classes()[predicted]),
+            text(count(earlier)),
+            text(count(images)),
+        ]
+    });
+    let head = ["shows", "taken for", "zero-shot", "adapted"];
+    titled(title, &head, rows.collect())
 }
 
 fn titled(title: &str, head: &[&str], rows: Vec<Vec<Markup>>) -> Option<Markup> {

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use super::escape::quoted;
+use crate::quote;
+
 use super::format::{FileKind, has_extension};
 use super::text_file::{Lines, decode_utf8};
 use super::{DataError, Place, class_json, class_table};
@@ -67,7 +68,7 @@ fn parse_lines(bytes: &[u8], text: &str, path: &Path) -> Result<Vec<ClassEntry>,
     if let Some((found, fix)) = something_else(&lines) {
         return Err(refused(
             path,
-            format!("{found}, as in {}", quoted(&lines[0].1)),
+            format!("{found}, as in {}", quote::quotation(&lines[0].1)),
             fix,
         ));
     }
@@ -130,7 +131,7 @@ fn with_leading_ids(
                 path,
                 format!(
                     "a number at the start of every line, as in {}, that may be an id or part of the name",
-                    quoted(&filled[0].1)
+                    quote::quotation(&filled[0].1)
                 ),
                 "give the file the extension .csv and the first line `id,name` (with a comma behind the id) or `name`",
             ));

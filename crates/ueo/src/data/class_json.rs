@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::quote;
+
 use super::class_file::{ClassEntry, FIX, check_count, is_number, is_wordnet_id, refused};
-use super::escape::quoted;
 use super::format::has_extension;
 use super::json_pairs::Pairs;
 use super::{DataError, Place};
@@ -36,11 +37,14 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Option<Vec<ClassEntry>>, 
     if is_named || is_structured {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         let found = if is_json {
-            format!("JSON of another form, which begins {}", quoted(text))
+            format!(
+                "JSON of another form, which begins {}",
+                quote::quotation(text)
+            )
         } else {
             format!(
                 "a program's text or damaged JSON, which begins {}",
-                quoted(text)
+                quote::quotation(text)
             )
         };
         return Err(refused(path, found, FIX));
@@ -90,7 +94,7 @@ fn named_by_id(names: Vec<(String, String)>, path: &Path) -> Result<Vec<ClassEnt
         names.iter().all(|(id, _)| is_number(id)) || names.iter().all(|(id, _)| is_wordnet_id(id));
     if !are_ids {
         let first = names.first().map_or_else(String::new, |(id, name)| {
-            format!("{}: {}", quoted(id), quoted(name))
+            format!("{}: {}", quote::quotation(id), quote::quotation(name))
         });
         return Err(refused(
             path,
@@ -114,8 +118,8 @@ fn of_splits(
                 path,
                 format!(
                     "class {number} with two names, {} and {}",
-                    quoted(first),
-                    quoted(&name)
+                    quote::quotation(first),
+                    quote::quotation(&name)
                 ),
                 FIX,
             ));

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use crate::quote;
+
 use super::class_file::{
     ClassEntry, FIX, all_differ, are_positions, check_count, is_number, is_wordnet_id, refused,
 };
-use super::escape::quoted;
 use super::format::has_extension;
 use super::{DataError, Place, table};
 
@@ -65,7 +66,7 @@ pub(super) fn parse_named(text: &str, path: &Path) -> Result<Vec<ClassEntry>, Da
             path,
             format!(
                 "a table whose first line, {}, does not say where the names are",
-                quoted(&first.join(","))
+                quote::quotation(&first.join(","))
             ),
             "give the table a first line that names its columns: `id,name`",
         )),
@@ -120,7 +121,7 @@ pub(super) fn parse_certain(
     if has_tabs {
         return Err(refused(
             path,
-            format!("a table with tabs, as in {}", quoted(first)),
+            format!("a table with tabs, as in {}", quote::quotation(first)),
             FIX,
         ));
     }

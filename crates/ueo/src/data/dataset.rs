@@ -16,7 +16,7 @@ pub const MAX_ENCODED_BYTES: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Path relative to the images' root, with `/` on every platform (`shard.tar/key.jpg` inside a shard), exactly as it
-    /// is: [`escaped`](super::escaped) makes it fit to be shown. Bytes that are not UTF-8 appear as `\xE9`. It names the
+    /// is: [`quote::whole`](crate::quote::whole) makes it fit to be shown. Bytes that are not UTF-8 appear as `\xE9`. It names the
     /// image and is no path to write to: a list's may contain `..`.
     pub id: String,
     /// Where the encoded bytes are.

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::quote;
+
 use super::LeftOutCount;
-use super::escape::{escaped, quoted, shown};
 
 /// Reasons that a message lists.
 const LISTED: usize = 3;
@@ -37,7 +38,7 @@ pub enum DataError {
     /// The path does not exist or cannot be opened.
     #[error(
         "expected a folder, a list file or a .tar shard at {}, but it cannot be opened: {reason}",
-        shown(path)
+        quote::path(path)
     )]
     Open {
         /// The path as given.
@@ -46,8 +47,8 @@ pub enum DataError {
         reason: String,
     },
     /// Nothing to work on.
-    #[error("expected images in {}, found none ({skipped} skipped{}){}", shown(path), summed(left_out),
-        first_skipped.as_ref().map_or(String::new(), |first| format!("; first skipped: {}: {}", escaped(&first.0), first.1)))]
+    #[error("expected images in {}, found none ({skipped} skipped{}){}", quote::path(path), summed(left_out),
+        first_skipped.as_ref().map_or(String::new(), |first| format!("; first skipped: {}: {}", quote::whole(&first.0), first.1)))]
     NoImages {
         /// The path as given.
         path: PathBuf,
@@ -61,7 +62,7 @@ pub enum DataError {
     /// A picture of a format that is not read.
     #[error(
         "expected an image at {}, found the extension of {format}, a format that is not read",
-        shown(path)
+        quote::path(path)
     )]
     UnreadFormat {
         /// The picture.
@@ -72,8 +73,8 @@ pub enum DataError {
     /// A line of a list file cannot be understood.
     #[error(
         "{}:{line}: expected `path` or `path label`, found {}",
-        shown(path),
-        quoted(found)
+        quote::path(path),
+        quote::quotation(found)
     )]
     ListLine {
         /// The list file.
@@ -86,8 +87,8 @@ pub enum DataError {
     /// The same image twice in a list.
     #[error(
         "{}:{line}: expected every image once, found {} again (first on line {first_line})",
-        shown(path),
-        quoted(id)
+        quote::path(path),
+        quote::quotation(id)
     )]
     DuplicateImage {
         /// The list file.
@@ -100,7 +101,7 @@ pub enum DataError {
         id: String,
     },
     /// A list or class file in a form that cannot be read with certainty.
-    #[error("expected {expected} in {}, found {found}", shown(path))]
+    #[error("expected {expected} in {}, found {found}", quote::path(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -114,7 +115,7 @@ pub enum DataError {
     /// A text file that is not UTF-8.
     #[error(
         "{}:{line}: expected UTF-8 text, found {found} at byte {byte} of the file",
-        shown(path)
+        quote::path(path)
     )]
     Encoding {
         /// The file.
@@ -127,7 +128,7 @@ pub enum DataError {
         found: String,
     },
     /// More than this program takes from one file.
-    #[error("{}{}: expected at most {limit} {what}, found more", shown(path), line.map_or(String::new(), |line| format!(":{line}")))]
+    #[error("{}{}: expected at most {limit} {what}, found more", quote::path(path), line.map_or(String::new(), |line| format!(":{line}")))]
     Limit {
         /// The file.
         path: PathBuf,
@@ -141,7 +142,7 @@ pub enum DataError {
     /// A shard that is no tar archive.
     #[error(
         "expected a tar archive at {}, plain or compressed by gzip, found {found}",
-        shown(path)
+        quote::path(path)
     )]
     Shard {
         /// The shard.
@@ -152,8 +153,8 @@ pub enum DataError {
     /// A compressed shard cannot be unpacked.
     #[error(
         "the images of {} cannot be unpacked into a temporary file in {}: {reason}",
-        shown(path),
-        shown(folder)
+        quote::path(path),
+        quote::path(folder)
     )]
     Unpack {
         /// The shard.
@@ -175,7 +176,7 @@ pub enum DataError {
         place: Place,
     },
     /// A class name that cannot be one.
-    #[error("{}: expected a class name, found {found} in {}", at(path, *place), quoted(name))]
+    #[error("{}: expected a class name, found {found} in {}", at(path, *place), quote::quotation(name))]
     ClassName {
         /// The class file.
         path: PathBuf,
@@ -187,7 +188,7 @@ pub enum DataError {
         name: String,
     },
     /// A class name twice.
-    #[error("{}: expected every class once, found {} again (first on {first})", at(path, *place), quoted(name))]
+    #[error("{}: expected every class once, found {} again (first on {first})", at(path, *place), quote::quotation(name))]
     DuplicateClass {
         /// The class file.
         path: PathBuf,
@@ -200,7 +201,7 @@ pub enum DataError {
     },
     /// Two class names that mean the same.
     #[error("{}: expected classes that differ, found {}, which is the same as {} on {first} \
-        (case, underscores, hyphens, spaces and Unicode's form make no difference)", at(path, *place), quoted(name), quoted(first_name))]
+        (case, underscores, hyphens, spaces and Unicode's form make no difference)", at(path, *place), quote::quotation(name), quote::quotation(first_name))]
     SameWords {
         /// The class file.
         path: PathBuf,
@@ -214,7 +215,7 @@ pub enum DataError {
         first_name: String,
     },
     /// An id of two classes.
-    #[error("{}: expected every id once, found {} again (first on {first})", at(path, *place), quoted(id))]
+    #[error("{}: expected every id once, found {} again (first on {first})", at(path, *place), quote::quotation(id))]
     DuplicateId {
         /// The file.
         path: PathBuf,
@@ -228,8 +229,8 @@ pub enum DataError {
     /// A class that a file of names says nothing about.
     #[error(
         "expected a name for each of the classes in {}, found none for {} ({missing} of {classes} are missing)",
-        shown(path),
-        quoted(first)
+        quote::path(path),
+        quote::quotation(first)
     )]
     NoClassName {
         /// The file of names.
@@ -244,7 +245,7 @@ pub enum DataError {
     /// A class file without names.
     #[error(
         "expected one class name per line in {}, found an empty file",
-        shown(path)
+        quote::path(path)
     )]
     NoClasses {
         /// The class file.
@@ -255,8 +256,8 @@ pub enum DataError {
 /// A place of a file as compilers write it.
 fn at(path: &std::path::Path, place: Place) -> String {
     match place {
-        Place::Line(line) => format!("{}:{line}", shown(path)),
-        Place::Entry(_) => format!("{}, {place}", shown(path)),
+        Place::Line(line) => format!("{}:{line}", quote::path(path)),
+        Place::Entry(_) => format!("{}, {place}", quote::path(path)),
     }
 }
 
@@ -265,7 +266,7 @@ fn summed(left_out: &[LeftOutCount]) -> String {
     let mut text = format!(", {files} left out");
     for (number, count) in left_out.iter().take(LISTED).enumerate() {
         let start = if number == 0 { ": " } else { ", " };
-        text += &format!("{start}{} x {}", count.files, escaped(&count.reason));
+        text += &format!("{start}{} x {}", count.files, quote::whole(&count.reason));
     }
     if left_out.len() > LISTED {
         text += " and so on";
@@ -285,14 +286,14 @@ pub enum SkipReason {
     /// A symbolic link to a folder that contains it.
     #[error(
         "expected a folder tree, found a symbolic link back to {}",
-        escaped(target)
+        quote::whole(target)
     )]
     SymlinkLoop {
         /// The folder above that the link leads to.
         target: String,
     },
     /// A list names a file that is not there.
-    #[error("expected a file, found nothing at {}", escaped(path))]
+    #[error("expected a file, found nothing at {}", quote::whole(path))]
     Missing {
         /// Where it was looked for.
         path: String,

@@ -28,15 +28,6 @@ pub enum LabelChoice {
     None,
 }
 
-/// What a label means with respect to a class list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClassMatch {
-    /// The known class with this index.
-    Known(usize),
-    /// A class that is not in the list.
-    Unknown,
-}
-
 /// What is known of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageLabel {
@@ -285,18 +276,6 @@ impl Labelling {
             }
         }
     }
-}
-
-/// Which class the label of each sample means, as [`LabelChoice::Auto`] has it; `None` where there is no label.
-pub fn resolve_labels(dataset: &Dataset, classes: &ClassList) -> Vec<Option<ClassMatch>> {
-    let meaning = |label: &ImageLabel| match label {
-        ImageLabel::Known(class) => Some(ClassMatch::Known(*class)),
-        ImageLabel::Unknown(_) => Some(ClassMatch::Unknown),
-        ImageLabel::Unlabelled(_) => None,
-    };
-    Labelling::of(dataset, classes, LabelChoice::Auto)
-        .map(|labelling| labelling.images.iter().map(meaning).collect())
-        .unwrap_or_else(|_| vec![None; dataset.len()])
 }
 
 /// Finds classes by their spellings.

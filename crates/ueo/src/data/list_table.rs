@@ -3,7 +3,8 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::escape::quoted;
+use crate::quote;
+
 use super::format::{FileKind, has_extension};
 use super::json_pairs::Pairs;
 use super::list::{ListEntry, MAX_LIST_IMAGES, too_many};
@@ -63,7 +64,7 @@ pub(super) fn read_json(text: impl BufRead, path: &Path) -> Result<Vec<ListEntry
     let text = decode_utf8(&bytes, path)?;
     let splits: Pairs<Split> = serde_json::from_str(text).map_err(|_| {
         refused(
-            format!("JSON or a program's text of another form, which begins {}", quoted(text)),
+            format!("JSON or a program's text of another form, which begins {}", quote::quotation(text)),
             "write one `path label` per line, or a table with the extension .csv and the first line `path,label`",
         )
     })?;
@@ -74,7 +75,10 @@ pub(super) fn read_json(text: impl BufRead, path: &Path) -> Result<Vec<ListEntry
             "check that this is the file you meant",
         ));
     };
-    let others: Vec<String> = filled.map(|(name, _)| quoted(&name)).take(3).collect();
+    let others: Vec<String> = filled
+        .map(|(name, _)| quote::quotation(&name))
+        .take(3)
+        .collect();
     if !others.is_empty() {
         return Err(refused(
             format!(
@@ -130,7 +134,7 @@ pub(super) fn read_table(text: impl BufRead, path: &Path) -> Result<Vec<ListEntr
                 None => {
                     return Err(refused(format!(
                         "a table whose first line, {}, does not say where the paths are",
-                        quoted(&cells.join(","))
+                        quote::quotation(&cells.join(","))
                     )));
                 }
             },

@@ -13,7 +13,6 @@ mod classes;
 mod dataset;
 mod directory;
 mod error;
-mod escape;
 mod format;
 mod json_pairs;
 mod labels;
@@ -32,11 +31,7 @@ pub use dataset::{
     Dataset, DatasetOptions, Location, MAX_ENCODED_BYTES, Sample, Skipped, SourceKind,
 };
 pub use error::{DataError, Place, SkipReason};
-pub use escape::escaped;
-pub use labels::{
-    ClassMatch, ImageLabel, LabelBasis, LabelChoice, Labelling, Unlabelled, UnmatchedLabel,
-    resolve_labels,
-};
+pub use labels::{ImageLabel, LabelBasis, LabelChoice, Labelling, Unlabelled, UnmatchedLabel};
 pub use left_out::{LeftOut, LeftOutCount, LeftOutReason};
 pub use list::{ListEntry, read_list};
 pub use shard::index_shard_bytes;

@@ -310,7 +310,7 @@ impl<S: ArchiveSource> TarReader<S> {
             if skipped < unread {
                 return Err(format!(
                     "the archive ends inside {}",
-                    super::escape::quoted(&self.inside)
+                    crate::quote::quotation(&self.inside)
                 ));
             }
         }

@@ -10,18 +10,21 @@ pub fn auroc(positives: &[f64], negatives: &[f64]) -> Option<f64> {
     pairs_won(positives, negatives, positives.len())
 }
 
-/// The AUROC over pairs that are alike in having been adapted to or not: both images of a pair were, or neither was.
+/// The AUROC over pairs of one stratum: of images that are alike in having been adapted to or not, for example.
 ///
 /// An image that a model was adapted to scores higher for it, known or not. Where known images were adapted to and unknown
-/// ones were held out, [`auroc`] counts that as separation. Each element is a score and whether the model was adapted to the image.
-pub fn matched_auroc(positives: &[(f64, bool)], negatives: &[(f64, bool)]) -> Option<f64> {
-    let part = |images: &[(f64, bool)], adapted: bool| -> Vec<f64> {
-        let alike = images.iter().filter(|image| image.1 == adapted);
+/// ones were held out, [`auroc`] counts that as separation. Each element is a score and the stratum of the image.
+pub fn matched_auroc<S: Ord + Copy>(positives: &[(f64, S)], negatives: &[(f64, S)]) -> Option<f64> {
+    let mut strata: Vec<S> = positives.iter().map(|image| image.1).collect();
+    strata.sort_unstable();
+    strata.dedup();
+    let part = |images: &[(f64, S)], stratum: S| -> Vec<f64> {
+        let alike = images.iter().filter(|image| image.1 == stratum);
         alike.map(|image| image.0).collect()
     };
     let (mut won, mut pairs) = (0.0, 0.0);
-    for adapted in [true, false] {
-        let (positives, negatives) = (part(positives, adapted), part(negatives, adapted));
+    for stratum in strata {
+        let (positives, negatives) = (part(positives, stratum), part(negatives, stratum));
         if let Some(area) = auroc(&positives, &negatives) {
             let compared = (positives.len() * negatives.len()) as f64;
             won += area * compared;

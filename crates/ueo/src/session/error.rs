@@ -10,6 +10,7 @@ use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::evaluate::EvaluateError;
 use crate::model::ModelError;
+use crate::quote;
 use crate::text::TextError;
 
 use super::SkippedImage;
@@ -108,7 +109,8 @@ fn listed(skipped: &[SkippedImage]) -> String {
     let mut text = String::new();
     for image in skipped.iter().take(LISTED) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n  {}: {}", image.id, image.reason);
+        let id = quote::whole(&image.id);
+        let _ = write!(text, "\n  {id}: {}", image.reason);
     }
     if skipped.len() > LISTED {
         let _ = write!(text, "\n  and {} more", skipped.len() - LISTED);

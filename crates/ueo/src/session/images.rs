@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
-use crate::data::{ClassList, ClassMatch, Dataset, DatasetOptions, LeftOutCount, resolve_labels};
+use crate::data::{
+    ClassList, Dataset, DatasetOptions, ImageLabel, LabelChoice, Labelling, LeftOutCount,
+    SourceKind,
+};
 use crate::image::{
     BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ExifOrientation, ImageSource,
     LoaderOptions, Preprocessing, RgbImage, ViewKind,
@@ -216,18 +219,24 @@ impl Images {
         };
         let labelled = Dataset::open(labels.path, &options)?;
         let classes = ClassList::from_names(classes.to_vec());
-        let resolved = resolve_labels(&labelled, &classes);
-        let by_id: HashMap<&str, ClassMatch> = labelled
+        // Who asks for labels means those that are there, however many of them are known classes.
+        let choice = match labelled.kind {
+            SourceKind::Directory => LabelChoice::Folders,
+            SourceKind::List | SourceKind::Shards | SourceKind::Given => LabelChoice::List,
+        };
+        let labelling = Labelling::of(&labelled, &classes, choice)?;
+        let by_id: HashMap<&str, ImageLabel> = labelled
             .samples
             .iter()
-            .zip(resolved)
-            .filter_map(|(sample, label)| Some((sample.id.as_str(), label?)))
+            .map(|sample| sample.id.as_str())
+            .zip(labelling.images)
             .collect();
         indices
             .iter()
             .map(|&index| match by_id.get(self.id(index)) {
-                Some(label) => Ok(matches!(label, ClassMatch::Known(_))),
-                None => Err(SessionError::MissingLabel {
+                Some(ImageLabel::Known(_)) => Ok(true),
+                Some(ImageLabel::Unknown(_)) => Ok(false),
+                Some(ImageLabel::Unlabelled(_)) | None => Err(SessionError::MissingLabel {
                     path: labels.path.to_owned(),
                     id: self.id(index).to_owned(),
                 }),

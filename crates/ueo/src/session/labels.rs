@@ -10,10 +10,17 @@ use super::{Event, Reporter};
 
 /// What each image of a set shows. Some may have no label: they are measured by nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Labels {
-    classes: Vec<Option<usize>>,
-    unknown_classes: Vec<usize>,
-    is_labelled: Vec<bool>,
+pub struct Labels(Vec<ImageLabel>);
+
+/// Predictions of labelled images, and their labels as metrics read them.
+#[derive(Clone, Debug)]
+pub struct LabelledPredictions {
+    /// What was predicted, `[labelled images]`.
+    pub predictions: Predictions,
+    /// The known class of each image, `None` for images of unknown classes.
+    pub classes: Vec<Option<usize>>,
+    /// A number for the class of each unknown image; of known images it means nothing.
+    pub unknown_classes: Vec<usize>,
 }
 
 /// Where the labels for oracle weights are read from.
@@ -28,56 +35,46 @@ pub struct OracleLabels<'a> {
 impl Labels {
     /// The labels of some images.
     pub fn of(&self, indices: &[usize]) -> Self {
-        let of = |index: &usize| {
-            (
-                self.classes[*index],
-                self.unknown_classes[*index],
-                self.is_labelled[*index],
-            )
-        };
-        let mut labels = Self {
-            classes: Vec::with_capacity(indices.len()),
-            unknown_classes: Vec::with_capacity(indices.len()),
-            is_labelled: Vec::with_capacity(indices.len()),
-        };
-        for (class, unknown_class, is_labelled) in indices.iter().map(of) {
-            labels.classes.push(class);
-            labels.unknown_classes.push(unknown_class);
-            labels.is_labelled.push(is_labelled);
+        Self(indices.iter().map(|&index| self.0[index]).collect())
+    }
+
+    /// The known class of an image, `None` for an image of an unknown class or without a label.
+    pub fn class(&self, image: usize) -> Option<usize> {
+        match self.0[image] {
+            ImageLabel::Known(class) => Some(class),
+            ImageLabel::Unknown(_) | ImageLabel::Unlabelled(_) => None,
         }
-        labels
-    }
-
-    /// The known class of each image, `None` for images of unknown classes and without a label.
-    pub fn classes(&self) -> &[Option<usize>] {
-        &self.classes
-    }
-
-    /// A number for the class of each unknown image; of other images it means nothing.
-    pub fn unknown_classes(&self) -> &[usize] {
-        &self.unknown_classes
     }
 
     /// Whether an image has a label.
     pub fn is_labelled(&self, image: usize) -> bool {
-        self.is_labelled[image]
+        !matches!(self.0[image], ImageLabel::Unlabelled(_))
     }
 
-    /// The labelled images among those that were predicted.
-    pub fn labelled(&self, predictions: &Predictions) -> (Predictions, Self) {
-        let rows: Vec<usize> = (0..self.classes.len())
-            .filter(|&image| self.is_labelled[image])
+    /// The predictions of the images that have labels.
+    pub fn labelled(&self, predictions: &Predictions) -> LabelledPredictions {
+        let rows: Vec<usize> = (0..self.0.len())
+            .filter(|&image| self.is_labelled(image))
             .collect();
         let of = |values: &[f64]| -> Vec<f64> {
             let values = rows.iter().filter_map(|&row| values.get(row));
             values.copied().collect()
         };
-        let predictions = Predictions {
-            classes: rows.iter().map(|&row| predictions.classes[row]).collect(),
-            confidences: of(&predictions.confidences),
-            probabilities: of(&predictions.probabilities),
-        };
-        (predictions, self.of(&rows))
+        LabelledPredictions {
+            predictions: Predictions {
+                classes: rows.iter().map(|&row| predictions.classes[row]).collect(),
+                confidences: of(&predictions.confidences),
+                probabilities: of(&predictions.probabilities),
+            },
+            classes: rows.iter().map(|&row| self.class(row)).collect(),
+            unknown_classes: rows
+                .iter()
+                .map(|&row| match self.0[row] {
+                    ImageLabel::Unknown(number) => number,
+                    ImageLabel::Known(_) | ImageLabel::Unlabelled(_) => 0,
+                })
+                .collect(),
+        }
     }
 }
 
@@ -90,23 +87,8 @@ impl Images {
         let classes = ClassList::from_names(classes.to_vec());
         // Nothing that is asked for automatically can be missing.
         let labelling = Labelling::of(self.dataset(), &classes, LabelChoice::Auto).ok()?;
-        let mut labels = Labels {
-            classes: Vec::with_capacity(labelling.images.len()),
-            unknown_classes: Vec::with_capacity(labelling.images.len()),
-            is_labelled: Vec::with_capacity(labelling.images.len()),
-        };
-        for label in &labelling.images {
-            let (class, unknown_class) = match *label {
-                ImageLabel::Known(class) => (Some(class), 0),
-                ImageLabel::Unknown(number) => (None, number),
-                ImageLabel::Unlabelled(_) => (None, 0),
-            };
-            labels.classes.push(class);
-            labels.unknown_classes.push(unknown_class);
-            let is_labelled = !matches!(label, ImageLabel::Unlabelled(_));
-            labels.is_labelled.push(is_labelled);
-        }
-        if labels.classes.iter().all(Option::is_none) {
+        let is_known = |label: &ImageLabel| matches!(label, ImageLabel::Known(_));
+        if !labelling.images.iter().any(is_known) {
             return None;
         }
         for (reason, images) in labelling.unlabelled() {
@@ -118,6 +100,6 @@ impl Images {
                 first: first.map_or("", |image| self.id(image)),
             });
         }
-        Some(labels)
+        Some(Labels(labelling.images))
     }
 }

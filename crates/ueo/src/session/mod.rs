@@ -32,7 +32,7 @@ pub use encode::{
 pub use engine::EngineRecord;
 pub use error::SessionError;
 pub use images::Images;
-pub use labels::{Labels, OracleLabels};
+pub use labels::{LabelledPredictions, Labels, OracleLabels};
 pub use model::{BaseRecord, Classifier, Model, ModelBuilder};
 pub use predicting::{
     Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_texts,

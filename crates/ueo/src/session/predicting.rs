@@ -197,7 +197,7 @@ pub fn predict(
                 true_label: labels
                     .as_ref()
                     .filter(|labels| labels.is_labelled(row))
-                    .map(|labels| images.true_label(index, labels.classes()[row], classes)),
+                    .map(|labels| images.true_label(index, labels.class(row), classes)),
             })
             .collect(),
         skipped,

@@ -12,7 +12,7 @@ use crate::method::{Centring, Method};
 
 use super::encode::{ImageFeatures, encode_readable};
 use super::images::Images;
-use super::labels::Labels;
+use super::labels::{LabelledPredictions, Labels};
 use super::model::{Classifier, Model};
 use super::negative_labels::NegativeLabels;
 use super::{Reporter, SessionError, Stage};
@@ -125,13 +125,16 @@ impl<'a> Scorer<'a> {
         labels: &Labels,
         threshold: f64,
     ) -> Result<Evaluation, SessionError> {
-        let (predictions, labels) = labels.labelled(predictions);
-        let classes = labels.classes();
-        let mut evaluation = evaluate(&predictions, classes, self.classes, Some(threshold))?;
+        let LabelledPredictions {
+            predictions,
+            classes,
+            unknown_classes,
+        } = labels.labelled(predictions);
+        let mut evaluation = evaluate(&predictions, &classes, self.classes, Some(threshold))?;
         evaluation.intervals = Some(ClassIntervals::of(
             &predictions,
-            classes,
-            Some(labels.unknown_classes()),
+            &classes,
+            Some(&unknown_classes),
             self.classes.len(),
         )?);
         Ok(evaluation)
@@ -227,8 +230,8 @@ impl Judge<'_> {
         let accepted: Vec<f64> = predicted
             .confidences
             .iter()
-            .zip(labels.classes())
-            .filter_map(|(confidence, class)| class.map(|_| *confidence))
+            .enumerate()
+            .filter_map(|(row, confidence)| labels.class(row).map(|_| *confidence))
             .collect();
         Ok(threshold_accepting(&accepted, acceptance, confidences)?)
     }

@@ -2,7 +2,7 @@
 
 use comfy_table::presets::{NOTHING, UTF8_BORDERS_ONLY};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use ueo::evaluate::{ClassIntervals, Evaluation, Interval, Threshold};
+use ueo::evaluate::{ClassIntervals, Evaluation, Interval, Review, Threshold};
 
 use crate::words::{counted, percent, points};
 
@@ -147,11 +147,27 @@ pub fn threshold(threshold: &Threshold) -> String {
     let found = threshold
         .finding_in_words()
         .map_or_else(String::new, |words| format!("; {words}"));
+    let review = threshold.review.map_or_else(String::new, review);
     format!(
-        "{:.6} ({}{because}), with {:.1} % of {} below it{found}",
+        "{:.6} ({}{because}), with {:.1} % of {} below it{found}{review}",
         threshold.value,
         threshold.method,
         100.0 * threshold.rejected_fraction,
         counted(threshold.images, "image")
+    )
+}
+
+/// The band in which a person should look, and how often images outside of it are judged wrongly.
+fn review(review: Review) -> String {
+    let errors = review.errors.map_or_else(String::new, |errors| {
+        format!(
+            "; expected errors: {:.1} % of known images below it, {:.1} % of unknown ones above",
+            100.0 * errors.known_rejected,
+            100.0 * errors.unknown_accepted
+        )
+    });
+    format!(
+        "; review from {:.6} to {:.6}{errors}",
+        review.reject_below, review.accept_from
     )
 }

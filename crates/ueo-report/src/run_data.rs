@@ -8,7 +8,7 @@ use ueo::adapt::StepRecord;
 use ueo::evaluate::{ClassIntervals, Evaluation, choose_threshold};
 use ueo::guard::EpochRecord;
 use ueo::session::TrueLabel;
-use ueo_run::{RunDirectory, RunError, RunRecord, RunStatus, Verdict};
+use ueo_run::{Answer, RunDirectory, RunError, RunRecord, RunStatus};
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -39,9 +39,9 @@ pub struct ReportedImage {
     /// What it shows, when the images have labels.
     pub label: Option<TrueLabel>,
     /// What the checkpoint says.
-    pub zero_shot: Verdict,
+    pub zero_shot: Answer,
     /// What the adapted model says.
-    pub adapted: Verdict,
+    pub adapted: Answer,
 }
 
 /// One of the two models of a run.
@@ -68,7 +68,7 @@ impl Side {
 
 impl ReportedImage {
     /// What one of the models says.
-    pub fn verdict(&self, side: Side) -> &Verdict {
+    pub fn answer(&self, side: Side) -> &Answer {
         match side {
             Side::ZeroShot => &self.zero_shot,
             Side::Adapted => &self.adapted,
@@ -82,7 +82,7 @@ impl ReportedImage {
 
     /// Whether one of the models names it correctly; `None` without a label or for an unknown image.
     pub fn correct(&self, side: Side) -> Option<bool> {
-        Some(self.known_class()? == self.verdict(side).class)
+        Some(self.known_class()? == self.answer(side).class)
     }
 
     /// Whether the adaptation changed the class.
@@ -189,13 +189,13 @@ impl RunData {
 
     /// Whether one of the models rejects an image as unknown.
     pub fn rejects(&self, side: Side, image: &ReportedImage) -> bool {
-        image.verdict(side).confidence < self.threshold(side)
+        image.answer(side).confidence < self.threshold(side)
     }
 
     /// Confidences of all images.
     pub fn confidences(&self, side: Side) -> impl Iterator<Item = f64> {
         let images = self.images.iter();
-        images.map(move |image| image.verdict(side).confidence)
+        images.map(move |image| image.answer(side).confidence)
     }
 
     /// Confidences of the images that are known, or of those that are not.
@@ -208,7 +208,7 @@ impl RunData {
                     .as_ref()
                     .is_some_and(|l| l.class.is_some() == known)
             })
-            .map(|image| image.verdict(side).confidence)
+            .map(|image| image.answer(side).confidence)
             .collect()
     }
 
@@ -222,7 +222,7 @@ impl RunData {
     pub fn predicted_counts(&self, side: Side) -> Vec<usize> {
         let mut counts = vec![0; self.classes().len()];
         for image in &self.images {
-            counts[image.verdict(side).class] += 1;
+            counts[image.answer(side).class] += 1;
         }
         counts
     }

@@ -235,8 +235,8 @@ impl Task<'_> {
             }
             measured => measured?,
         };
-        for (result, verdict) in results.iter_mut().zip(&measured.verdicts) {
-            result.adapted = Some(verdict.clone());
+        for (result, answer) in results.iter_mut().zip(&measured.answers) {
+            result.adapted = Some(answer.clone());
         }
         record.threshold = Some(measured.threshold);
         directory.write_predictions(&results, &record)?;

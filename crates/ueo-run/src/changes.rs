@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ueo::evaluate::{ClassIntervals, EvaluateError, Predictions};
 
-use super::predictions::{ImageResult, Verdict};
+use super::predictions::{Answer, ImageResult};
 
 /// Differences of accuracy and AUROC, adapted minus zero-shot, with their intervals over classes.
 ///
@@ -44,12 +44,12 @@ pub fn changes(
     ClassIntervals::of_change(&before, &after, &known, Some(&unknown), classes.len()).map(Some)
 }
 
-fn predictions<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Predictions {
+fn predictions<'a>(answers: impl Iterator<Item = &'a Answer>) -> Predictions {
     let mut predictions = Predictions::default();
-    for verdict in verdicts {
-        predictions.classes.push(verdict.class);
-        predictions.confidences.push(verdict.confidence);
-        predictions.probabilities.push(verdict.probability());
+    for answer in answers {
+        predictions.classes.push(answer.class);
+        predictions.confidences.push(answer.confidence);
+        predictions.probabilities.push(answer.probability());
     }
     predictions
 }

@@ -377,8 +377,8 @@ impl RunDirectory {
     ) -> Result<(), RunError> {
         let path = self.file(PREDICTIONS);
         let thresholds = Thresholds {
-            zero_shot: record.zero_shot_threshold.map(|threshold| threshold.value),
-            adapted: record.threshold.map(|threshold| threshold.value),
+            zero_shot: record.zero_shot_threshold,
+            adapted: record.threshold,
         };
         write_atomically(&path, |file| {
             predictions::write(file, images, &record.request.classes, thresholds)

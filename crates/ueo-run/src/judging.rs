@@ -6,13 +6,13 @@ use ueo::evaluate::{Evaluation, Scores, Threshold};
 use ueo::guard::{Scoring, Signs, signs_of};
 use ueo::session::{
     Classifier, Images, Judge, Labels, Model, Reporter, ScoreTable, Scorer, SessionError, Stage,
-    Subset, encode_images_keeping,
+    Subset, calibrated, encode_images_keeping,
 };
 
 use super::RunError;
 use super::features::FeatureKey;
 use super::held::HeldDirectory;
-use super::predictions::Verdict;
+use super::predictions::Answer;
 use super::record::AdaptRequest;
 
 /// What stays the same from the first pass to the last.
@@ -57,7 +57,7 @@ impl<'a> Job<'a> {
 /// What a model says about the images of a run.
 pub struct Measured {
     /// Class and confidence of each image.
-    pub verdicts: Vec<Verdict>,
+    pub answers: Vec<Answer>,
     /// What the predictions look like without labels.
     pub signs: Signs,
     /// Where known images begin.
@@ -143,7 +143,10 @@ pub fn judge_images(
 ) -> Result<Measured, RunError> {
     let (scores, scorer) = (table.scores(), judge.scorer);
     let predictions = scorer.predictions(table)?;
-    let threshold = judge.threshold(table, &predictions.confidences, reporter)?;
+    let mut threshold = judge.threshold(table, &predictions.confidences, reporter)?;
+    if let Some(labels) = labels {
+        threshold = calibrated(threshold, &predictions, labels)?;
+    }
     let Scores {
         cosine_logits,
         classes,
@@ -151,7 +154,7 @@ pub fn judge_images(
     } = scores;
     Ok(Measured {
         signs: signs_of(cosine_logits, classes, zero_shot_classes, watching)?,
-        verdicts: Verdict::all(scores, &predictions),
+        answers: Answer::all(scores, &predictions),
         evaluation: labels
             .map(|labels| scorer.evaluation(&predictions, labels, threshold.value))
             .transpose()?,

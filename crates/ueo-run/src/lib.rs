@@ -32,7 +32,7 @@ pub use held::HeldDirectory;
 pub use moving::{NewPlaces, move_run};
 pub use opening::{OpenedModel, open_base};
 pub use predicting::{PredictRequest, ThresholdRequest, predict};
-pub use predictions::{ImageResult, KEPT_CLASSES, Verdict};
+pub use predictions::{Answer, ImageResult, KEPT_CLASSES};
 pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 pub use records::RecordWriter;
 pub use starting::Start;

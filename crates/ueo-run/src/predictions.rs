@@ -11,7 +11,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use ueo::evaluate::{Predictions, Scores};
+use ueo::evaluate::{Predictions, Scores, Threshold, Verdict};
 use ueo::session::TrueLabel;
 
 /// Classes that are kept per image and model, the most probable one included.
@@ -25,14 +25,14 @@ pub struct ImageResult {
     /// What it shows, when the images have labels.
     pub label: Option<TrueLabel>,
     /// What the checkpoint says.
-    pub zero_shot: Verdict,
+    pub zero_shot: Answer,
     /// What the adapted model says, once the run is finished.
-    pub adapted: Option<Verdict>,
+    pub adapted: Option<Answer>,
 }
 
 /// What one model says about one image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub struct Answer {
     /// Index of the predicted class.
     pub class: usize,
     /// What separates known from unknown, by the run's score.
@@ -42,8 +42,8 @@ pub struct Verdict {
     pub top: Vec<(usize, f64)>,
 }
 
-impl Verdict {
-    /// The verdicts on all images of a set of predictions.
+impl Answer {
+    /// The answers on all images of a set of predictions.
     pub fn all(scores: Scores<'_>, predictions: &Predictions) -> Vec<Self> {
         let pairs = predictions.classes.iter().zip(&predictions.confidences);
         pairs
@@ -68,9 +68,9 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Thresholds {
     /// That of the checkpoint.
-    pub zero_shot: Option<f64>,
+    pub zero_shot: Option<Threshold>,
     /// That of the adapted model.
-    pub adapted: Option<f64>,
+    pub adapted: Option<Threshold>,
 }
 
 /// A line of the file; the column names are those of the fields, and those of version 0.1.0 their aliases.
@@ -83,6 +83,7 @@ struct Row {
     #[serde(alias = "adapted_confidence")]
     confidence: Option<f64>,
     decision: Option<Decision>,
+    verdict: Option<Verdict>,
     #[serde(alias = "adapted_probability")]
     probability: Option<f64>,
     #[serde(alias = "adapted_class_2")]
@@ -101,6 +102,7 @@ struct Row {
     zero_shot_predicted: Option<String>,
     zero_shot_confidence: Option<f64>,
     zero_shot_decision: Option<Decision>,
+    zero_shot_verdict: Option<Verdict>,
     zero_shot_probability: Option<f64>,
     #[serde(alias = "zero_shot_class_2")]
     zero_shot_predicted_2: Option<String>,
@@ -133,13 +135,14 @@ impl From<bool> for Decision {
 struct Columns {
     confidence: Option<f64>,
     decision: Option<Decision>,
+    verdict: Option<Verdict>,
     ranks: [(Option<String>, Option<f64>); KEPT_CLASSES],
 }
 
 impl Columns {
-    fn of(verdict: Option<&Verdict>, classes: &[String], threshold: Option<f64>) -> Self {
+    fn of(answer: Option<&Answer>, classes: &[String], threshold: Option<Threshold>) -> Self {
         let rank = |rank: usize| {
-            let found = verdict.and_then(|verdict| verdict.top.get(rank));
+            let found = answer.and_then(|answer| answer.top.get(rank));
             (
                 found.map(|(class, _)| classes[*class].clone()),
                 found.map(|(_, probability)| *probability),
@@ -147,18 +150,21 @@ impl Columns {
         };
         let mut ranks = [rank(0), rank(1), rank(2)];
         // A method may decide otherwise than by the largest probability.
-        ranks[0].0 = verdict.map(|verdict| classes[verdict.class].clone());
+        ranks[0].0 = answer.map(|answer| classes[answer.class].clone());
         Self {
-            confidence: verdict.map(|verdict| verdict.confidence),
-            decision: verdict
+            confidence: answer.map(|answer| answer.confidence),
+            decision: answer
                 .zip(threshold)
-                .map(|(verdict, threshold)| (verdict.confidence >= threshold).into()),
+                .map(|(answer, threshold)| (answer.confidence >= threshold.value).into()),
+            verdict: answer
+                .zip(threshold)
+                .map(|(answer, threshold)| threshold.verdict(answer.confidence)),
             ranks,
         }
     }
 
     /// The inverse of [`Self::of`]; `None` when the model has not spoken yet.
-    fn verdict(self, classes: &HashMap<&str, usize>) -> Result<Option<Verdict>, String> {
+    fn answer(self, classes: &HashMap<&str, usize>) -> Result<Option<Answer>, String> {
         let [(Some(first), _), ..] = &self.ranks else {
             return Ok(None);
         };
@@ -172,7 +178,7 @@ impl Columns {
             let (name, probability) = (name.as_ref()?, (*probability)?);
             Some(index(name).map(|class| (class, probability)))
         });
-        Ok(Some(Verdict {
+        Ok(Some(Answer {
             class: index(first)?,
             confidence: self.confidence.ok_or("a confidence is missing")?,
             top: top.collect::<Result<_, _>>()?,
@@ -203,6 +209,7 @@ pub(super) fn write(
             predicted: adapted_1.0,
             confidence: adapted.confidence,
             decision: adapted.decision,
+            verdict: adapted.verdict,
             probability: adapted_1.1,
             predicted_2: adapted_2.0,
             probability_2: adapted_2.1,
@@ -213,6 +220,7 @@ pub(super) fn write(
             zero_shot_predicted: zero_shot_1.0,
             zero_shot_confidence: zero_shot.confidence,
             zero_shot_decision: zero_shot.decision,
+            zero_shot_verdict: zero_shot.verdict,
             zero_shot_probability: zero_shot_1.1,
             zero_shot_predicted_2: zero_shot_2.0,
             zero_shot_probability_2: zero_shot_2.1,
@@ -282,6 +290,7 @@ fn result(row: Row, classes: &HashMap<&str, usize>) -> Result<ImageResult, Strin
     let zero_shot = Columns {
         confidence: row.zero_shot_confidence,
         decision: row.zero_shot_decision,
+        verdict: row.zero_shot_verdict,
         ranks: [
             (row.zero_shot_predicted, row.zero_shot_probability),
             (row.zero_shot_predicted_2, row.zero_shot_probability_2),
@@ -291,6 +300,7 @@ fn result(row: Row, classes: &HashMap<&str, usize>) -> Result<ImageResult, Strin
     let adapted = Columns {
         confidence: row.confidence,
         decision: row.decision,
+        verdict: row.verdict,
         ranks: [
             (row.predicted, row.probability),
             (row.predicted_2, row.probability_2),
@@ -316,9 +326,9 @@ fn result(row: Row, classes: &HashMap<&str, usize>) -> Result<ImageResult, Strin
         path: row.path,
         label,
         zero_shot: zero_shot
-            .verdict(classes)?
+            .answer(classes)?
             .ok_or("the zero-shot class is missing")?,
-        adapted: adapted.verdict(classes)?,
+        adapted: adapted.answer(classes)?,
     })
 }
 
@@ -333,7 +343,7 @@ mod tests {
     }
 
     fn results() -> Vec<ImageResult> {
-        let verdict = |class, confidence: f64| Verdict {
+        let answer = |class, confidence: f64| Answer {
             class,
             confidence,
             top: vec![(class, 0.1 + 0.2), ((class + 1) % 3, 1e-300)],
@@ -345,8 +355,8 @@ mod tests {
                     name: classes()[1].clone(),
                     class: Some(1),
                 }),
-                zero_shot: verdict(1, 1.0 / 3.0),
-                adapted: Some(verdict(2, f64::MIN_POSITIVE)),
+                zero_shot: answer(1, 1.0 / 3.0),
+                adapted: Some(answer(2, f64::MIN_POSITIVE)),
             },
             ImageResult {
                 path: "submarine.png".to_owned(),
@@ -354,13 +364,13 @@ mod tests {
                     name: "submarine".to_owned(),
                     class: None,
                 }),
-                zero_shot: verdict(0, 0.5),
+                zero_shot: answer(0, 0.5),
                 adapted: None,
             },
             ImageResult {
                 path: "unlabeled.png".to_owned(),
                 label: None,
-                zero_shot: verdict(2, 1.0),
+                zero_shot: answer(2, 1.0),
                 adapted: None,
             },
         ]

@@ -179,8 +179,8 @@ impl Task<'_> {
             &classes,
             reporter,
         )?;
-        let verdicts = std::mem::take(&mut measured.verdicts);
-        let results = encoded.indices.iter().zip(verdicts).enumerate();
+        let answers = std::mem::take(&mut measured.answers);
+        let results = encoded.indices.iter().zip(answers).enumerate();
         let results = results
             .map(|(row, (&index, zero_shot))| ImageResult {
                 path: images.id(index).to_owned(),

@@ -32,7 +32,7 @@ pub struct AdaptRequest {
     /// Choices of the adaptation.
     pub settings: Settings,
     /// What the confidence is; runs before this setting used the maximum softmax probability.
-    #[serde(default)]
+    #[serde(default = "score_of_version_0_1_0")]
     pub score: Score,
     /// Divides the cosines where the score has a softmax.
     pub score_temperature: f64,
@@ -65,6 +65,10 @@ pub struct AdaptRequest {
     /// Whether the camera's orientation of an image counts; runs before this setting took images as they are stored.
     #[serde(default)]
     pub exif_orientation: ExifOrientation,
+}
+
+fn score_of_version_0_1_0() -> Score {
+    Score::Msp
 }
 
 impl AdaptRequest {

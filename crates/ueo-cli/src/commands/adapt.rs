@@ -41,7 +41,8 @@ The run directory:
 The threshold between known and unknown images is chosen from the confidences (--score) of the adapted model on the images \
 that it was adapted to, the first four without labels:
   auto                 decides first whether there is a second group at all,
-                       then where to cut (docs/decision.md)
+                       then where to cut, and which images a person should
+                       look at (docs/decision.md); the default
   gaussian-mixture     two Gaussians on the confidences, or on their logits
                        where all lie between 0 and 1; the threshold is where
                        they cross. Falls back to otsu where the two cannot be
@@ -204,7 +205,7 @@ pub struct ThresholdArgs {
 
     /// How the threshold is chosen: auto, gaussian-mixture, otsu, target-rejection-rate=FRACTION or
     /// target-known-acceptance=FRACTION
-    #[arg(long, value_name = "METHOD", default_value = "gaussian-mixture")]
+    #[arg(long, value_name = "METHOD", default_value_t)]
     pub threshold: ThresholdMethod,
 
     /// Labelled images for `--threshold target-known-acceptance`: those of known classes are measured
@@ -372,11 +373,14 @@ impl<'a> Summary<'a> {
                 let adapted = image.adapted.as_ref();
                 adapted.is_some_and(|adapted| adapted.confidence < threshold.value)
             };
+            let found = threshold
+                .groups_in_words()
+                .map_or_else(String::new, |words| format!(": {words}"));
             printer.message(format_args!(
-                "rejected  {} of {} as unknown ({:.1} %)",
+                "rejected  {} of {} as unknown ({:.1} %){found}",
                 self.images.iter().filter(below).count(),
                 counted(self.images.len(), "image"),
-                100.0 * threshold.rejected_fraction
+                100.0 * threshold.rejected_fraction,
             ));
         }
         match report_path {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
+use ueo::evaluate::Verdict;
 use ueo::session::{ImagePrediction, PredictionSet};
 
 use super::{Context, read_classes};
@@ -24,14 +25,15 @@ Columns of the .csv, keys of each line of the .jsonl; those of run/predictions.c
                  more probably known
   decision       known where the confidence reaches the threshold; unknown says
                  that the image probably shows none of the classes
+  verdict        accept, reject, or review: a person should look
   probability    of the predicted class, at the checkpoint's logit scale
   true_label     what the image shows, where the images have labels
   true_decision  known where that is one of the classes, else unknown
 With --top-k N, the next classes stand after the probability: predicted_2, probability_2, and so on. docs/files.md has units \
 and ranges.
 
-The threshold that `ueo adapt` stores was chosen without labels, by default where two Gaussians fitted to the logits of the \
-confidences cross (`ueo adapt --help` has all methods). It belongs to the run's classes and score; with others, and \
+The threshold that `ueo adapt` stores was chosen without labels, by default after looking whether there is a second group of images \
+at all (`ueo adapt --help` has all methods). It belongs to the run's classes and score; with others, and \
 for a plain checkpoint, it is chosen in the same way from the images at hand.
 
 Examples:
@@ -163,11 +165,27 @@ fn decision(known: bool) -> &'static str {
     if known { "known" } else { "unknown" }
 }
 
+/// The word for what to do with an image.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Review => "review",
+        Verdict::Reject => "reject",
+    }
+}
+
 fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
     let mut table = csv::Writer::from_writer(file);
     // With fewer classes than asked for, there are fewer runners-up to name.
     let top_k = images.first().map_or(top_k, |image| image.top.len());
-    let first = ["path", "predicted", "confidence", "decision", "probability"];
+    let first = [
+        "path",
+        "predicted",
+        "confidence",
+        "decision",
+        "verdict",
+        "probability",
+    ];
     let last = ["true_label", "true_decision"].map(str::to_owned);
     let header = first.map(str::to_owned).into_iter();
     table.write_record(header.chain(runners_up(top_k)).chain(last))?;
@@ -181,8 +199,9 @@ fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> 
             image.label.clone(),
             image.confidence.to_string(),
             decision(image.known).to_owned(),
+            verdict(image.verdict).to_owned(),
         ];
-        // The name of the first is there already; its probability follows the decision.
+        // The name of the first is there already; its probability follows the verdict.
         let probable = image
             .top
             .iter()
@@ -204,6 +223,7 @@ fn write_jsonl(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -
         put("predicted", image.label.as_str().into());
         put("confidence", image.confidence.into());
         put("decision", decision(image.known).into());
+        put("verdict", verdict(image.verdict).into());
         let mut probable = image
             .top
             .iter()

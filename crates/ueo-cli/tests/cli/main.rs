@@ -7,6 +7,7 @@ mod benchmark;
 mod benchmark_report;
 mod commands;
 mod configuration;
+mod demonstration;
 mod first_hour;
 mod image_memory;
 mod instruction_sets;

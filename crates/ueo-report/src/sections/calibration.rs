@@ -61,7 +61,7 @@ fn bins(run: &RunData, side: Side) -> Result<Vec<ReliabilityBin>, ReportError> {
         // Summed exponentials may pass 1 by a rounding.
         .filter_map(|image| {
             Some((
-                image.verdict(side).probability().min(1.0),
+                image.answer(side).probability().min(1.0),
                 image.correct(side)?,
             ))
         })

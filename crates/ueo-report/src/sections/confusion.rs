@@ -29,7 +29,7 @@ fn wrong(run: &RunData) -> Option<Markup> {
     let confused = |side| {
         frequencies(run, |image| {
             let class = image.known_class()?;
-            let predicted = image.verdict(side).class;
+            let predicted = image.answer(side).class;
             (class != predicted).then_some((run.classes()[class].as_str(), predicted))
         })
     };
@@ -46,7 +46,7 @@ fn accepted(run: &RunData) -> Option<Markup> {
         frequencies(run, |image| {
             let label = image.label.as_ref()?;
             let passes = label.class.is_none() && !run.rejects(side, image);
-            passes.then_some((label.name.as_str(), image.verdict(side).class))
+            passes.then_some((label.name.as_str(), image.answer(side).class))
         })
     };
     before_and_after(

@@ -72,7 +72,7 @@ pub fn risk(run: &RunData, side: Side, ink: Ink) -> Line {
         let images = run.images.iter();
         images
             .filter(|image| (image.correct(side) == Some(true)) == right)
-            .map(|image| image.verdict(side).confidence)
+            .map(|image| image.answer(side).confidence)
             .collect()
     };
     let points = risk_coverage(&confidences(true), &confidences(false));

@@ -93,7 +93,7 @@ fn without_labels(run: &RunData) -> Markup {
         let probabilities = run
             .images
             .iter()
-            .map(|image| image.verdict(side).probability());
+            .map(|image| image.answer(side).probability());
         probabilities.sum::<f64>() / run.images.len().max(1) as f64
     });
     let plain = |values: [f64; 2]| values.map(|value| format!("{value:.1}"));

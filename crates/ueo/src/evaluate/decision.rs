@@ -184,6 +184,15 @@ impl Threshold {
         })
     }
 
+    /// How many groups of images were found, without numbers; `None` for methods that look for nothing.
+    pub fn groups_in_words(&self) -> Option<&'static str> {
+        self.finding.as_ref().map(|finding| match finding.groups() {
+            Groups::One => "no second group found",
+            Groups::Two => "a second group found",
+            Groups::TooFewImages => "too few images to look for a second group",
+        })
+    }
+
     /// Number of images below the threshold.
     fn rejected(&self) -> usize {
         (self.rejected_fraction * self.images as f64).round() as usize

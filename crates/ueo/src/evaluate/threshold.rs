@@ -35,10 +35,10 @@ pub enum ThresholdMethod {
     ///
     /// Given confidences alone, [`choose_threshold`] goes by their shape: two groups are cut where the components of the
     /// mixture cross, and one group is accepted as a whole.
+    #[default]
     Auto,
     /// Two Gaussians are fitted to the confidences on their [`ThresholdAxis`]; the threshold is where an image is as
     /// probably of the upper one as of the lower one. Falls back to [`ThresholdMethod::Otsu`] where that means nothing.
-    #[default]
     GaussianMixture,
     /// The split with the largest variance between its two sides (Otsu 1979), over all splits on the same axis.
     Otsu,

@@ -47,12 +47,13 @@ impl Scoring {
     pub fn new(logit_scale: f64) -> Self {
         Self {
             logit_scale,
-            rule: ScoreRule::default(),
-            threshold_method: ThresholdMethod::default(),
+            rule: ScoreRule::msp(1.0),
+            threshold_method: ThresholdMethod::GaussianMixture,
         }
     }
 
-    /// A run's choices, or the defaults where those need more than class scores: negative labels, labelled images.
+    /// A run's choices, or the defaults where those need more than class scores: negative labels, left-out scores, labelled
+    /// images.
     pub fn watching(logit_scale: f64, rule: ScoreRule, threshold_method: ThresholdMethod) -> Self {
         let default = Self::new(logit_scale);
         Self {
@@ -61,7 +62,9 @@ impl Scoring {
                 false => rule,
             },
             threshold_method: match threshold_method {
-                ThresholdMethod::TargetKnownAcceptance(_) => default.threshold_method,
+                ThresholdMethod::Auto | ThresholdMethod::TargetKnownAcceptance(_) => {
+                    default.threshold_method
+                }
                 method => method,
             },
             ..default

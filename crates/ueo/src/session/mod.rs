@@ -38,7 +38,7 @@ pub use predicting::{
     Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_texts,
     predict,
 };
-pub use scoring::{Judge, ScoreTable, Scorer};
+pub use scoring::{Judge, ScoreTable, Scorer, calibrated};
 
 /// A pass over the images without training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::evaluate::{Evaluation, ScoreRule, Threshold, ThresholdMethod};
+use crate::evaluate::{Evaluation, ScoreRule, Threshold, ThresholdMethod, Verdict};
 use crate::model::to_host;
 use crate::text::Overlong;
 
@@ -11,7 +11,7 @@ use super::encode::encode_readable;
 use super::images::Images;
 use super::labels::Labels;
 use super::model::Model;
-use super::scoring::{Judge, Scorer};
+use super::scoring::{Judge, Scorer, calibrated};
 use super::{Reporter, SessionError, SkippedImage, Stage};
 
 /// What is asked about images.
@@ -64,6 +64,8 @@ pub struct ImagePrediction {
     pub confidence: f64,
     /// Whether the confidence reaches the threshold.
     pub known: bool,
+    /// Whether a person should look.
+    pub verdict: Verdict,
     /// The most probable classes with their probabilities at the checkpoint's own logit scale, best first.
     pub top: Vec<(String, f64)>,
     /// What it shows, when the images have labels.
@@ -176,10 +178,19 @@ pub fn predict(
     let labels = images
         .labels(classes, reporter)
         .map(|labels| labels.of(&encoded.indices));
+    let chosen_threshold = match (chosen_threshold, &labels) {
+        (Some(chosen), Some(labels)) => Some(calibrated(chosen, &predicted, labels)?),
+        (chosen, _) => chosen,
+    };
     let evaluation = labels
         .as_ref()
         .map(|labels| scorer.evaluation(&predicted, labels, threshold))
         .transpose()?;
+    let verdict = |confidence: f64| match &chosen_threshold {
+        Some(chosen) => chosen.verdict(confidence),
+        None if confidence >= threshold => Verdict::Accept,
+        None => Verdict::Reject,
+    };
     let predictions = encoded.indices.iter().enumerate();
     Ok(PredictionSet {
         images: predictions
@@ -188,6 +199,7 @@ pub fn predict(
                 label: classes[predicted.classes[row]].clone(),
                 confidence: predicted.confidences[row],
                 known: predicted.confidences[row] >= threshold,
+                verdict: verdict(predicted.confidences[row]),
                 top: table
                     .scores()
                     .top(row, question.top_k)

@@ -141,6 +141,38 @@ impl<'a> Scorer<'a> {
     }
 }
 
+/// The threshold with the errors of its review band among labelled images, as far as these tell.
+///
+/// # Errors
+///
+/// If a confidence is not finite.
+pub fn calibrated(
+    threshold: Threshold,
+    predictions: &Predictions,
+    labels: &Labels,
+) -> Result<Threshold, SessionError> {
+    let LabelledPredictions {
+        predictions,
+        classes,
+        ..
+    } = labels.labelled(predictions);
+    let of = |known: bool| -> Vec<f64> {
+        let images = predictions.confidences.iter().zip(&classes);
+        images
+            .filter(|(_, class)| class.is_some() == known)
+            .map(|(confidence, _)| *confidence)
+            .collect()
+    };
+    let review = match threshold.review {
+        Some(review) => Some(review.calibrated(&of(true), &of(false))?),
+        None => None,
+    };
+    Ok(Threshold {
+        review,
+        ..threshold
+    })
+}
+
 /// A model at one point of its adaptation, as it judges images.
 pub struct Judge<'a> {
     /// What the images are scored with.

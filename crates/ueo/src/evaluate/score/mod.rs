@@ -66,9 +66,9 @@ macro_rules! scores {
 
 scores! {
     /// `max_k p_k` (Hendrycks and Gimpel 2017; with CLIP, MCM of Ming et al. 2022). That of the released program.
-    #[default]
     Msp => msp::DESCRIPTION,
-    /// `max_k c_k` (Hendrycks et al. 2022).
+    /// `max_k c_k` (Hendrycks et al. 2022). The default of decisions (docs/decision.md has the evidence).
+    #[default]
     MaximumLogit => maximum_logit::DESCRIPTION,
     /// `t ln sum_k exp(c_k / t)`, the negated free energy (Liu et al. 2020).
     Energy => energy::DESCRIPTION,

@@ -230,7 +230,7 @@ impl Runner<'_> {
             let started = Instant::now();
             let adapted = self.adapt(request, &domain, &part.adapted_to)?;
             cell.images.trained_on += part.adapted_to.len();
-            let parameters = match adapted {
+            let mut parameters = match adapted {
                 Ok(Outcome::Finished(state)) => state.parameters,
                 Ok(Outcome::Interrupted(_)) => return Ok(None),
                 Err(error @ AdaptError::NotFinite { .. }) => {
@@ -239,6 +239,9 @@ impl Runner<'_> {
                 }
                 Err(error) => return Err(SessionError::from(error).into()),
             };
+            if request.method.centres() {
+                self.centre(request, &domain, &part.adapted_to, &mut parameters)?;
+            }
             cell.timing.adaptation_secs += started.elapsed().as_secs_f64();
             let started = Instant::now();
             said.push(self.predict(request, &domain, &parameters, part)?);
@@ -286,6 +289,26 @@ impl Runner<'_> {
                 seen: 0,
             },
         ))
+    }
+
+    /// The means to subtract, over the images that were adapted to.
+    fn centre(
+        &self,
+        request: &CellRequest,
+        domain: &OpenDomain,
+        rows: &[usize],
+        parameters: &mut TrainedParameters,
+    ) -> Result<(), BenchmarkError> {
+        let (model, train) = (self.model, &domain.train);
+        let mut encoded = rows_of(&train.zero_shot, rows);
+        if request.method.trains() && request.settings.trained_part().affine() {
+            let subset = Subset::new(&train.set, &encoded.indices);
+            encoded = self.encode(&subset, parameters, Stage::Adapted)?;
+        }
+        let names = request.known_names();
+        let classifier = Classifier::of_method(model, request.method, &names, parameters)?;
+        parameters.centring = Some(encoded.centring(&model.clip, &classifier));
+        Ok(())
     }
 
     /// What a model says about the test images of a part.

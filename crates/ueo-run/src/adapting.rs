@@ -213,7 +213,7 @@ impl Task<'_> {
         recorder.save()?;
         record.adaptation_secs += started.elapsed().as_secs_f64();
         directory.write_record(&record)?;
-        let last = match outcome? {
+        let mut last = match outcome? {
             Outcome::Finished(state) => state,
             Outcome::Interrupted(state) => return Ok(interrupted(record, &state)),
         };
@@ -227,7 +227,7 @@ impl Task<'_> {
             labels: labels.as_ref(),
             zero_shot_classes: &classes,
         };
-        let parameters = &last.parameters;
+        let parameters = &mut last.parameters;
         let measured = measure(self.job, directory, parameters, &adapted_to, reporter);
         let measured = match measured {
             Err(RunError::Session(SessionError::Interrupted { .. })) => {

@@ -79,11 +79,11 @@ pub struct AdaptedTo<'a> {
 }
 
 /// A pass over the adapted images with the adapted model, from where an earlier one ended. What is trained may be the text
-/// tower's alone: then the features are those of the zero-shot pass.
+/// tower's alone: then the features are those of the zero-shot pass. A method that centres finds the means here.
 pub fn measure(
     job: &Job<'_>,
     directory: &HeldDirectory,
-    parameters: &TrainedParameters,
+    parameters: &mut TrainedParameters,
     adapted_to: &AdaptedTo<'_>,
     reporter: &mut dyn Reporter,
 ) -> Result<Measured, RunError> {
@@ -99,7 +99,6 @@ pub fn measure(
         scorer,
     } = job;
     let method = request.settings.method;
-    let classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
     let ids = ids.iter().copied();
     let key = FeatureKey::new(model, request.precision, parameters, ids);
     let encoded = encode_images_keeping(
@@ -113,6 +112,12 @@ pub fn measure(
     if let Some(failure) = encoded.failures.first() {
         let reason = failure.reason.clone();
         return Err(SessionError::ImageLost { reason }.into());
+    }
+    let mut classifier = Classifier::of_method(model, method, &request.classes, parameters)?;
+    if method.centres() {
+        let centring = encoded.centring(&model.clip, &classifier);
+        classifier = classifier.centred(centring.clone());
+        parameters.centring = Some(centring);
     }
     let judge = Judge {
         scorer,

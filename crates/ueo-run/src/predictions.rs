@@ -334,6 +334,8 @@ fn result(row: Row, classes: &HashMap<&str, usize>) -> Result<ImageResult, Strin
 
 #[cfg(test)]
 mod tests {
+    use ueo::evaluate::{Review, ThresholdAxis, ThresholdMethod, choose_threshold};
+
     use super::*;
 
     fn classes() -> Vec<String> {
@@ -385,29 +387,46 @@ mod tests {
 
     #[test]
     fn decisions_follow_the_thresholds_and_say_nothing_before_there_are_any() {
-        let rows = |thresholds| -> Vec<[String; 3]> {
+        let rows = |thresholds| -> Vec<[String; 5]> {
             let mut bytes = Vec::new();
             write(&mut bytes, &results(), &classes(), thresholds).unwrap();
             let mut table = csv::Reader::from_reader(bytes.as_slice());
             let header = table.headers().unwrap().clone();
             let column = |name| header.iter().position(|found| found == name).unwrap();
-            let columns = ["decision", "zero_shot_decision", "true_decision"].map(column);
+            let columns = [
+                "decision",
+                "verdict",
+                "zero_shot_decision",
+                "zero_shot_verdict",
+                "true_decision",
+            ]
+            .map(column);
             table
                 .records()
                 .map(|row| columns.map(|column| row.as_ref().unwrap()[column].to_owned()))
                 .collect()
         };
-        assert_eq!(rows(Thresholds::default())[0], ["", "", "known"]);
+        assert_eq!(rows(Thresholds::default())[0], ["", "", "", "", "known"]);
+        let threshold = |value: f64, review| Threshold {
+            value,
+            review,
+            ..choose_threshold(&[value], ThresholdMethod::Otsu, ThresholdAxis::Identity).unwrap()
+        };
+        let review = Review {
+            reject_below: 0.3,
+            accept_from: 0.75,
+            errors: None,
+        };
         let thresholds = Thresholds {
-            zero_shot: Some(0.5),
-            adapted: Some(0.1),
+            zero_shot: Some(threshold(0.5, Some(review))),
+            adapted: Some(threshold(0.1, None)),
         };
         assert_eq!(
             rows(thresholds),
             [
-                ["unknown", "unknown", "known"],
-                ["", "known", "unknown"],
-                ["", "known", ""]
+                ["unknown", "reject", "unknown", "review", "known"],
+                ["", "", "known", "review", "unknown"],
+                ["", "", "known", "accept", ""]
             ]
         );
     }

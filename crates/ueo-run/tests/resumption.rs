@@ -104,6 +104,7 @@ fn every_method_resumes_to_the_same_bytes() {
     let parameters = TrainedParameters {
         context: clip.text().context_from_tokens(&context_tokens).unwrap(),
         affine: clip.zero_shot_affine().clone(),
+        centring: None,
     };
     let classifier = Classifier::new(&clip, &prompts, &parameters);
     let features: ImageFeatures = encode_images(

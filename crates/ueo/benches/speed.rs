@@ -56,6 +56,7 @@ fn main() {
             .context_from_tokens(&[320, 1125, 539, 320])
             .expect("the tokens are in the vocabulary"),
         affine: clip.zero_shot_affine().clone(),
+        centring: None,
     };
     let shape = [options.batch, 3, image_size, image_size];
     let pixels = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);

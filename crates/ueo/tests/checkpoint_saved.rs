@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ueo::checkpoint::{Adapted, Checkpoint, CheckpointError, CheckpointKind, load, save};
-use ueo::tensor::HostTensor;
+use ueo::tensor::{HostTensor, TensorMap};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -134,6 +134,13 @@ fn adapted_for(checkpoint: &Checkpoint) -> Adapted {
             data: (0..4 * width).map(|value| value as f32).collect(),
         },
         affine,
+        centring: TensorMap::from([(
+            "centring.image_mean".to_owned(),
+            HostTensor {
+                shape: vec![2],
+                data: vec![0.25, -0.5],
+            },
+        )]),
         metadata: BTreeMap::from([
             ("base_sha256".to_owned(), checkpoint.sha256.clone()),
             ("another".to_owned(), "é \"quoted\"".to_owned()),

@@ -68,6 +68,7 @@ impl Trajectory {
         let start = TrainedParameters {
             context: clip.text().context_from_tokens(&context_tokens).unwrap(),
             affine: clip.zero_shot_affine().clone(),
+            centring: None,
         };
         Self {
             facts,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::checkpoint::Adapted;
-use crate::method::{BatchFeatures, TrainedPart};
+use crate::method::{BatchFeatures, Centring, TrainedPart};
 use crate::model::{
     AffineGradients, AffineParameters, Clip, Context, ModelError, Prompts, normalize_rows, to_host,
 };
@@ -19,6 +19,8 @@ pub struct TrainedParameters {
     pub context: Context,
     /// Affine parameters of the visual normalization layers.
     pub affine: AffineParameters,
+    /// Means to subtract before cosines are taken, where the method ends with that.
+    pub centring: Option<Centring>,
 }
 
 /// The loss of a batch and its gradient.
@@ -55,10 +57,11 @@ pub struct GradientChoices<'a> {
 const CONTEXT: &str = "context";
 
 impl TrainedParameters {
-    /// The parameters by name: `context`, and OpenAI's names of the affine parameters.
+    /// The parameters by name: `context`, OpenAI's names of the affine parameters, and `centring.*` where there is one.
     pub fn to_host(&self) -> TensorMap {
         let mut tensors: TensorMap = self.affine.to_host().into_iter().collect();
         tensors.insert(CONTEXT.to_owned(), to_host(&self.context));
+        tensors.extend(self.centring.iter().flat_map(Centring::to_tensors));
         tensors
     }
 
@@ -87,6 +90,7 @@ impl TrainedParameters {
         Ok(Self {
             context: Tensor::from_data(data, clip.device()),
             affine: clip.zero_shot_affine().with_values(tensors)?,
+            centring: Centring::from_tensors(tensors, clip.config().embed_dim)?,
         })
     }
 
@@ -95,6 +99,11 @@ impl TrainedParameters {
         Adapted {
             context: to_host(&self.context),
             affine: self.affine.to_host().into_iter().collect(),
+            centring: self
+                .centring
+                .iter()
+                .flat_map(Centring::to_tensors)
+                .collect(),
             metadata: BTreeMap::new(),
         }
     }
@@ -107,6 +116,7 @@ impl TrainedParameters {
     pub fn from_adapted(adapted: Adapted, clip: &Clip) -> Result<Self, ModelError> {
         let mut tensors = adapted.affine;
         tensors.insert(CONTEXT.to_owned(), adapted.context);
+        tensors.extend(adapted.centring);
         Self::from_host(&tensors, clip)
     }
 
@@ -131,6 +141,7 @@ impl TrainedParameters {
             context: self.context.clone()
                 - gradient.context.clone().mul_scalar(context_learning_rate),
             affine: self.affine.descend(&gradient.affine, affine_learning_rate),
+            centring: self.centring.clone(),
         }
     }
 }

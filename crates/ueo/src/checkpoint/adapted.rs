@@ -23,6 +23,8 @@ pub struct Adapted {
     pub context: HostTensor,
     /// Affine parameters of the visual normalization layers by OpenAI name (`visual.ln_post.weight`), `[channels]` each.
     pub affine: TensorMap,
+    /// Means to subtract before cosines are taken, `centring.*`; empty for methods that do without.
+    pub centring: TensorMap,
     /// Free-form strings in the file's header, for example the base checkpoint's SHA-256.
     pub metadata: BTreeMap<String, String>,
 }
@@ -39,8 +41,13 @@ impl Adapted {
             .affine
             .iter()
             .map(|(name, tensor)| (name.clone(), tensor));
+        let centring = self
+            .centring
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor));
         let entries = std::iter::once(context)
             .chain(affine)
+            .chain(centring)
             .map(|(name, tensor)| Entry {
                 name,
                 shape: tensor.shape.clone(),
@@ -69,19 +76,23 @@ impl Adapted {
                     "none",
                 )
             })?;
+        let (centring, tensors): (TensorMap, TensorMap) = tensors
+            .into_iter()
+            .partition(|(name, tensor)| name.starts_with(CENTRING) && tensor.shape.len() == 1);
         if let Some((name, tensor)) = tensors
             .iter()
             .find(|(name, tensor)| !is_affine(name, tensor))
         {
             return Err(CheckpointError::malformed(
                 path,
-                "only affine parameters of visual normalization layers beside the context",
+                "only affine parameters of visual normalization layers and means beside the context",
                 format!("`{}` of shape {:?}", crate::quote::name(name), tensor.shape),
             ));
         }
         Ok(Self {
             context,
             affine: tensors,
+            centring,
             metadata: file.metadata.into_iter().collect(),
         })
     }
@@ -136,6 +147,9 @@ fn read_all(store: &TensorStore) -> Result<TensorMap, CheckpointError> {
         .map(|name| Ok((name.clone(), open.read(name)?)))
         .collect()
 }
+
+/// What the names of a method's means begin with.
+const CENTRING: &str = "centring.";
 
 fn is_affine(name: &str, tensor: &HostTensor) -> bool {
     name.starts_with("visual.")

@@ -2,6 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::ModelError;
+use crate::tensor::{HostTensor, TensorMap};
+
+use super::{Description, pouf};
+
+pub(super) const DESCRIPTION: Description = Description {
+    name: "half-centring",
+    title: "half-centring",
+    about: "Half of the mean image and text subtracted from each; nothing is trained",
+    source: "ours (docs/what-to-expect.md)",
+    centres: true,
+    ..Description::NOTHING
+};
+
+pub(super) const POUF: Description = Description {
+    name: "pouf-half-centring",
+    title: "POUF, half-centred",
+    about: "POUF, then half-centring with the means of the adapted features",
+    source: "Tanwisuth et al., ICML 2023; the centring is ours (docs/what-to-expect.md)",
+    centres: true,
+    ..pouf::DESCRIPTION
+};
+
+/// Names of the tensors that a file keeps.
+const IMAGE_MEAN: &str = "centring.image_mean";
+const TEXT_MEAN: &str = "centring.text_mean";
+const FACTOR: &str = "centring.factor";
+/// All of them.
+pub(crate) const NAMES: [&str; 3] = [IMAGE_MEAN, TEXT_MEAN, FACTOR];
+
 /// Means that are subtracted from features, in part, before cosines are taken:
 ///
 /// ```text
@@ -42,6 +72,49 @@ impl Centring {
             text_mean: mean_row(text_features, embed_dim),
             factor: Self::HALF,
         }
+    }
+
+    /// The tensors that a file keeps, by name.
+    pub fn to_tensors(&self) -> [(String, HostTensor); 3] {
+        let vector = |data: &[f32]| HostTensor {
+            shape: vec![data.len()],
+            data: data.to_vec(),
+        };
+        [
+            (IMAGE_MEAN, vector(&self.image_mean)),
+            (TEXT_MEAN, vector(&self.text_mean)),
+            (FACTOR, vector(&[self.factor])),
+        ]
+        .map(|(name, tensor)| (name.to_owned(), tensor))
+    }
+
+    /// The inverse of [`Self::to_tensors`] among other tensors; `None` where there are none of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::MissingTensor`] or [`ModelError::Shape`] when only a part is there, or of another width.
+    pub fn from_tensors(tensors: &TensorMap, embed_dim: usize) -> Result<Option<Self>, ModelError> {
+        if NAMES.iter().all(|name| !tensors.contains_key(*name)) {
+            return Ok(None);
+        }
+        let vector = |name: &str, width: usize| {
+            let tensor = tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
+                name: name.to_owned(),
+            })?;
+            match tensor.shape[..] {
+                [found] if found == width => Ok(tensor.data.clone()),
+                _ => Err(ModelError::Shape {
+                    name: name.to_owned(),
+                    expected: vec![width],
+                    found: tensor.shape.clone(),
+                }),
+            }
+        };
+        Ok(Some(Self {
+            image_mean: vector(IMAGE_MEAN, embed_dim)?,
+            text_mean: vector(TEXT_MEAN, embed_dim)?,
+            factor: vector(FACTOR, 1)?[0],
+        }))
     }
 
     /// Centred image features of unit norm, `[images, embed_dim]` to the same.

@@ -103,6 +103,8 @@ struct Description {
     class_prompts: ClassPrompts,
     /// Makes what turns the features of all images together into class scores, where cosines are not the last word.
     rescoring: Option<fn() -> Box<dyn Rescoring>>,
+    /// Whether the cosines in the end are those of half-centred features ([`Centring`]).
+    centres: bool,
     /// Which of [`MethodSettings`] can be chosen, by the names of their fields.
     settings: &'static [&'static str],
     /// Sets what the method determines itself.
@@ -120,6 +122,7 @@ impl Description {
         trained_part: TrainedPart::Both,
         class_prompts: ClassPrompts::Context,
         rescoring: None,
+        centres: false,
         settings: &[],
         fix: |_| {},
     };
@@ -158,10 +161,14 @@ methods! {
     ZeroShotEnsemble => zero_shot::ENSEMBLE,
     /// A Gaussian per class over all images together.
     TransductiveGaussians => transductive_gaussians::DESCRIPTION,
+    /// Half of the means of images and texts subtracted.
+    HalfCentring => centring::DESCRIPTION,
     /// Cross-entropy on confident pseudo-labels.
     Upl => upl::DESCRIPTION,
     /// Transport between images and class texts.
     Pouf => pouf::DESCRIPTION,
+    /// POUF, then half-centring.
+    PoufHalfCentring => centring::POUF,
     /// Neighbourhood clustering and entropy separation.
     Dance => dance::DESCRIPTION,
     /// Entropy minimization: no diversity term and equal weights.
@@ -223,6 +230,11 @@ impl Method {
     /// The prompts whose features stand for the classes.
     pub fn class_prompts(self) -> ClassPrompts {
         self.description().class_prompts
+    }
+
+    /// Whether the method ends with half-centring ([`Centring`]): what it adapts to also gives the means to subtract.
+    pub fn centres(self) -> bool {
+        self.description().centres
     }
 
     /// What turns the features of all images together into class scores, where cosines are not the last word.

@@ -16,7 +16,7 @@ use crate::guard::{EpochRecord, Scoring};
 use crate::method::ZeroShotPass;
 use crate::model::Prompts;
 
-use super::encode::{Subset, encode_readable};
+use super::encode::{Subset, encode_images, encode_readable};
 use super::images::Images;
 use super::model::{Classifier, Model};
 use super::{Event, Reporter, SessionError, Stage};
@@ -60,7 +60,21 @@ pub fn adapt(
     let readable = Subset::new(images, &encoded.indices);
     let mut observer = Told { reporter, total: 0 };
     match adapt_in_memory(model, &prompts, &readable, &pass, settings, &mut observer)? {
-        Outcome::Finished(state) => Ok(model.with_parameters(state.parameters, settings.method)),
+        Outcome::Finished(state) => {
+            let mut parameters = state.parameters;
+            if settings.method.centres() {
+                let affine = &parameters.affine;
+                let reporter = observer.reporter;
+                let clip = &model.clip;
+                let encoded = match settings.method.trains() {
+                    true => encode_images(clip, affine, &readable, Stage::Adapted, reporter)?,
+                    false => encoded,
+                };
+                let classifier = Classifier::new(clip, &prompts, &parameters);
+                parameters.centring = Some(encoded.centring(clip, &classifier));
+            }
+            Ok(model.with_parameters(parameters, settings.method))
+        }
         Outcome::Interrupted(state) => Err(SessionError::Stopped { step: state.step }),
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::adapt::{CallerError, PixelBatch, PixelSource, UnreadableImage};
 use crate::image::ViewKind;
-use crate::method::ZeroShotPass;
+use crate::method::{Centring, ZeroShotPass};
 use crate::model::{AffineParameters, Clip, normalize_rows, to_host};
 
 use super::images::Images;
@@ -200,6 +200,12 @@ impl ImageFeatures {
             logit_scale: clip.logit_scale(),
             known: None,
         }
+    }
+
+    /// Half-centring by the means of these images and of a classifier's texts.
+    pub fn centring(&self, clip: &Clip, classifier: &Classifier) -> Centring {
+        let pass = self.zero_shot(clip, classifier);
+        Centring::half(&pass.image_features, &pass.text_features, pass.embed_dim)
     }
 
     fn cosine_logits(&self, clip: &Clip, classifier: &Classifier) -> Vec<f32> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::Device;
@@ -13,8 +13,9 @@ use crate::checkpoint::{
     LoadOptions,
 };
 use crate::image::{ExifOrientation, Preprocessing};
-use crate::method::{ClassPrompts, Method, Rescoring, TEMPLATES};
-use crate::model::{Clip, Precision, Prompts, normalize_rows};
+use crate::method::{Centring, ClassPrompts, Method, Rescoring, TEMPLATES};
+use crate::model::{Clip, Precision, Prompts, normalize_rows, to_host};
+use crate::tensor::HostTensor;
 use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
 
 use super::SessionError;
@@ -119,6 +120,8 @@ impl ModelBuilder {
 pub struct Classifier {
     /// Normalized text features, `[classes, embed_dim]`.
     text_features: Tensor<2>,
+    /// Means to subtract, and the text features after that.
+    centred: Option<(Centring, Tensor<2>)>,
     rescoring: Option<Box<dyn Rescoring>>,
 }
 
@@ -171,6 +174,7 @@ impl Model {
         let parameters = TrainedParameters {
             context: clip.text().context_from_tokens(prompts.context())?,
             affine: clip.zero_shot_affine().clone(),
+            centring: None,
         };
         Ok(Self {
             clip: Arc::new(clip),
@@ -268,6 +272,7 @@ impl Classifier {
         let features = clip.text().features(prompts, Some(&parameters.context));
         Self {
             text_features: normalize_rows(features),
+            centred: None,
             rescoring: None,
         }
     }
@@ -288,7 +293,10 @@ impl Classifier {
             ClassPrompts::Templates => Self::ensemble(model, classes)?,
         };
         classifier.rescoring = method.rescoring();
-        Ok(classifier)
+        Ok(match &parameters.centring {
+            Some(centring) => classifier.centred(centring.clone()),
+            None => classifier,
+        })
     }
 
     /// The normalized mean of the features of several sentences per class.
@@ -306,6 +314,7 @@ impl Classifier {
             .squeeze_dim(1);
         Ok(Self {
             text_features: normalize_rows(means),
+            centred: None,
             rescoring: None,
         })
     }
@@ -315,7 +324,17 @@ impl Classifier {
         self.rescoring.as_deref()
     }
 
-    /// Text features of unit norm, `[classes, embed_dim]`.
+    /// The same classes, images and texts centred before cosines are taken.
+    #[must_use]
+    pub fn centred(mut self, centring: Centring) -> Self {
+        let HostTensor { shape, data } = to_host(&self.text_features);
+        let centred = TensorData::new(centring.texts(&data), shape);
+        let centred = Tensor::from_data(centred, &self.text_features.device());
+        self.centred = Some((centring, centred));
+        self
+    }
+
+    /// Text features of unit norm, `[classes, embed_dim]`, as the text tower gives them.
     pub fn text_features(&self) -> &Tensor<2> {
         &self.text_features
     }
@@ -331,6 +350,12 @@ impl Classifier {
     ///
     /// `[images, embed_dim]` to `[images, classes]`.
     pub fn cosine_logits(&self, image_features: Tensor<2>) -> Tensor<2> {
-        normalize_rows(image_features).matmul(self.text_features.clone().transpose())
+        let images = normalize_rows(image_features);
+        let Some((centring, texts)) = &self.centred else {
+            return images.matmul(self.text_features.clone().transpose());
+        };
+        let HostTensor { shape, data } = to_host(&images);
+        let centred = TensorData::new(centring.images(&data), shape);
+        Tensor::<2>::from_data(centred, &texts.device()).matmul(texts.clone().transpose())
     }
 }

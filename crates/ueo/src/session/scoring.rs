@@ -8,7 +8,7 @@ use crate::evaluate::{
     ScoreRule, Scores, Threshold, ThresholdMethod, choose_threshold, decide, evaluate,
     left_out_confidences, predictions, threshold_accepting,
 };
-use crate::method::{Centring, Method};
+use crate::method::Method;
 
 use super::encode::{ImageFeatures, encode_readable};
 use super::images::Images;
@@ -208,7 +208,7 @@ impl Judge<'_> {
     /// Half-centred cosines, by the means of these images themselves, `[images, classes]`, row-major.
     fn centred_cosines(&self, encoded: &ImageFeatures) -> Vec<f32> {
         let pass = encoded.zero_shot(&self.scorer.model.clip, self.classifier);
-        let centring = Centring::half(&pass.image_features, &pass.text_features, pass.embed_dim);
+        let centring = encoded.centring(&self.scorer.model.clip, self.classifier);
         centring.cosines(&pass.image_features, &pass.text_features)
     }
 

@@ -155,21 +155,21 @@ fn predictions_are_a_table_of_paths_labels_and_confidences() {
     assert_eq!(
         lines.next(),
         Some(
-            "path,predicted,confidence,decision,probability,predicted_2,probability_2,predicted_3,probability_3,\
-             true_label,true_decision"
+            "path,predicted,confidence,decision,verdict,probability,predicted_2,probability_2,predicted_3,\
+             probability_3,true_label,true_decision"
         )
     );
     let first: Vec<&str> = lines.next().unwrap().split(',').collect();
     assert_eq!(first[0], "cat/0.png");
     assert!(CLASSES.contains(&first[1]), "{first:?}");
-    let probabilities: f64 = [4, 6, 8]
+    let probabilities: f64 = [5, 7, 9]
         .iter()
         .map(|&column| first[column].parse::<f64>().unwrap())
         .sum();
     assert!((probabilities - 1.0).abs() < 1e-9, "{first:?}");
 
     place.run(
-        "predict --model run --images images --output p.jsonl --threshold 0",
+        "predict --model run --images images --output p.jsonl --threshold=-1",
         0,
     );
     let lines = fs::read_to_string(place.path("p.jsonl")).unwrap();
@@ -181,16 +181,18 @@ fn predictions_are_a_table_of_paths_labels_and_confidences() {
             "predicted",
             "confidence",
             "decision",
+            "verdict",
             "probability",
             "true_label",
             "true_decision"
         ]
     );
     assert_eq!(line["confidence"], first[2].parse::<f64>().unwrap());
-    assert_eq!(line["probability"], first[4].parse::<f64>().unwrap());
+    assert_eq!(line["probability"], first[5].parse::<f64>().unwrap());
     assert_eq!(
-        line["decision"], "known",
-        "every confidence reaches a threshold of 0"
+        (&line["decision"], &line["verdict"]),
+        (&"known".into(), &"accept".into()),
+        "every cosine reaches a threshold of -1"
     );
     // What is true stands apart from what is decided.
     for line in lines.lines() {
@@ -468,7 +470,10 @@ fn the_ensemble_is_the_mean_of_its_sentences() {
     let place = Workplace::new();
     let model = shipped_model();
     let adapt = ADAPT.replace("--model model", &format!("--model {model}"));
-    place.run(&format!("{adapt} --method zero-shot-ensemble"), 0);
+    place.run(
+        &format!("{adapt} --method zero-shot-ensemble --score msp"),
+        0,
+    );
     place.run("predict --model run --images images --output p.csv", 0);
     let templates = ueo::method::TEMPLATES;
     let sentences = CLASSES.iter().flat_map(|class| {

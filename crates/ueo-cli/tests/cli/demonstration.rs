@@ -78,12 +78,9 @@ fn the_demonstration_cuts_almost_as_well_as_the_best_threshold() {
         }
     }
     let errors = &workplace.json("demo/run.json")["threshold"]["review"]["errors"];
+    assert!(errors["known_rejected"].as_f64().unwrap() < 0.2, "{errors}");
     assert!(
-        errors["known_rejected"].as_f64().unwrap() < 0.15,
-        "{errors}"
-    );
-    assert!(
-        errors["unknown_accepted"].as_f64().unwrap() < 0.15,
+        errors["unknown_accepted"].as_f64().unwrap() < 0.2,
         "{errors}"
     );
 }
@@ -93,13 +90,14 @@ fn where_all_images_are_known_almost_all_are_accepted() {
     let workplace = Workplace::new();
     let classes = str::from_utf8(ueo_demo_images::CLASSES).unwrap();
     let classes: HashSet<&str> = classes.lines().collect();
+    let is_class = |folder: &str| classes.contains(folder.replace('_', " ").as_str());
     let mut images = 0;
     let mut archive = tar::Archive::new(ueo_demo_images::IMAGES);
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
         let path = entry.path().unwrap().into_owned();
         let class = path.parent().unwrap().to_str().unwrap();
-        if path.extension().is_none_or(|extension| extension != "png") || !classes.contains(class) {
+        if path.extension().is_none_or(|extension| extension != "png") || !is_class(class) {
             continue;
         }
         let mut bytes = Vec::new();

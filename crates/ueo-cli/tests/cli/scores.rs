@@ -64,7 +64,7 @@ fn every_score_goes_all_the_way() {
 #[test]
 fn another_score_than_the_runs_has_its_own_temperature_and_threshold() {
     let place = Workplace::new();
-    place.adapt("--score-temperature 0.5");
+    place.adapt("--score msp --score-temperature 0.5 --threshold gaussian-mixture");
     let of_run = predict(&place, "--model run");
     assert_eq!(predict(&place, "--model run --score msp"), of_run);
     let entropy = predict(&place, "--model run --score entropy");

@@ -21,7 +21,7 @@ fn the_shipped_model_scores_what_pytorch_measured() {
     let demo = repository("models/demo");
     place.run(
         &format!(
-            "evaluate --model {} --images {} --classes {} --output evaluation.json",
+            "evaluate --model {} --images {} --classes {} --score msp --output evaluation.json",
             repository("models/iconclip-resnet").display(),
             demo.join("images.tar").display(),
             demo.join("classes.txt").display(),

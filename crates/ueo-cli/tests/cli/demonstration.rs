@@ -77,6 +77,9 @@ fn the_demonstration_cuts_almost_as_well_as_the_best_threshold() {
             verdict => assert_eq!(verdict, "review"),
         }
     }
+    let page = fs::read_to_string(workplace.path("demo/report.html")).unwrap();
+    assert!(page.contains("Found: a second group among 273 images"));
+    assert!(page.contains("person should look at the"));
     let errors = &workplace.json("demo/run.json")["threshold"]["review"]["errors"];
     assert!(errors["known_rejected"].as_f64().unwrap() < 0.2, "{errors}");
     assert!(

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use crate::ReportError;
-use crate::numbers::{percent, significant};
+use crate::numbers::{counted, percent, significant};
 use crate::page::{Section, figure, text};
 use crate::plot::{Axis, Bars, Histogram, Ink};
 use crate::run_data::{RunData, Side};
-use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
+use ueo::evaluate::{Review, Score, ScoreRule, Threshold, ThresholdMethod, Verdict};
 
 /// The section.
 ///
@@ -47,7 +47,9 @@ pub fn section(run: &RunData) -> Result<Section, ReportError> {
                 }
                 @if let Some(reason) = &threshold.fallback { ", because " (reason) }
                 "; " (percent(threshold.rejected_fraction)) " of the images lie below it."
+                @if let Some(found) = threshold.finding_in_words() { " Found: " (found) "." }
             }
+            @if let Some(band) = threshold.review { (review(run, threshold, band)) }
         }
     };
     Ok(Section {
@@ -55,6 +57,27 @@ pub fn section(run: &RunData) -> Result<Section, ReportError> {
         title: "Confidence",
         body,
     })
+}
+
+/// What to do with the images: how many need no look, and how often that is wrong.
+fn review(run: &RunData, threshold: &Threshold, band: Review) -> Markup {
+    let count = |verdict| {
+        let confidences = run.confidences(Side::Adapted);
+        confidences
+            .filter(|confidence| threshold.verdict(*confidence) == verdict)
+            .count()
+    };
+    html! {
+        p.quiet {
+            (counted(count(Verdict::Accept), "image")) " can be accepted without a look (from " (significant(band.accept_from))
+            " on), " (counted(count(Verdict::Reject), "image")) " rejected (below " (significant(band.reject_below)) "); a \
+            person should look at the " (counted(count(Verdict::Review), "image")) " between."
+            @if let Some(errors) = band.errors {
+                " By the labels, expect to reject " (percent(errors.known_rejected)) " of the known images so, and to accept "
+                (percent(errors.unknown_accepted)) " of the unknown ones."
+            }
+        }
+    }
 }
 
 fn histogram(run: &RunData, side: Side, axis: Axis) -> Result<Markup, ReportError> {

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use ueo::adapt::InvalidSetting;
 use ueo::data::DataError;
+use ueo::disk::{LockError, process_name};
 use ueo::evaluate::EvaluateError;
 use ueo::session::SessionError;
 
@@ -141,6 +142,14 @@ pub enum BenchmarkError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Another process runs cells into the output directory, or writes its tables.
+    #[error("{} is in use by {}", path.display(), process_name(*process))]
+    InUse {
+        /// The output directory.
+        path: PathBuf,
+        /// The process's number, where the operating system lets others know.
+        process: Option<u32>,
+    },
     /// A result file is not what this version writes.
     #[error("{}: {reason}", path.display())]
     Cell {
@@ -245,6 +254,23 @@ pub enum BenchmarkError {
         /// Last line of the generated part.
         end: &'static str,
     },
+}
+
+impl From<LockError> for BenchmarkError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse { path, process } => Self::InUse { path, process },
+            LockError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
 }
 
 impl BenchmarkError {

@@ -65,6 +65,6 @@ pub use protocol::{Protocol, halves};
 pub use results::{
     BASE_VARIANT, Comparison, DomainSummary, Results, Scope, Series, Summary, Value, read_results,
 };
-pub use run::{BenchmarkReporter, RunOptions, RunSummary, run};
+pub use run::{BenchmarkReporter, RunOptions, RunSummary, hold, run};
 pub use shift::{ClassRanges, Shift};
 pub use suite::{Domain, OtherCount, Suite};

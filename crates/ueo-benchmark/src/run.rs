@@ -1,6 +1,7 @@
 //! Runs the cells that are still to be run, some of them beside each other.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,6 +18,7 @@ use ueo::adapt::{
     AdaptError, AdaptState, CallerError, Observer, Outcome, PixelSource, StepRecord,
     TrainedParameters,
 };
+use ueo::disk::Lock;
 use ueo::evaluate::{Score, ScoreRule, Scores, predictions};
 use ueo::session::{
     Classifier, Event, ImageFeatures, Images, Model, Reporter, SessionError, Stage, Subset,
@@ -53,6 +55,17 @@ pub struct RunSummary {
     pub finished: usize,
     /// Whether the user stopped it.
     pub interrupted: bool,
+}
+
+/// Takes the right to write an output directory, which is made if need be; no other process has it while the lock lives.
+///
+/// # Errors
+///
+/// [`BenchmarkError::InUse`] when another process has it, [`BenchmarkError::Io`].
+pub fn hold(output: &Path) -> Result<Lock, BenchmarkError> {
+    ueo::disk::create_directories(output)
+        .map_err(|source| BenchmarkError::io("create", output, source))?;
+    Ok(Lock::acquire(output)?)
 }
 
 /// Runs the pending cells of a plan. A cell's result does not depend on the options.
@@ -244,7 +257,14 @@ impl Runner<'_> {
             }
             cell.timing.adaptation_secs += started.elapsed().as_secs_f64();
             let started = Instant::now();
-            said.push(self.predict(request, &domain, &parameters, part)?);
+            match self.predict(request, &domain, &parameters, part) {
+                Ok(part) => said.push(part),
+                Err(BenchmarkError::Session(error @ SessionError::NotFinite { .. })) => {
+                    cell.failure = Some(error.to_string());
+                    return Ok(Some(cell));
+                }
+                Err(error) => return Err(error),
+            }
             cell.timing.evaluation_secs += started.elapsed().as_secs_f64();
         }
         let started = Instant::now();

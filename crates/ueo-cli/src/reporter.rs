@@ -12,7 +12,7 @@ use crate::words::counted;
 /// Turns the events of a job into progress and messages.
 pub struct ProgressReporter<'a> {
     printer: &'a Printer,
-    interrupt: Option<Interrupt>,
+    interrupt: Interrupt,
     shown: Option<(Phase, Progress)>,
 }
 
@@ -24,27 +24,18 @@ enum Phase {
 }
 
 impl<'a> ProgressReporter<'a> {
-    /// A reporter of a job that runs to its end.
-    pub fn new(printer: &'a Printer) -> Self {
+    /// A reporter of a job that the user can stop.
+    pub fn interruptible(printer: &'a Printer, interrupt: Interrupt) -> Self {
+        interrupt.end_at_once(true);
         Self {
             printer,
-            interrupt: None,
+            interrupt,
             shown: None,
         }
     }
 
-    /// A reporter of a job that the user can stop.
-    pub fn interruptible(printer: &'a Printer, interrupt: Interrupt) -> Self {
-        Self {
-            interrupt: Some(interrupt),
-            ..Self::new(printer)
-        }
-    }
-
     /// Clears what is left on the screen.
-    pub fn finish(mut self) {
-        self.end_phase();
-    }
+    pub fn finish(self) {}
 
     fn phase(&mut self, phase: Phase, done_before: usize, total: usize) -> &mut Progress {
         if !matches!(&self.shown, Some((shown, _)) if *shown == phase) {
@@ -66,6 +57,13 @@ impl<'a> ProgressReporter<'a> {
         if let Some((_, progress)) = self.shown.take() {
             progress.finish();
         }
+    }
+}
+
+impl Drop for ProgressReporter<'_> {
+    fn drop(&mut self) {
+        self.end_phase();
+        self.interrupt.end_at_once(false);
     }
 }
 
@@ -100,6 +98,10 @@ impl Reporter for ProgressReporter<'_> {
             Event::Encoding { stage, done, total } => {
                 self.phase(Phase::Encoding(stage), 0, total)
                     .update(done as u64, "");
+                // Listing images and encoding texts, before and after a pass, ask nobody. What follows on the last pass of a
+                // run is its result.
+                self.interrupt
+                    .end_at_once(done == total && stage != Stage::Adapted);
             }
             Event::LeftOut(count) => {
                 let examples: Vec<String> = count
@@ -143,6 +145,7 @@ impl Reporter for ProgressReporter<'_> {
                 }
             }
             Event::Step { record, total } => {
+                self.interrupt.end_at_once(false);
                 let detail = format!(
                     "epoch {}, loss {:.4}, {}",
                     record.epoch,
@@ -171,6 +174,6 @@ impl Reporter for ProgressReporter<'_> {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupt.as_ref().is_some_and(Interrupt::requested)
+        self.interrupt.requested()
     }
 }

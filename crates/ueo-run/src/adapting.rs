@@ -18,6 +18,7 @@ use super::RunError;
 use super::directory::{PREDICTIONS, STATE};
 use super::held::HeldDirectory;
 use super::judging::{AdaptedTo, Job, fingerprint, measure};
+use super::opening::load_base;
 use super::predictions::of_images;
 use super::preparing::Prepared;
 use super::record::{RunRecord, RunStatus};
@@ -164,8 +165,9 @@ impl Task<'_> {
         let Some(adaptation) = self.adaptation else {
             return expect("steps", 0, state.step);
         };
-        let watched = state.watch.zero_shot_classes.len();
-        expect("images", images, watched)?;
+        adaptation
+            .check(state, images)
+            .map_err(|error| error.to_string())?;
         let total = adaptation.total_steps(&state.memory, images);
         expect("steps in all", record.total_steps, total)?;
         if state.step > total {
@@ -258,7 +260,8 @@ impl Task<'_> {
     fn write_result(&self, directory: &HeldDirectory, last: &AdaptState) -> Result<(), RunError> {
         directory.write_adapted(&last.parameters)?;
         if self.job.request.standalone {
-            let mut full = checkpoint::load(&self.job.model.base.path)?;
+            let base = &self.job.model.base;
+            let mut full = load_base(base, &base.path)?;
             last.parameters.to_adapted().merge_into(&mut full.tensors)?;
             checkpoint::save(&directory.clear_standalone()?, &full)?;
         }

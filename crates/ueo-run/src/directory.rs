@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ueo::adapt::{AdaptState, StepRecord, TrainedParameters};
+use ueo::budget::{BudgetError, read_within};
 use ueo::checkpoint::Adapted;
 use ueo::disk::HIDDEN_PREFIX;
 use ueo::guard::EpochRecord;
@@ -16,7 +17,7 @@ use ueo::write_atomically;
 use super::RunError;
 use super::held::HeldDirectory;
 use super::predictions::{self, ImageResult, Thresholds};
-use super::record::{FORMAT_VERSION, RunRecord};
+use super::record::{RECORD_BUDGET, RunRecord};
 use super::records::{Numbering, RecordWriter, read_records};
 use super::state;
 use super::tensorboard::EventFile;
@@ -38,12 +39,12 @@ pub(crate) const FEATURES: &str = ".ueo-features";
 /// What version 0.1.0 tried whether a directory can be written with.
 const PROBE: &str = ".probe";
 
-const STEPS: Numbering = Numbering {
+pub(crate) const STEPS: Numbering = Numbering {
     field: "step",
     first: 1,
 };
 /// The zero-shot model counts as epoch 0.
-const EPOCH_NUMBERS: Numbering = Numbering {
+pub(crate) const EPOCH_NUMBERS: Numbering = Numbering {
     field: "epoch",
     first: 0,
 };
@@ -183,27 +184,11 @@ impl RunDirectory {
             true => self.file(READY).join(RECORD),
             false => self.file(RECORD),
         };
-        let text =
-            fs::read_to_string(&path).map_err(|source| RunError::io("read", &path, source))?;
-        let invalid = |reason: String| RunError::Record {
-            path: path.clone(),
-            reason,
-        };
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        match value
-            .get("format_version")
-            .and_then(serde_json::Value::as_u64)
-        {
-            Some(version) if version == u64::from(FORMAT_VERSION) => {}
-            Some(version) => {
-                return Err(invalid(format!(
-                    "expected format version {FORMAT_VERSION}, found {version}"
-                )));
-            }
-            None => return Err(invalid("it has no `format_version`".to_owned())),
-        }
-        serde_json::from_value(value).map_err(|error| invalid(error.to_string()))
+        let bytes = read_within(&path, RECORD_BUDGET.bytes).map_err(|error| match error {
+            BudgetError::Io(source) => RunError::io("read", &path, source),
+            other => RunError::record(&path, other.to_string()),
+        })?;
+        RunRecord::parse(&bytes).map_err(|reason| RunError::record(&path, reason))
     }
 
     /// Writes `run.json`.

@@ -8,6 +8,7 @@ use thiserror::Error;
 use ueo::adapt::{AdaptError, InvalidSetting};
 use ueo::checkpoint::CheckpointError;
 use ueo::data::DataError;
+use ueo::disk::{LockError, process_name};
 use ueo::evaluate::EvaluateError;
 use ueo::model::ModelError;
 use ueo::session::SessionError;
@@ -141,10 +142,20 @@ pub enum RunError {
     NoClasses,
 }
 
-fn process_name(number: Option<u32>) -> String {
-    match number {
-        Some(number) => format!("process {number}"),
-        None => "another process".to_owned(),
+impl From<LockError> for RunError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse { path, process } => Self::InUse { path, process },
+            LockError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
     }
 }
 

@@ -155,7 +155,7 @@ fn read_batches<'a>(mut frames: &'a [u8], key: &FeatureKey) -> (ImageFeatures, &
         let Some(batch) = read_batch(data, key.embed_dim) else {
             break;
         };
-        let end = (done + ENCODING_BATCH).min(key.images);
+        let end = done.saturating_add(ENCODING_BATCH).min(key.images);
         let mut images: Vec<usize> = batch.indices.clone();
         images.extend(batch.failures.iter().map(|failure| failure.index));
         images.sort_unstable();
@@ -168,6 +168,19 @@ fn read_batches<'a>(mut frames: &'a [u8], key: &FeatureKey) -> (ImageFeatures, &
     (kept, frames)
 }
 
+/// Batches of some frames that belong to a pass over this many images, for fuzz targets.
+pub(crate) fn read_frames(frames: &[u8], images: usize, embed_dim: usize) -> usize {
+    let key = FeatureKey {
+        digest: String::new(),
+        images,
+        embed_dim,
+    };
+    read_batches(frames, &key)
+        .0
+        .images()
+        .div_ceil(ENCODING_BATCH)
+}
+
 fn read_batch(data: &[u8], embed_dim: usize) -> Option<ImageFeatures> {
     let newline = data.iter().position(|&byte| byte == b'\n')?;
     let batch: Batch = serde_json::from_slice(&data[..newline]).ok()?;
@@ -175,7 +188,11 @@ fn read_batch(data: &[u8], embed_dim: usize) -> Option<ImageFeatures> {
         .chunks(size_of::<f32>())
         .map(|bytes| Some(f32::from_le_bytes(bytes.try_into().ok()?)))
         .collect::<Option<_>>()?;
-    (features.len() == batch.indices.len() * embed_dim).then_some(ImageFeatures {
+    // Such features are not kept, so these are none of ours.
+    if !features.iter().all(|value| value.is_finite()) {
+        return None;
+    }
+    (Some(features.len()) == batch.indices.len().checked_mul(embed_dim)).then_some(ImageFeatures {
         indices: batch.indices,
         features,
         embed_dim,

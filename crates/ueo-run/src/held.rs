@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use ueo::adapt::AdaptState;
-use ueo::disk;
+use ueo::disk::{self, LOCK, Lock};
 use ueo::guard::EpochRecord;
 
 use super::RunError;
@@ -20,7 +20,6 @@ use super::directory::{
     RunDirectory, STANDALONE, STATE, is_hidden, write_whole,
 };
 use super::features::{FeatureKey, FeatureLog};
-use super::lock::{LOCK, Lock};
 use super::predictions::ImageResult;
 use super::record::{AdaptRequest, FORMAT_VERSION, RunRecord};
 use super::tensorboard::EVENT_FILE;

@@ -9,9 +9,10 @@ mod directory;
 mod error;
 mod features;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod judging;
-mod lock;
 mod moving;
 mod opening;
 mod predicting;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ueo::checkpoint;
 use ueo::session::Images;
 
 use super::RunError;
 use super::held::HeldDirectory;
 use super::judging::fingerprint;
+use super::opening::load_base;
 use super::record::RunRecord;
 
 /// New places of what a run was made of; `None` where nothing moved.
@@ -26,7 +26,8 @@ pub struct NewPlaces {
 ///
 /// # Errors
 ///
-/// [`RunError::BaseMoved`] and [`RunError::BaseChanged`] where the checkpoint is not there or another one;
+/// [`RunError::BaseMoved`], [`RunError::BaseChanged`] and [`RunError::BaseEdited`] where the checkpoint is not there, another
+/// one, or computes something else;
 /// [`RunError::ImagesChanged`] where the images are others; as the readers and writers of the run otherwise.
 pub fn move_run(run: &Path, places: &NewPlaces) -> Result<RunRecord, RunError> {
     let directory = HeldDirectory::open(run)?;
@@ -35,17 +36,7 @@ pub fn move_run(run: &Path, places: &NewPlaces) -> Result<RunRecord, RunError> {
         std::path::absolute(path).map_err(|source| RunError::io("find", path, source))
     };
     if let Some(path) = &places.base {
-        if !path.exists() {
-            return Err(RunError::BaseMoved { path: path.clone() });
-        }
-        let found = checkpoint::load(path)?.sha256;
-        if found != record.base.sha256 {
-            return Err(RunError::BaseChanged {
-                path: path.clone(),
-                expected: record.base.sha256,
-                found,
-            });
-        }
+        load_base(&record.base, path)?;
         record.base.path = absolute(path)?;
         record.request.model = record.base.path.clone();
     }

@@ -1,14 +1,14 @@
 //! Opens what a user calls a model: a checkpoint of any layout, or a run directory on top of one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ueo::Device;
-use ueo::checkpoint::{self, LoadOptions};
+use ueo::checkpoint::{self, Checkpoint, LoadOptions};
 use ueo::model::Precision;
 use ueo::session::{BaseRecord, Model};
 
 use super::RunError;
-use super::directory::RunDirectory;
+use super::directory::{ADAPTED, RunDirectory};
 use super::record::{RunRecord, RunStatus};
 
 /// A model with the run that it came from.
@@ -73,7 +73,14 @@ impl OpenedModel {
         }
         let precision = precision.unwrap_or(record.request.precision);
         let mut model = open_base(&record.base, base, device, precision)?;
-        model.parameters = directory.read_adapted(&model.clip)?;
+        let adapted = directory.read_adapted(&model.clip)?;
+        model.parameters =
+            adapted
+                .in_place_of(&model.parameters)
+                .map_err(|error| RunError::State {
+                    path: directory.file(ADAPTED),
+                    reason: error.to_string(),
+                })?;
         model.method = record.request.settings.method;
         model.preprocessing.exif_orientation = record.request.exif_orientation;
         Ok(Self {
@@ -94,7 +101,18 @@ pub fn open_base(
     device: &Device,
     precision: Precision,
 ) -> Result<Model, RunError> {
-    let path: PathBuf = moved_to.unwrap_or(&expected.path).to_owned();
+    let path = moved_to.unwrap_or(&expected.path);
+    let checkpoint = load_base(expected, path)?;
+    Ok(Model::from_checkpoint(checkpoint, device, precision)?)
+}
+
+/// Reads the checkpoint that a run started from, and checks that it computes the same.
+///
+/// # Errors
+///
+/// As [`open_base`].
+pub(crate) fn load_base(expected: &BaseRecord, path: &Path) -> Result<Checkpoint, RunError> {
+    let path = path.to_owned();
     if !path.exists() {
         return Err(RunError::BaseMoved { path });
     }
@@ -112,5 +130,5 @@ pub fn open_base(
     {
         return Err(RunError::BaseEdited { path });
     }
-    Ok(Model::from_checkpoint(checkpoint, device, precision)?)
+    Ok(checkpoint)
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use ueo::evaluate::{Predictions, Scores, Threshold, Verdict};
 use ueo::session::TrueLabel;
+use ueo::{csv_cell, from_csv_cell, quote};
 
 /// Classes that are kept per image and model, the most probable one included.
 pub const KEPT_CLASSES: usize = 3;
@@ -139,18 +140,28 @@ struct Columns {
     ranks: [(Option<String>, Option<f64>); KEPT_CLASSES],
 }
 
+/// A text as a cell; [`text_of`] gives it back.
+fn cell(text: &str) -> String {
+    csv_cell(text).into_owned()
+}
+
+/// The text of a cell.
+fn text_of(cell: Option<String>) -> Option<String> {
+    cell.map(|cell| from_csv_cell(&cell).to_owned())
+}
+
 impl Columns {
     fn of(answer: Option<&Answer>, classes: &[String], threshold: Option<Threshold>) -> Self {
         let rank = |rank: usize| {
             let found = answer.and_then(|answer| answer.top.get(rank));
             (
-                found.map(|(class, _)| classes[*class].clone()),
+                found.map(|(class, _)| cell(&classes[*class])),
                 found.map(|(_, probability)| *probability),
             )
         };
         let mut ranks = [rank(0), rank(1), rank(2)];
         // A method may decide otherwise than by the largest probability.
-        ranks[0].0 = answer.map(|answer| classes[answer.class].clone());
+        ranks[0].0 = answer.map(|answer| cell(&classes[answer.class]));
         Self {
             confidence: answer.map(|answer| answer.confidence),
             decision: answer
@@ -164,23 +175,28 @@ impl Columns {
     }
 
     /// The inverse of [`Self::of`]; `None` when the model has not spoken yet.
-    fn answer(self, classes: &HashMap<&str, usize>) -> Result<Option<Answer>, String> {
+    fn answer(mut self, classes: &HashMap<&str, usize>) -> Result<Option<Answer>, String> {
+        for (name, _) in &mut self.ranks {
+            *name = text_of(name.take());
+        }
         let [(Some(first), _), ..] = &self.ranks else {
             return Ok(None);
         };
         let index = |name: &str| {
-            classes
-                .get(name)
-                .copied()
-                .ok_or_else(|| format!("`{name}` is not a class of this run"))
+            let class = classes.get(name).copied();
+            class.ok_or_else(|| format!("`{}` is not a class of this run", quote::name(name)))
+        };
+        let finite = |number: f64| match number.is_finite() {
+            true => Ok(number),
+            false => Err(format!("expected a finite number, found {number}")),
         };
         let top = self.ranks.iter().map_while(|(name, probability)| {
             let (name, probability) = (name.as_ref()?, (*probability)?);
-            Some(index(name).map(|class| (class, probability)))
+            Some(index(name).and_then(|class| Ok((class, finite(probability)?))))
         });
         Ok(Some(Answer {
             class: index(first)?,
-            confidence: self.confidence.ok_or("a confidence is missing")?,
+            confidence: finite(self.confidence.ok_or("a confidence is missing")?)?,
             top: top.collect::<Result<_, _>>()?,
         }))
     }
@@ -205,7 +221,7 @@ pub(super) fn write(
         let [adapted_1, adapted_2, adapted_3] = adapted.ranks;
         let label = image.label.as_ref();
         table.serialize(Row {
-            path: image.path.clone(),
+            path: cell(&image.path),
             predicted: adapted_1.0,
             confidence: adapted.confidence,
             decision: adapted.decision,
@@ -215,7 +231,7 @@ pub(super) fn write(
             probability_2: adapted_2.1,
             predicted_3: adapted_3.0,
             probability_3: adapted_3.1,
-            true_label: label.map(|label| label.name.clone()),
+            true_label: label.map(|label| cell(&label.name)),
             true_decision: label.map(|label| label.class.is_some().into()),
             zero_shot_predicted: zero_shot_1.0,
             zero_shot_confidence: zero_shot.confidence,
@@ -251,7 +267,7 @@ pub(super) fn read(bytes: &[u8], classes: &[String]) -> Result<Vec<ImageResult>,
         .deserialize()
         .enumerate()
         .map(|(number, row)| {
-            let row: Row = row.map_err(|error| error.to_string())?;
+            let row: Row = row.map_err(|error| quote::line(&error.to_string()).to_string())?;
             result(row, &indices).map_err(|reason| format!("image {}: {reason}", number + 1))
         })
         .collect()
@@ -281,7 +297,7 @@ pub(super) fn of_images<'a>(
         .map(|path| {
             by_path
                 .remove(path)
-                .ok_or_else(|| format!("it has no row of image {path}"))
+                .ok_or_else(|| format!("it has no row of image {}", quote::name(path)))
         })
         .collect()
 }
@@ -307,23 +323,23 @@ fn result(row: Row, classes: &HashMap<&str, usize>) -> Result<ImageResult, Strin
             (row.predicted_3, row.probability_3),
         ],
     };
-    let label =
-        match (row.true_label, row.true_decision) {
-            (Some(name), Some(Decision::Known)) => Some(TrueLabel {
-                class: Some(*classes.get(name.as_str()).ok_or_else(|| {
-                    format!("label `{name}` is said to be known and is no class")
-                })?),
-                name,
-            }),
-            // An empty column is no label, unless the image is said to be unknown: folders may be called anything.
-            (name, Some(Decision::Unknown)) => Some(TrueLabel {
-                class: None,
-                name: name.unwrap_or_default(),
-            }),
-            _ => None,
-        };
+    let label = match (text_of(row.true_label), row.true_decision) {
+        (Some(name), Some(Decision::Known)) => Some(TrueLabel {
+            class: Some(*classes.get(name.as_str()).ok_or_else(|| {
+                let name = quote::name(&name);
+                format!("label `{name}` is said to be known and is no class")
+            })?),
+            name,
+        }),
+        // An empty column is no label, unless the image is said to be unknown: folders may be called anything.
+        (name, Some(Decision::Unknown)) => Some(TrueLabel {
+            class: None,
+            name: name.unwrap_or_default(),
+        }),
+        _ => None,
+    };
     Ok(ImageResult {
-        path: row.path,
+        path: from_csv_cell(&row.path).to_owned(),
         label,
         zero_shot: zero_shot
             .answer(classes)?

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use ueo::adapt::Settings;
+use ueo::budget::JsonBudget;
 use ueo::checkpoint::Activation;
 use ueo::data::LeftOutCount;
 use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
@@ -15,6 +17,12 @@ use ueo::session::{BaseRecord, EngineRecord, SkippedImage};
 
 /// Version of the layout of `run.json`; readers refuse all others.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// The longest list in it is that of images that were left out: room for a million of them.
+pub(crate) const RECORD_BUDGET: JsonBudget = JsonBudget {
+    bytes: 512 << 20,
+    values: 1 << 24,
+};
 
 /// What `adapt` was asked to do, fully resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,4 +160,34 @@ pub struct RunRecord {
     pub engine: Option<EngineRecord>,
     /// Wall-clock seconds of the steps, over all sessions of the run.
     pub adaptation_secs: f64,
+}
+
+impl RunRecord {
+    /// Reads the content of `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// In words, what is not as this version writes it.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            #[serde(default)]
+            format_version: Value,
+        }
+        let parsed: Versioned = RECORD_BUDGET
+            .parse(bytes)
+            .map_err(|error| error.to_string())?;
+        match parsed.format_version.as_u64() {
+            Some(version) if version == u64::from(FORMAT_VERSION) => {}
+            Some(version) => {
+                return Err(format!(
+                    "expected format version {FORMAT_VERSION}, found {version}"
+                ));
+            }
+            None => return Err("it has no `format_version`".to_owned()),
+        }
+        RECORD_BUDGET
+            .parse(bytes)
+            .map_err(|error| error.to_string())
+    }
 }

@@ -1,7 +1,7 @@
 //! Files of one JSON object per line, which grow with a run: `metrics.jsonl` and `epochs.jsonl`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,6 +10,9 @@ use serde_json::Value;
 use ueo::disk::DiskFile;
 
 use super::RunError;
+
+/// Longest record, in bytes. Ours have some hundreds.
+const LONGEST_RECORD: u64 = 1 << 20;
 
 /// How the records of a file count.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +73,7 @@ impl RecordWriter {
         let mut lines = BufReader::new(file.file());
         let mut line = String::new();
         for place in 0..records {
-            line.clear();
-            let read = lines.read_line(&mut line).map_err(io("read"))?;
+            let read = read_line(&mut lines, &mut line, path, place)?;
             if !line.ends_with('\n') {
                 return Err(too_few(path, records, place));
             }
@@ -125,13 +127,18 @@ pub(crate) fn read_records<T: DeserializeOwned>(
     numbering: Numbering,
 ) -> Result<Vec<T>, RunError> {
     let file = File::open(path).map_err(|source| RunError::io("read", path, source))?;
-    let mut lines = BufReader::new(file);
+    records_of(BufReader::new(file), path, numbering)
+}
+
+/// As [`read_records`], from a file or from memory; `path` is for messages.
+pub(crate) fn records_of<T: DeserializeOwned>(
+    mut lines: impl BufRead,
+    path: &Path,
+    numbering: Numbering,
+) -> Result<Vec<T>, RunError> {
     let (mut records, mut line) = (Vec::new(), String::new());
     loop {
-        line.clear();
-        lines
-            .read_line(&mut line)
-            .map_err(|source| RunError::io("read", path, source))?;
+        read_line(&mut lines, &mut line, path, records.len())?;
         if !line.ends_with('\n') {
             return Ok(records);
         }
@@ -141,6 +148,26 @@ pub(crate) fn read_records<T: DeserializeOwned>(
         });
         records.push(record.map_err(|reason| RunError::record(path, reason))?);
     }
+}
+
+/// Reads the line in a place, from 0, with its end; the number of its bytes.
+fn read_line(
+    lines: &mut impl BufRead,
+    line: &mut String,
+    path: &Path,
+    place: usize,
+) -> Result<usize, RunError> {
+    line.clear();
+    let read = lines
+        .take(LONGEST_RECORD)
+        .read_line(line)
+        .map_err(|source| RunError::io("read", path, source))?;
+    if read as u64 == LONGEST_RECORD && !line.ends_with('\n') {
+        let line = place + 1;
+        let reason = format!("line {line}: expected at most {LONGEST_RECORD} bytes");
+        return Err(RunError::record(path, reason));
+    }
+    Ok(read)
 }
 
 fn too_few(path: &Path, expected: usize, found: usize) -> RunError {
@@ -207,5 +234,20 @@ mod tests {
         assert_eq!(read_records::<Value>(&path, STEPS).unwrap().len(), 1);
         let (_place, path) = file("{\"step\":2}\n");
         read_records::<Value>(&path, STEPS).unwrap_err();
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory() {
+        let (_place, path) = file("");
+        let endless = File::options().write(true).open(&path).unwrap();
+        // Holes take no room on the disk.
+        endless.set_len(1 << 40).unwrap();
+        for error in [
+            read_records::<Value>(&path, STEPS).unwrap_err(),
+            RecordWriter::open(&path, STEPS, 1).unwrap_err(),
+        ] {
+            let error = error.to_string();
+            assert!(error.contains("line 1: expected at most"), "{error}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use ueo::Device;
 use ueo::checkpoint::LoadOptions;
+use ueo::quote;
 use ueo::session::Model;
 
 use super::RunError;
@@ -215,9 +216,6 @@ struct Difference {
 const FREE: [&str; 3] = ["threads", "image_cache_bytes", "checkpoint_every"];
 /// The group of settings whose names need no prefix.
 const GROUP: &str = "settings";
-/// Characters of a value that a message quotes.
-const QUOTED: usize = 60;
-
 /// The first setting in which a command differs from what was begun.
 fn difference(begun: &AdaptRequest, asked: &AdaptRequest) -> Option<Difference> {
     // A request is always JSON.
@@ -269,14 +267,10 @@ fn words(name: &str) -> String {
 }
 
 fn quoted(value: &Value) -> String {
-    let text = match value {
+    match value {
         Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match text.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        Value::String(text) => quote::name(text).to_string(),
+        other => quote::name(&other.to_string()).to_string(),
     }
 }
 
@@ -336,6 +330,14 @@ mod tests {
         expect(
             |r| r.classes[1] = "fox".to_owned(),
             ["classes", "dog as number 2", "fox as number 2"],
+        );
+        expect(
+            |r| r.classes[0] = "\u{1b}[2J".repeat(100),
+            [
+                "classes",
+                "cat as number 1",
+                &format!("{}\u{2026} as number 1", "\\u{1b}[2J".repeat(20)),
+            ],
         );
         expect(
             |r| r.classes.truncate(1),

@@ -8,6 +8,7 @@ use ueo::adapt::{AdaptState, BestEpoch, TrainedParameters, WatchState};
 use ueo::guard::Tally;
 use ueo::method::Memory;
 use ueo::model::Clip;
+use ueo::quote;
 use ueo::tensor::{HostTensor, TensorMap};
 
 use super::RunError;
@@ -65,6 +66,7 @@ pub(crate) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<AdaptState, Stri
     let Some(&[epochs, classes]) = sums.get(COUNTS).map(Vec::as_slice) else {
         return Err(format!("it has no tensor `{COUNTS}` of 2 numbers"));
     };
+    let (epochs, classes) = (count(COUNTS, epochs)?, count(COUNTS, classes)?);
     let under = |prefix: &str| -> TensorMap {
         let tensors = tensors.iter();
         tensors
@@ -75,7 +77,7 @@ pub(crate) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<AdaptState, Stri
     };
     let best = match sums.get(BEST).map(Vec::as_slice) {
         Some(&[epoch, value]) => Some(BestEpoch {
-            epoch: epoch as usize,
+            epoch: count(BEST, epoch)?,
             value,
             parameters: parameters(&under(BEST_PREFIX), clip)?,
         }),
@@ -87,19 +89,34 @@ pub(crate) fn decode_state(bytes: &[u8], clip: &Clip) -> Result<AdaptState, Stri
         .ok_or_else(|| format!("it has no tensor `{ZERO_SHOT_CLASSES}`"))?;
     let tally = sums
         .get(TALLY)
-        .and_then(|sums| Tally::from_numbers(sums, classes as usize))
+        .and_then(|sums| Tally::from_numbers(sums, classes))
         .ok_or_else(|| format!("it has no tensor `{TALLY}` for its number of classes"))?;
     Ok(AdaptState {
         step,
         parameters: parameters(&tensors, clip)?,
         memory: Memory::from_tensors(under(MEMORY_PREFIX)),
         watch: WatchState {
-            epochs: epochs as usize,
-            zero_shot_classes: zero_shot.data.iter().map(|&class| class as usize).collect(),
+            epochs,
+            zero_shot_classes: zero_shot
+                .data
+                .iter()
+                .map(|&class| count(ZERO_SHOT_CLASSES, class.into()))
+                .collect::<Result<_, _>>()?,
             tally,
             best,
         },
     })
+}
+
+/// Largest count that is read; f64 holds all whole numbers up to it.
+const LARGEST_COUNT: f64 = (1_u64 << 32) as f64;
+
+/// A number of a tensor that counts something.
+fn count(name: &str, number: f64) -> Result<usize, String> {
+    match number >= 0.0 && number <= LARGEST_COUNT && number.fract() == 0.0 {
+        true => Ok(number as usize),
+        false => Err(format!("tensor `{name}`: expected a count, found {number}")),
+    }
 }
 
 fn parameters(tensors: &TensorMap, clip: &Clip) -> Result<TrainedParameters, String> {
@@ -131,28 +148,44 @@ fn encode(
         .map_err(RunError::Encode)
 }
 
+/// Most axes of a tensor; ours have two.
+const MAX_AXES: usize = 8;
+
 fn decode(bytes: &[u8]) -> Result<(TensorMap, Sums, HashMap<String, String>), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let (mut tensors, mut sums) = (TensorMap::new(), Sums::new());
     for (name, view) in file.tensors() {
-        if view.dtype() == Dtype::F64 {
-            sums.insert(name, bytemuck::pod_collect_to_vec(view.data()));
-            continue;
-        }
-        if view.dtype() != Dtype::F32 {
+        let shown = quote::name(&name);
+        let not_finite = || format!("tensor `{shown}`: expected finite numbers");
+        if view.shape().len() > MAX_AXES {
+            let axes = view.shape().len();
             return Err(format!(
-                "tensor `{name}`: expected F32 or F64, found {:?}",
-                view.dtype()
+                "tensor `{shown}`: expected at most {MAX_AXES} axes, found {axes}"
             ));
         }
-        tensors.insert(
-            name,
-            HostTensor {
-                shape: view.shape().to_vec(),
-                data: bytemuck::pod_collect_to_vec(view.data()),
-            },
-        );
+        match view.dtype() {
+            Dtype::F64 => {
+                let data: Vec<f64> = bytemuck::pod_collect_to_vec(view.data());
+                if !data.iter().all(|number| number.is_finite()) {
+                    return Err(not_finite());
+                }
+                sums.insert(name, data);
+            }
+            Dtype::F32 => {
+                let data: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+                if !data.iter().all(|number| number.is_finite()) {
+                    return Err(not_finite());
+                }
+                let shape = view.shape().to_vec();
+                tensors.insert(name, HostTensor { shape, data });
+            }
+            other => {
+                return Err(format!(
+                    "tensor `{shown}`: expected F32 or F64, found {other:?}"
+                ));
+            }
+        }
     }
     let metadata = header.metadata().clone().unwrap_or_default();
     Ok((tensors, sums, metadata))

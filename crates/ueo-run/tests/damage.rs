@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use support::{Place, StopAfter, adapt, begin, content, copy_tree, model, resume, resume_as};
 use ueo::Device;
-use ueo_run::{AdaptRequest, EVENT_FILE, OpenedModel, RunError};
+use ueo_run::{AdaptRequest, EVENT_FILE, NewPlaces, OpenedModel, RunError, move_run};
 
 /// A run that was interrupted after some steps, with what it would have become.
 fn interrupted(place: &Place) -> (AdaptRequest, PathBuf, PathBuf) {
@@ -271,6 +271,15 @@ fn a_base_that_computes_something_else_is_refused() {
         let error = adapt(start, &run).unwrap_err();
         let edited = matches!(error, RunError::BaseEdited { .. });
         assert!(edited, "{name}: {error}");
+        let places = NewPlaces {
+            base: Some(base.clone()),
+            ..NewPlaces::default()
+        };
+        let before = fs::read(run.join("run.json")).unwrap();
+        let error = move_run(&run, &places).unwrap_err();
+        let edited = matches!(error, RunError::BaseEdited { .. });
+        assert!(edited, "{name}: {error}");
+        assert!(fs::read(run.join("run.json")).unwrap() == before);
         fs::remove_dir_all(base).unwrap();
     }
 }

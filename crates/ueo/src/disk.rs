@@ -4,11 +4,15 @@
 //! Nothing here follows a symbolic link at the end of a path: files are replaced by renaming, and what is opened for
 //! writing is refused when it is a link.
 
+mod lock;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use lock::{LOCK, Lock, LockError, process_name};
 
 /// What the names of hidden files begin with that belong to this program: temporary ones, and what a run directory holds
 /// while it is worked on.

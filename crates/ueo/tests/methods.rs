@@ -8,7 +8,7 @@ mod fixtures;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use ueo::adapt::Settings;
-use ueo::method::{BatchFeatures, Centring, Method, ZeroShotPass, mirrored_mean};
+use ueo::method::{BatchFeatures, Centring, Extent, Method, ZeroShotPass, mirrored_mean};
 
 use fixtures::assert_close;
 
@@ -105,9 +105,12 @@ fn losses_terms_and_gradients_equal_pytorch() {
         let settings = settings(case);
         let objective = settings.objective().unwrap();
         let mut memory = objective.begin(&start).unwrap();
-        objective
-            .check(&memory, start.images(), cases.classes)
-            .unwrap();
+        let extent = Extent {
+            images: start.images(),
+            classes: cases.classes,
+            embed_dim: start.embed_dim,
+        };
+        objective.check(&memory, extent).unwrap();
         for (number, expected) in case["batches"].as_array().unwrap().iter().enumerate() {
             if number == refreshed_before && objective.refreshes() {
                 memory = objective.refresh(&memory, &later).unwrap();

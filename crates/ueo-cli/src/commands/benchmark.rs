@@ -277,6 +277,11 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
     let suite = Suite::open(args.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
     let selection = args.selection.selection()?;
     let domains = suite.select(&args.selection.domains)?;
+    // Before hours of work; a new directory is made when the inputs have been looked at.
+    let held = match args.list || !args.output.is_dir() {
+        true => None,
+        false => Some(ueo_benchmark::hold(&args.output)?),
+    };
     let data = ueo_benchmark::locate(&suite, data_folder(args, &suite, printer)?, &domains)?;
     for difference in &data.differences {
         let (path, hint) = (difference.path.display(), difference.hint.as_deref());
@@ -307,6 +312,10 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
     if args.list {
         return list(&plan, printer);
     }
+    let _held = match held {
+        Some(held) => held,
+        None => ueo_benchmark::hold(&args.output)?,
+    };
     let ending = execute(&plan, &model, args, context)?;
     if ending != Ending::Interrupted {
         let shown = |results: &Results| {

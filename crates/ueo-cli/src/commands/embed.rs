@@ -88,6 +88,8 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
 
     let mut features = Vec::new();
     let mut ending = Ending::Complete;
+    let interrupt = Interrupt::listen(context.printer)?;
+    let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
     if let Some(texts) = texts {
         let overlong = if args.truncate {
             Overlong::Truncate
@@ -99,16 +101,13 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
     }
     if let Some(path) = &args.images {
         let images = Images::open(path, args.image_root.as_deref(), &model.preprocessing, 0)?;
-        let interrupt = Interrupt::listen(context.printer)?;
-        let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
         images.tell_left_out(&mut reporter);
-        let embedding = embed_images(&model, &images, context.strict, &mut reporter);
-        reporter.finish();
-        let embedding = embedding?;
-        images.tell_orientation(&mut ProgressReporter::new(context.printer));
+        let embedding = embed_images(&model, &images, context.strict, &mut reporter)?;
+        images.tell_orientation(&mut reporter);
         ending = context.list_skipped(&embedding.skipped);
         features.push(("image_features", "paths", embedding));
     }
+    reporter.finish();
     write(&args.output, &features)?;
     for (name, _, embedding) in &features {
         let what = if *name == "text_features" {

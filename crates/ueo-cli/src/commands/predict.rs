@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
+use ueo::csv_cell;
 use ueo::evaluate::Verdict;
 use ueo::session::{ImagePrediction, PredictionSet};
 
@@ -30,7 +31,7 @@ Columns of the .csv, keys of each line of the .jsonl; those of run/predictions.c
   true_label     what the image shows, where the images have labels
   true_decision  known where that is one of the classes, else unknown
 With --top-k N, the next classes stand after the probability: predicted_2, probability_2, and so on. docs/files.md has units \
-and ranges.
+and ranges. In a .csv, a text that a spreadsheet would run as a formula has an apostrophe in front.
 
 The threshold that `ueo adapt` stores was chosen without labels, by default after looking whether there is a second group of images \
 at all (`ueo adapt --help` has all methods). It belongs to the run's classes and score; with others, and \
@@ -195,8 +196,8 @@ fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> 
             None => (String::new(), ""),
         };
         let first = [
-            image.path.clone(),
-            image.label.clone(),
+            csv_cell(&image.path).into_owned(),
+            csv_cell(&image.label).into_owned(),
             image.confidence.to_string(),
             decision(image.known).to_owned(),
             verdict(image.verdict).to_owned(),
@@ -205,9 +206,11 @@ fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> 
         let probable = image
             .top
             .iter()
-            .flat_map(|(label, probability)| [label.clone(), probability.to_string()])
+            .flat_map(|(label, probability)| {
+                [csv_cell(label).into_owned(), probability.to_string()]
+            })
             .skip(1);
-        let last = [label, truth.to_owned()];
+        let last = [csv_cell(&label).into_owned(), truth.to_owned()];
         table.write_record(first.into_iter().chain(probable).chain(last))?;
     }
     table.flush()

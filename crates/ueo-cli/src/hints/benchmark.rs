@@ -21,6 +21,9 @@ impl Hint for BenchmarkError {
                 "name the methods that have the setting with --methods, or set it in the suite under [settings.methods.NAME]"
             }
             Self::Threads { .. } => "ask for fewer with --threads or --jobs",
+            Self::InUse { .. } => {
+                "wait until it ends, or name another --output; one process runs cells beside each other with --jobs"
+            }
             Self::Cell { .. } => "remove the file, and the cell is run again",
             Self::NoResults { .. } => "run the benchmark without --tables-only first",
             Self::OtherSuite { .. } => {

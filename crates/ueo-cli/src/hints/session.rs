@@ -18,6 +18,9 @@ impl Hint for SessionError {
             Self::Adapt(AdaptError::NotFinite { .. }) => {
                 "lower --context-learning-rate and --affine-learning-rate; the last good state was kept"
             }
+            Self::NotFinite { .. } => {
+                "the checkpoint is damaged, or was trained until its numbers were useless: take another one"
+            }
             Self::Adapt(AdaptError::ImageLost { .. }) | Self::ImageLost { .. } => {
                 "put the image back and continue with --resume, or start a new run"
             }

@@ -830,3 +830,18 @@ fn ctrl_c_keeps_finished_cells_and_the_same_command_goes_on() {
         without_timing(cells(&place, "whole"))
     );
 }
+
+#[test]
+fn one_process_at_a_time_runs_cells_into_a_directory() {
+    let place = place();
+    fs::create_dir(place.path("out")).unwrap();
+    let held = ueo::disk::Lock::acquire(&place.path("out")).unwrap();
+    let this = format!("out is in use by process {}", std::process::id());
+    let small = format!("{BENCHMARK} --methods zero-shot --shifts closed");
+    place.run(&small, 2).says(&[&this, "--jobs"]);
+    assert_eq!(cells(&place, "out").len(), 0);
+    // Who only reads needs no lock.
+    place.run(&format!("{small} --list"), 0);
+    drop(held);
+    place.run(&small, 0);
+}

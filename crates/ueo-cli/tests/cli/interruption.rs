@@ -38,6 +38,8 @@ mod signals {
     use crate::support::{ADAPT, Report, Workplace};
 
     const STEPS: usize = 180;
+    /// What is said where nothing had been done yet.
+    const BEFORE_A_PASS: &str = "stopped; the same command begins again";
 
     /// Starts a long run and sends it a signal at some moment; again and earlier where the run was faster than that.
     fn interrupt(place: &Workplace, signal: &str, checkpoint_every: usize) -> Output {
@@ -164,7 +166,8 @@ mod signals {
                 Command::new("kill").args([signal, &id]).status().unwrap();
             }
             let output = child.wait_with_output().unwrap();
-            if !ended && output.status.code().is_some_and(|code| code != 0) {
+            let begun = !String::from_utf8_lossy(&output.stderr).contains(BEFORE_A_PASS);
+            if !ended && begun && output.status.code().is_some_and(|code| code != 0) {
                 return Report::of(output);
             }
             let _ = fs::remove_dir_all(place.path("run"));
@@ -197,6 +200,50 @@ mod signals {
                 name.starts_with("output") || name.starts_with(".ueo-")
             });
             assert_eq!(left.count(), 0, "{command}");
+        }
+    }
+
+    /// Names of three letters, which the tiny text encoder has room for.
+    fn many_names() -> String {
+        let letters = || 'a'..='z';
+        letters()
+            .flat_map(|a| letters().map(move |b| (a, b)))
+            .flat_map(|(a, b)| letters().map(move |c| format!("{a}{b}{c}\n")))
+            .collect()
+    }
+
+    #[test]
+    fn texts_are_encoded_until_somebody_presses_ctrl_c() {
+        let place = Workplace::new();
+        let names = many_names();
+        place.write("classes-many.txt", &names);
+        place.write("texts.txt", names.repeat(20));
+        let commands = [
+            "embed --model model --texts texts.txt --output output.safetensors",
+            "predict --model model --images images --classes classes-many.txt --output output.csv",
+        ];
+        'commands: for (command, signal) in commands.iter().zip(["-TERM", "-INT"]) {
+            for moment in [250, 500, 1000, 2000, 100, 50] {
+                let mut child = place.ueo(command).stderr(Stdio::piped()).spawn().unwrap();
+                sleep(Duration::from_millis(moment));
+                if child.try_wait().unwrap().is_some() {
+                    let _ = fs::remove_file(place.path("output.csv"));
+                    continue;
+                }
+                let asked = Instant::now();
+                let id = child.id().to_string();
+                Command::new("kill").args([signal, &id]).status().unwrap();
+                let output = child.wait_with_output().unwrap();
+                let ended = asked.elapsed();
+                let said = String::from_utf8_lossy(&output.stderr);
+                if output.status.code() == Some(130) && said.contains(BEFORE_A_PASS) {
+                    assert!(ended < Duration::from_secs(2), "{command}: {ended:?}");
+                    assert!(!place.path("output.csv").exists());
+                    assert!(!place.path("output.safetensors").exists());
+                    continue 'commands;
+                }
+            }
+            panic!("`{command}` could not be interrupted in the middle");
         }
     }
 

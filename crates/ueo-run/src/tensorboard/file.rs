@@ -121,12 +121,17 @@ impl EventFile {
 /// [`RunError::Io`].
 pub fn read_events(path: &Path) -> Result<Vec<Event>, RunError> {
     let bytes = fs::read(path).map_err(|source| RunError::io("read", path, source))?;
+    Ok(events_of(&bytes))
+}
+
+/// As [`read_events`], from memory.
+pub(crate) fn events_of(bytes: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
-    kept_prefix(&bytes, |event| {
+    kept_prefix(bytes, |event| {
         events.push(event.clone());
         true
     });
-    Ok(events)
+    events
 }
 
 /// The bytes of a file of these events.

@@ -8,4 +8,5 @@ mod event;
 mod file;
 
 pub use event::Event;
+pub(crate) use file::events_of;
 pub use file::{EVENT_FILE, EventFile, encode_events, read_events};

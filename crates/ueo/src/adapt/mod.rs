@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::evaluate::EvaluateError;
 use crate::guard::{EpochRecord, Keep, Probabilities, Scoring, Tally, WatchedView, signs_of};
 use crate::image::ViewKind;
-use crate::method::{Memory, MethodError, Objective, ZeroShotPass};
+use crate::method::{Extent, Memory, MethodError, Objective, ZeroShotPass};
 use crate::model::{Clip, Prompts, square_sum, to_host};
 
 use frozen::Frozen;
@@ -74,6 +74,16 @@ pub enum AdaptError {
         /// What was wrong with it.
         reason: String,
     },
+    /// A state is that of another adaptation.
+    #[error("expected a state of {expected} {what}, found {found}")]
+    ForeignState {
+        /// What is counted.
+        what: &'static str,
+        /// How many the adaptation has.
+        expected: usize,
+        /// How many the state has.
+        found: usize,
+    },
     /// The observer failed, for example because the disk is full.
     #[error("the results of step {step} could not be recorded")]
     Observer {
@@ -117,6 +127,11 @@ pub trait PixelSource {
 
     /// Side of the square images in pixels.
     fn image_size(&self) -> usize;
+
+    /// What messages call an image.
+    fn name(&self, index: usize) -> String {
+        format!("image {index}")
+    }
 
     /// The images of `order` in batches of `batch_size`, the last one shorter if need be. A source may prepare them from this
     /// call on, before they are asked for.
@@ -277,6 +292,37 @@ impl Adaptation<'_> {
         })
     }
 
+    /// Checks that a state, which may come from a file, belongs to this adaptation of a number of images.
+    ///
+    /// # Errors
+    ///
+    /// [`AdaptError::ForeignState`] and [`AdaptError::Method`].
+    pub fn check(&self, state: &AdaptState, images: usize) -> Result<(), AdaptError> {
+        let classes = self.prompts.len();
+        let expect = |what, expected, found| match expected == found {
+            true => Ok(()),
+            false => Err(AdaptError::ForeignState {
+                what,
+                expected,
+                found,
+            }),
+        };
+        let best = state.watch.best.as_ref();
+        let best = best.map(|best| &best.parameters);
+        for parameters in std::iter::once(&state.parameters).chain(best) {
+            let [context, _] = parameters.context.dims();
+            expect("context vectors", self.prompts.context_len(), context)?;
+        }
+        expect("classes", classes, state.watch.tally.classes())?;
+        expect("images", images, state.watch.zero_shot_classes.len())?;
+        let extent = Extent {
+            images,
+            classes,
+            embed_dim: self.clip.config().embed_dim,
+        };
+        Ok(self.objective.check(&state.memory, extent)?)
+    }
+
     /// Steps from the first to the last, for a number of images and what the method remembers of them.
     pub fn total_steps(&self, memory: &Memory, images: usize) -> usize {
         let training_images = self.objective.training_images(memory);
@@ -301,8 +347,7 @@ impl Adaptation<'_> {
         if images.is_empty() {
             return Err(AdaptError::NoImages);
         }
-        self.objective
-            .check(&state.memory, images.len(), self.prompts.len())?;
+        self.check(&state, images.len())?;
         let training_images = self
             .objective
             .training_images(&state.memory)

@@ -120,6 +120,23 @@ impl TrainedParameters {
         Self::from_host(&tensors, clip)
     }
 
+    /// These parameters, if they have as many context vectors as those that the adaptation began with.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`].
+    pub fn in_place_of(self, first: &Self) -> Result<Self, ModelError> {
+        let (expected, found) = (first.context.dims(), self.context.dims());
+        if expected != found {
+            return Err(ModelError::Shape {
+                name: CONTEXT.to_owned(),
+                expected: expected.to_vec(),
+                found: found.to_vec(),
+            });
+        }
+        Ok(self)
+    }
+
     /// How many numbers are trained.
     pub fn trained_len(&self, part: TrainedPart) -> usize {
         let context = self.context.dims().iter().product::<usize>();

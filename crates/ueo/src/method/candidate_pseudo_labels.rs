@@ -18,7 +18,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::objective::{LossTerms, log_sum_exp, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "candidate-pseudo-labels",
@@ -52,8 +52,8 @@ impl Objective for CandidatePseudoLabels {
         ))
     }
 
-    fn check(&self, memory: &Memory, images: usize, classes: usize) -> Result<(), MethodError> {
-        memory.check(CANDIDATES, &[images, classes])
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        memory.check(CANDIDATES, &[extent.images, extent.classes])
     }
 
     fn refreshes(&self) -> bool {

@@ -21,7 +21,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use crate::model::{normalize_rows, to_host};
 use crate::objective::{LossTerms, entropy, log_sum_exp, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "cliptta",
@@ -61,11 +61,12 @@ impl Objective for Cliptta {
         Ok(places.into_memory(Memory::default(), pass.embed_dim))
     }
 
-    fn check(&self, memory: &Memory, _images: usize, classes: usize) -> Result<(), MethodError> {
-        let places = classes * IMAGES_PER_CLASS;
-        memory.check_rows(FEATURES, places)?;
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        let places = extent.classes * IMAGES_PER_CLASS;
+        memory.check(FEATURES, &[places, extent.embed_dim])?;
+        memory.check(CONFIDENCES, &[places])?;
         memory.check(IMAGES, &[places])?;
-        memory.check(CONFIDENCES, &[places])
+        memory.check_indices(IMAGES, EMPTY, extent.images)
     }
 
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {

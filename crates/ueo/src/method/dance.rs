@@ -17,7 +17,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use crate::model::{normalize_rows, to_host};
 use crate::objective::{LossTerms, entropy, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "dance",
@@ -50,8 +50,8 @@ impl Objective for Dance {
         Ok(Memory::default().with(FEATURE_BANK, &shape, pass.image_features.clone()))
     }
 
-    fn check(&self, memory: &Memory, images: usize, _classes: usize) -> Result<(), MethodError> {
-        memory.check_rows(FEATURE_BANK, images)
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        memory.check(FEATURE_BANK, &[extent.images, extent.embed_dim])
     }
 
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {

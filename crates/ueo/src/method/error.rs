@@ -33,6 +33,16 @@ pub enum MethodError {
         /// Shape in the state.
         found: Vec<usize>,
     },
+    /// A remembered tensor holds other values than the method puts there.
+    #[error("tensor `{name}`: expected indices below {end}, found {found}")]
+    MemoryValue {
+        /// Name of the tensor.
+        name: &'static str,
+        /// Images or classes.
+        end: usize,
+        /// What is there.
+        found: String,
+    },
 }
 
 /// A name that no method has.

@@ -60,14 +60,26 @@ impl Memory {
         })
     }
 
-    /// Checks that a matrix read from a file is there and has a number of rows.
+    /// Checks that a tensor read from a file holds indices below `end`, or `none`, and at least one index.
     ///
     /// # Errors
     ///
-    /// As [`Self::check`].
-    pub fn check_rows(&self, name: &'static str, rows: usize) -> Result<(), MethodError> {
-        let columns = self.shape(name)?.get(1).copied().unwrap_or(0);
-        self.check(name, &[rows, columns])
+    /// [`MethodError::MemoryValue`].
+    pub fn check_indices(
+        &self,
+        name: &'static str,
+        none: f32,
+        end: usize,
+    ) -> Result<(), MethodError> {
+        let index = |value: f32| value >= 0.0 && value.fract() == 0.0 && value < end as f32;
+        let wrong = |value: &f32| *value != none && !index(*value);
+        let values = self.values(name);
+        let found = match values.iter().copied().find(|value| wrong(value)) {
+            None if values.iter().any(|value| *value != none) => return Ok(()),
+            None => format!("{none} alone"),
+            Some(value) => value.to_string(),
+        };
+        Err(MethodError::MemoryValue { name, end, found })
     }
 
     fn shape(&self, name: &'static str) -> Result<&[usize], MethodError> {

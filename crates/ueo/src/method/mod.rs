@@ -35,7 +35,7 @@ pub use error::{MethodError, ParseMethodError};
 pub use memory::Memory;
 pub use pass::ZeroShotPass;
 pub use settings::InvalidSetting;
-pub use training::{BatchFeatures, Objective, TrainedPart};
+pub use training::{BatchFeatures, Extent, Objective, TrainedPart};
 pub use training_free::{ClassPrompts, Rescoring};
 pub use universal_entropy::{UniversalEntropy, UniversalEntropySettings};
 pub use zero_shot::TEMPLATES;

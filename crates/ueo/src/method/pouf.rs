@@ -15,7 +15,7 @@ use burn::tensor::activation;
 
 use crate::objective::{LossTerms, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "pouf",
@@ -38,7 +38,7 @@ impl Objective for Pouf {
         Ok(Memory::default())
     }
 
-    fn check(&self, _memory: &Memory, _images: usize, _classes: usize) -> Result<(), MethodError> {
+    fn check(&self, _memory: &Memory, _extent: Extent) -> Result<(), MethodError> {
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::objective::{LossTerms, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "self-calibration",
@@ -44,8 +44,8 @@ impl Objective for SelfCalibration {
         Ok(Memory::default().with(TEACHER, &[pass.images(), pass.classes], teacher))
     }
 
-    fn check(&self, memory: &Memory, images: usize, classes: usize) -> Result<(), MethodError> {
-        memory.check(TEACHER, &[images, classes])
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        memory.check(TEACHER, &[extent.images, extent.classes])
     }
 
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {

@@ -14,7 +14,7 @@ use burn::tensor::{Tensor, TensorData};
 use crate::evaluate::{ThresholdAxis, ThresholdMethod, choose_threshold};
 use crate::objective::{LossTerms, entropy, mutual_information};
 
-use super::{BatchFeatures, Description, Memory, MethodError, Objective, ZeroShotPass};
+use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "split-entropy",
@@ -59,8 +59,8 @@ impl Objective for SplitEntropy {
         Ok(Memory::default().with(PRESUMED_KNOWN, &[known.len()], known))
     }
 
-    fn check(&self, memory: &Memory, images: usize, _classes: usize) -> Result<(), MethodError> {
-        memory.check(PRESUMED_KNOWN, &[images])
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        memory.check(PRESUMED_KNOWN, &[extent.images])
     }
 
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {

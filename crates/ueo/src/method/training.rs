@@ -9,6 +9,17 @@ use crate::objective::{LossTerms, class_probabilities, cosine_logits};
 
 use super::{Memory, MethodError, ZeroShotPass};
 
+/// How large a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Images of the adaptation.
+    pub images: usize,
+    /// Known classes.
+    pub classes: usize,
+    /// Width of the shared embedding space.
+    pub embed_dim: usize,
+}
+
 /// The features of a batch, leaves of a graph that ends at the loss.
 #[derive(Clone, Debug)]
 pub struct BatchFeatures<'a> {
@@ -59,8 +70,8 @@ pub trait Objective: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`MethodError`] says what is missing or has another shape.
-    fn check(&self, memory: &Memory, images: usize, classes: usize) -> Result<(), MethodError>;
+    /// [`MethodError`] says what is missing, has another shape, or values that would lead out of the problem.
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError>;
 
     /// The images to train on, ascending; `None` for all.
     fn training_images(&self, _memory: &Memory) -> Option<Vec<usize>> {

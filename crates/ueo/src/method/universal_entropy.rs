@@ -21,8 +21,8 @@ use crate::objective::{
 };
 
 use super::{
-    BatchFeatures, Description, InvalidSetting, Memory, MethodError, MethodSettings, Objective,
-    ZeroShotPass, builders, non_negative, positive,
+    BatchFeatures, Description, Extent, InvalidSetting, Memory, MethodError, MethodSettings,
+    Objective, ZeroShotPass, builders, non_negative, positive,
 };
 
 const UEO_SOURCE: &str = "Liang et al., Realistic unsupervised CLIP fine-tuning with universal entropy optimization, ICML 2024";
@@ -195,8 +195,8 @@ impl Objective for UniversalEntropy {
         Ok(Memory::default().with(CONFIDENCE_WEIGHTS, &[weights.len()], weights))
     }
 
-    fn check(&self, memory: &Memory, images: usize, _classes: usize) -> Result<(), MethodError> {
-        memory.check(CONFIDENCE_WEIGHTS, &[images])
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        memory.check(CONFIDENCE_WEIGHTS, &[extent.images])
     }
 
     fn refreshes(&self) -> bool {
@@ -235,10 +235,18 @@ mod tests {
         }
     }
 
+    fn extent(images: usize) -> Extent {
+        Extent {
+            images,
+            classes: 2,
+            embed_dim: 3,
+        }
+    }
+
     fn weights(method: Method, known: Option<Vec<bool>>) -> Vec<f32> {
         let objective = method.objective(&MethodSettings::default()).unwrap();
         let memory = objective.begin(&pass(known)).unwrap();
-        objective.check(&memory, 2, 2).unwrap();
+        objective.check(&memory, extent(2)).unwrap();
         memory.values(CONFIDENCE_WEIGHTS).to_vec()
     }
 
@@ -273,7 +281,7 @@ mod tests {
     fn a_memory_of_other_images_is_refused() {
         let objective = UniversalEntropy::new(UniversalEntropySettings::default());
         let memory = objective.begin(&pass(None)).unwrap();
-        assert!(objective.check(&memory, 3, 2).is_err());
-        assert!(objective.check(&Memory::default(), 2, 2).is_err());
+        assert!(objective.check(&memory, extent(3)).is_err());
+        assert!(objective.check(&Memory::default(), extent(2)).is_err());
     }
 }

@@ -14,7 +14,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use crate::objective::{LossTerms, mutual_information};
 
 use super::{
-    BatchFeatures, Description, Memory, MethodError, Objective, TrainedPart, ZeroShotPass,
+    BatchFeatures, Description, Extent, Memory, MethodError, Objective, TrainedPart, ZeroShotPass,
 };
 
 pub(super) const DESCRIPTION: Description = Description {
@@ -57,8 +57,9 @@ impl Objective for Upl {
         Ok(Memory::default().with(PSEUDO_LABELS, &[labels.len()], labels))
     }
 
-    fn check(&self, memory: &Memory, images: usize, _classes: usize) -> Result<(), MethodError> {
-        memory.check(PSEUDO_LABELS, &[images])
+    fn check(&self, memory: &Memory, extent: Extent) -> Result<(), MethodError> {
+        memory.check(PSEUDO_LABELS, &[extent.images])?;
+        memory.check_indices(PSEUDO_LABELS, NOT_CHOSEN, extent.classes)
     }
 
     fn training_images(&self, memory: &Memory) -> Option<Vec<usize>> {

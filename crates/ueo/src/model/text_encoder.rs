@@ -56,6 +56,11 @@ impl Prompts {
         self.own_tokens.len()
     }
 
+    /// Number of learnable context vectors in each prompt.
+    pub fn context_len(&self) -> usize {
+        self.context_len
+    }
+
     /// Whether there are no prompts.
     pub fn is_empty(&self) -> bool {
         self.own_tokens.is_empty()

@@ -53,7 +53,8 @@ impl FeatureStore for () {
 ///
 /// # Errors
 ///
-/// [`SessionError::Interrupted`] when the reporter says so after a batch.
+/// [`SessionError::Interrupted`] when the reporter says so after a batch, [`SessionError::NotFinite`] when the model makes no
+/// usable numbers of an image.
 pub fn encode_images(
     clip: &Clip,
     affine: &AffineParameters,
@@ -97,6 +98,9 @@ pub fn encode_images_keeping(
             let shape = [indices.len(), 3, size, size];
             let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
             features = to_host(&clip.image_features(pixels, affine)).data;
+            check_features(&features, encoded.embed_dim, |row| {
+                source.name(indices[row])
+            })?;
         }
         let batch = ImageFeatures {
             indices,
@@ -113,6 +117,25 @@ pub fn encode_images_keeping(
         }
     }
     Ok(encoded)
+}
+
+/// Checks that features, `[rows, embed_dim]`, row-major, have a direction; `name` says what a row is the feature of.
+pub(super) fn check_features(
+    features: &[f32],
+    embed_dim: usize,
+    name: impl Fn(usize) -> String,
+) -> Result<(), SessionError> {
+    for (row, feature) in features.chunks_exact(embed_dim).enumerate() {
+        // Cosines are computed in this precision.
+        let square_norm: f32 = feature.iter().map(|value| value * value).sum();
+        if !(square_norm.is_finite() && square_norm > 0.0) {
+            return Err(SessionError::NotFinite {
+                input: name(row),
+                square_norm,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Encodes an image set, and lists what had to be left out.
@@ -250,6 +273,10 @@ impl PixelSource for Subset<'_> {
 
     fn image_size(&self) -> usize {
         self.source.image_size()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.source.name(self.indices[index])
     }
 
     fn batches<'a>(

@@ -63,6 +63,17 @@ pub enum SessionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What the model makes of an input has no direction: numbers that are not finite, or zeros only.
+    #[error(
+        "the feature of {} has the square norm {square_norm}, expected a finite number above zero",
+        quote::name(input)
+    )]
+    NotFinite {
+        /// An image's id, or a text.
+        input: String,
+        /// Sum of the squares of its numbers.
+        square_norm: f32,
+    },
     /// Labels are needed but the images have none.
     #[error("{} gives no labels, which {needed_for} needs", path.display())]
     NoLabels {

@@ -289,6 +289,10 @@ impl PixelSource for Images {
         self.source.preprocessing().crop
     }
 
+    fn name(&self, index: usize) -> String {
+        self.id(index).to_owned()
+    }
+
     fn batches<'a>(
         &'a self,
         order: Vec<usize>,

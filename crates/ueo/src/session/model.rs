@@ -19,6 +19,7 @@ use crate::tensor::HostTensor;
 use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
 
 use super::SessionError;
+use super::encode::check_features;
 
 /// The checkpoint that a model started from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,7 +213,8 @@ impl Model {
     /// [`SessionError::Checkpoint`] and [`SessionError::Model`] when the file cannot be read or belongs to another model.
     pub fn with_saved(&self, path: impl AsRef<Path>, method: Method) -> Result<Self, SessionError> {
         let adapted = Adapted::load(path.as_ref())?;
-        let parameters = TrainedParameters::from_adapted(adapted, &self.clip)?;
+        let parameters =
+            TrainedParameters::from_adapted(adapted, &self.clip)?.in_place_of(&self.parameters)?;
         Ok(self.with_parameters(parameters, method))
     }
 
@@ -253,7 +255,12 @@ impl Model {
             .collect::<Result<Vec<_>, SessionError>>()?;
         let prompts = Prompts::new(self.tokenizer.start_of_text(), 0, own_tokens);
         self.clip.text().check(&prompts)?;
-        Ok(normalize_rows(self.clip.text().features(&prompts, None)))
+        let features = self.clip.text().features(&prompts, None);
+        let embed_dim = self.base.config.embed_dim;
+        check_features(&to_host(&features).data, embed_dim, |row| {
+            texts[row].clone()
+        })?;
+        Ok(normalize_rows(features))
     }
 
     /// A classifier for a list of class names, with this model's context and method.

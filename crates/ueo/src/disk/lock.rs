@@ -1,21 +1,52 @@
-//! One process at a time writes a run directory.
+//! One process at a time writes an output directory.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ueo::disk::DiskFile;
+use thiserror::Error;
 
-use super::RunError;
+use super::DiskFile;
 
 /// Name of the file that is locked. It stays when the lock goes: to remove it would let two processes lock two files.
-pub(crate) const LOCK: &str = ".ueo-lock";
+pub const LOCK: &str = ".ueo-lock";
 
-/// The right to write a run directory. The operating system takes it back when the process ends, however it ends.
+/// The right to write a directory. The operating system takes it back when the process ends, however it ends.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     /// Closing the file gives the lock back.
     _file: DiskFile,
+}
+
+/// Why a directory is not locked.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("{} is in use by {}", path.display(), process_name(*process))]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process's number, where the operating system lets others know.
+        process: Option<u32>,
+    },
+    /// The file that is locked cannot be used.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A process in words.
+pub fn process_name(number: Option<u32>) -> String {
+    match number {
+        Some(number) => format!("process {number}"),
+        None => "another process".to_owned(),
+    }
 }
 
 impl Lock {
@@ -23,18 +54,22 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`RunError::InUse`] when another process has it, [`RunError::Io`].
-    pub fn acquire(directory: &Path) -> Result<Self, RunError> {
+    /// [`LockError`].
+    pub fn acquire(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join(LOCK);
         let io = |action| {
             let path = path.clone();
-            move |source| RunError::io(action, &path, source)
+            move |source| LockError::Io {
+                action,
+                path,
+                source,
+            }
         };
         let mut file = DiskFile::open(&path).map_err(io("open"))?;
         match file.file().try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(RunError::InUse {
+                return Err(LockError::InUse {
                     path: directory.to_owned(),
                     process: process_of(file.file()),
                 });

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use ueo::quote;
 use ueo::session::BaseRecord;
 
 use crate::progress::{Progress, Unit};
@@ -32,6 +33,11 @@ pub struct Printer {
     verbosity: Verbosity,
     colors: bool,
     bars: Option<MultiProgress>,
+}
+
+/// What is printed, without anything in a name or path that a terminal would obey.
+fn shown(line: impl Display) -> String {
+    quote::lines(&line.to_string())
 }
 
 impl Printer {
@@ -60,7 +66,7 @@ impl Printer {
         }
         let written = self.above_bars(|| {
             let mut stdout = io::stdout().lock();
-            writeln!(stdout, "{line}").and_then(|()| stdout.flush())
+            writeln!(stdout, "{}", shown(line)).and_then(|()| stdout.flush())
         });
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -71,14 +77,14 @@ impl Printer {
     /// Prints what happened.
     pub fn message(&self, line: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.stderr(line);
+            self.stderr(shown(line));
         }
     }
 
     /// Prints how something was decided, for `--verbose`.
     pub fn detail(&self, line: impl Display) {
         if self.is_verbose() {
-            self.stderr(line);
+            self.stderr(shown(line));
         }
     }
 
@@ -101,6 +107,7 @@ impl Printer {
     /// Prints what the user should know about and the program can live with.
     pub fn warning(&self, line: impl Display) {
         if self.verbosity >= Verbosity::Normal {
+            let line = shown(line);
             self.stderr(format_args!("{}: {line}", self.paint(WARNING, "warning")));
         }
     }
@@ -108,26 +115,28 @@ impl Printer {
     /// Prints what the user can do about a warning.
     pub fn hint(&self, line: impl Display) {
         if self.verbosity >= Verbosity::Normal {
+            let line = shown(line);
             self.stderr(format_args!("{}: {line}", self.paint(HINT, "hint")));
         }
     }
 
     /// Prints an error, what caused it and what to do about it.
     pub fn error(&self, error: &dyn Error, hint: Option<&str>) {
-        let mut text = format!("{}: {error}", self.paint(ERROR, "error"));
+        let mut text = format!("{}: {}", self.paint(ERROR, "error"), shown(error));
         let mut said = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             let message = error.to_string();
             // Some libraries repeat their cause in their own message.
             if !said.contains(&message) {
-                let message = message.trim_end().replace('\n', "\n             ");
+                let message = shown(message.trim_end()).replace('\n', "\n             ");
                 text.push_str(&format!("\n  caused by: {message}"));
             }
             said = message;
             cause = error.source();
         }
         if let Some(hint) = hint {
+            let hint = shown(hint);
             text.push_str(&format!("\n{}: {hint}", self.paint(HINT, "hint")));
         }
         self.stderr(text);

@@ -37,7 +37,7 @@ const TOKENS: [&str; 16] = [
 /// Inputs per kind of file for the readers alone.
 const INPUTS: usize = 1_000;
 /// Inputs per file of a whole run.
-const RUNS: usize = 12;
+const RUNS: usize = 60;
 /// Longest time for one input, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -235,7 +235,7 @@ fn states_with_values_of_another_run_are_refused() {
                 let width = tensors["context"].1[1];
                 put(tensors, "context", &[100, width], &vec![0.0; 100 * width]);
             },
-            "expected a state of 4 context vectors, found 100",
+            "expected a state of 7 context vectors, found 100",
         ),
         (
             |tensors| {
@@ -334,7 +334,8 @@ fn results_with_values_that_make_no_sense_are_refused() {
     });
     let error = OpenedModel::open(&run, None, &Device::cpu(), None).unwrap_err();
     assert!(
-        error.to_string().contains("expected [4, ") && error.to_string().contains("found [100, "),
+        error.to_string().contains("expected shape [7, ")
+            && error.to_string().contains("found [100, "),
         "{error}"
     );
     let opened = OpenedModel::open(&finished, None, &Device::cpu(), None).unwrap();

@@ -37,6 +37,17 @@ pub fn whole(text: &str) -> String {
     shown
 }
 
+/// Shows a text of several lines in full: escaped, but for line breaks and tabs.
+pub fn lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    // Writing into a string cannot fail.
+    let _ = text.chars().try_for_each(|c| match c {
+        '\n' | '\t' => shown.write_char(c),
+        _ => escape(c, &mut shown),
+    });
+    shown
+}
+
 /// Shows a text out of a file in quotation marks: escaped, at most about a line of it, and how long it is.
 pub fn quotation(text: &str) -> String {
     match text.char_indices().nth(QUOTATION_CHARACTERS) {
@@ -112,6 +123,7 @@ mod tests {
             whole("a\u{1b}[2Jb\n\t\u{7f}\u{9b}\u{202e}c"),
             "a\\u{1b}[2Jb\\n\\t\\u{7f}\\u{9b}\\u{202e}c"
         );
+        assert_eq!(lines("a\u{1b}[2J\n\tb\r"), "a\\u{1b}[2J\n\tb\\r");
         let plain = "café \u{301} \"q\" \\ 猫 \u{1f638} 'x'";
         assert_eq!(whole(plain), plain);
     }

@@ -677,3 +677,21 @@ fn names_that_are_no_text_stay_apart() {
     }
     assert_eq!(ids(&open(root.path()).unwrap()), ["\\xE8.png", "\\xE9.png"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_opened() {
+    use std::os::unix::net::UnixListener;
+
+    let place = tempfile::tempdir().unwrap();
+    let _sockets = ["a.png", "b.tar"].map(|name| {
+        let path = place.path().join(name);
+        let socket = UnixListener::bind(&path).unwrap();
+        // Opening a pipe would wait for ever.
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.contains("another kind of entry"), "{error}");
+        socket
+    });
+    let error = open(place.path()).unwrap_err().to_string();
+    assert!(error.contains("2 skipped"), "{error}");
+}

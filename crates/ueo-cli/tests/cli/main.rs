@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod demonstration;
 mod first_hour;
+mod hostile_names;
 mod image_memory;
 mod instruction_sets;
 mod interruption;

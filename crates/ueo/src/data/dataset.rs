@@ -112,7 +112,15 @@ impl Dataset {
         let mut dataset = if metadata.is_dir() {
             directory::open(spec)?
         } else {
-            match FileKind::of(spec) {
+            let kind = FileKind::of(spec);
+            // Who opens a pipe waits for its writer; a list may come through one.
+            if matches!(kind, FileKind::Shard | FileKind::Image) && !metadata.is_file() {
+                return Err(DataError::Open {
+                    path: spec.to_path_buf(),
+                    reason: SkipReason::NotAFile.to_string(),
+                });
+            }
+            match kind {
                 FileKind::Shard => shard::open(spec)?,
                 FileKind::Image => directory::open_single(spec),
                 FileKind::UnreadImage(format) => {

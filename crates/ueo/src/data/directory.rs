@@ -42,7 +42,13 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
         } else if !is_folder {
             match FileKind::of(entry.path()) {
                 FileKind::Image => take_image(&mut dataset, root, &entry),
-                FileKind::Shard => archives.push(entry.into_path()),
+                FileKind::Shard if entry.file_type().is_file() => {
+                    archives.push(entry.into_path());
+                }
+                FileKind::Shard => {
+                    let id = relative_id(root, entry.path());
+                    dataset.skip(id, SkipReason::NotAFile);
+                }
                 kind => {
                     let reason = LeftOutReason::of(entry.path(), kind);
                     let id = relative_id(root, entry.path());

@@ -113,7 +113,7 @@ const LARGEST_COUNT: f64 = (1_u64 << 32) as f64;
 
 /// A number of a tensor that counts something.
 fn count(name: &str, number: f64) -> Result<usize, String> {
-    match number >= 0.0 && number <= LARGEST_COUNT && number.fract() == 0.0 {
+    match (0.0..=LARGEST_COUNT).contains(&number) && number.fract() == 0.0 {
         true => Ok(number as usize),
         false => Err(format!("tensor `{name}`: expected a count, found {number}")),
     }

@@ -9,6 +9,7 @@ use super::protocol::{Protocol, halves};
 use super::run::lock;
 use ueo::method::ZeroShotPass;
 use ueo::session::{Classifier, ImageFeatures, Images, Model};
+use ueo::text::Template;
 
 /// A domain in memory.
 pub struct OpenDomain {
@@ -16,8 +17,8 @@ pub struct OpenDomain {
     pub train: OpenImages,
     /// `None` if these are the training images.
     test: Option<OpenImages>,
-    /// Zero-shot passes over all readable training images, by listed classes.
-    passes: Mutex<HashMap<Vec<usize>, Arc<ZeroShotPass>>>,
+    /// Zero-shot passes over all readable training images, by listed classes and the first of their templates.
+    passes: Mutex<HashMap<(Vec<usize>, Template), Arc<ZeroShotPass>>>,
 }
 
 /// Images with the features that the checkpoint gives them.
@@ -94,13 +95,14 @@ impl OpenDomain {
         request: &CellRequest,
     ) -> Result<Arc<ZeroShotPass>, BenchmarkError> {
         let mut passes = lock(&self.passes);
-        if let Some(pass) = passes.get(&request.known) {
+        let key = (request.known.clone(), model.templates()[0].clone());
+        if let Some(pass) = passes.get(&key) {
             return Ok(Arc::clone(pass));
         }
         let prompts = model.prompts(&request.known_names())?;
         let classifier = Classifier::new(&model.clip, &prompts, &model.parameters);
         let pass = Arc::new(self.train.zero_shot.zero_shot(&model.clip, &classifier));
-        passes.insert(request.known.clone(), Arc::clone(&pass));
+        passes.insert(key, Arc::clone(&pass));
         Ok(pass)
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::BenchmarkError;
 use ueo::adapt::Settings;
 use ueo::method::Method;
+use ueo::text::Template;
 
 /// Settings by name, with the names and values of the command line of `ueo adapt`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -44,6 +45,28 @@ impl Overrides {
         Ok(())
     }
 
+    /// Sets the sentences that class names stand in.
+    pub fn set_templates(&mut self, templates: &[Template]) {
+        let templates = templates.iter().map(|template| template.as_str().into());
+        self.0
+            .insert(TEMPLATE.to_owned(), Value::Array(templates.collect()));
+    }
+
+    /// What a method can be told: one that brings its own templates takes no others, and one that does not train takes nothing
+    /// else.
+    fn for_method(&self, method: Method) -> Self {
+        let of_method = |key: &str| match key == TEMPLATE {
+            true => !method.has_templates(),
+            false => method.trains(),
+        };
+        let settings = self.0.iter().filter(|(key, _)| of_method(key));
+        Self(
+            settings
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -63,11 +86,12 @@ impl Overrides {
             Ok(Value::Object(object)) => object,
             _ => return Err(wrong("the settings have no fields".to_owned())),
         };
+        let names = Settings::names();
         for (key, value) in &self.0 {
             let field = key.replace('-', "_");
-            if !object.contains_key(&field) || NOT_SETTABLE.contains(&field.as_str()) {
-                let known: Vec<String> = object
-                    .keys()
+            if !names.contains(&field) || NOT_SETTABLE.contains(&field.as_str()) {
+                let known: Vec<String> = names
+                    .iter()
                     .filter(|key| !NOT_SETTABLE.contains(&key.as_str()))
                     .map(|key| key.replace('_', "-"))
                     .collect();
@@ -82,6 +106,8 @@ impl Overrides {
     }
 }
 
+/// The setting that methods without training have too.
+const TEMPLATE: &str = "template";
 /// Fields that the cell itself determines.
 const NOT_SETTABLE: [&str; 2] = ["method", "seed"];
 
@@ -89,7 +115,7 @@ impl Profile {
     /// The settings of one method.
     ///
     /// Settings that a method does not have are left out where the profile gives them for all methods, and refused where
-    /// `overrides` asks for them. A method that does not train has no settings of training at all.
+    /// `overrides` asks for them. A method that does not train has no settings of training at all, only templates.
     ///
     /// # Errors
     ///
@@ -110,9 +136,7 @@ impl Profile {
         if let Some(own) = self.methods.get(&method) {
             settings = own.apply(&settings, &format!("the suite's settings of {method}"))?;
         }
-        if method.trains() {
-            settings = overrides.apply(&settings, "--set")?;
-        }
+        settings = overrides.for_method(method).apply(&settings, "--set")?;
         if let Some(seed) = seed {
             settings.seed = seed;
         }

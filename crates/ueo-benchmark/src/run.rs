@@ -290,14 +290,15 @@ impl Runner<'_> {
             });
         }
         let indices: Vec<usize> = rows.iter().map(|&row| features.indices[row]).collect();
-        let prompts = self.model.prompts(&request.known_names())?;
-        let mut pass = domain.pass(self.model, request)?.subset(rows);
+        let model = &self.model.with_templates(&request.settings.templates)?;
+        let prompts = model.prompts(&request.known_names())?;
+        let mut pass = domain.pass(model, request)?.subset(rows);
         if request.settings.needs_labels() {
             let is_known = |&image: &usize| request.known.contains(&images.labels[image]);
             pass.known = Some(indices.iter().map(is_known).collect());
         }
         Ok(adapt_in_memory(
-            self.model,
+            model,
             &prompts,
             &Subset::new(&images.set, &indices),
             &pass,
@@ -339,7 +340,8 @@ impl Runner<'_> {
         parameters: &TrainedParameters,
         part: Part,
     ) -> Result<Said, BenchmarkError> {
-        let (model, test) = (self.model, domain.tested());
+        let model = &self.model.with_templates(&request.settings.templates)?;
+        let test = domain.tested();
         let before = rows_of(&test.zero_shot, &part.tested);
         let moved = request.method.trains() && request.settings.trained_part().affine();
         let encoded = match moved {

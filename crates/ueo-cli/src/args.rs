@@ -6,9 +6,11 @@ use std::str::FromStr;
 use clap::Args;
 use ueo::Device;
 use ueo::checkpoint::Activation;
+use ueo::data::LabelChoice;
 use ueo::evaluate::{Score, ThresholdMethod};
 use ueo::image::ExifOrientation;
 use ueo::model::Precision;
+use ueo::text::Template;
 use ueo_run::ThresholdRequest;
 
 use crate::printer::Verbosity;
@@ -123,13 +125,47 @@ pub struct ImageArgs {
     pub decoding: DecodingArgs,
 }
 
+/// What class names and labels mean.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Names and labels")]
+pub struct NameArgs {
+    /// The sentences around class names.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+
+    /// Names for the classes of --classes that are ids, such as n02084071: a table `id,name` (.csv) or JSON
+    ///
+    /// The names are what the model reads and what results are written with; folders and labels may go on with the ids.
+    #[arg(long, value_name = "FILE", requires = "classes")]
+    pub class_names: Option<PathBuf>,
+
+    /// Where the labels to measure by come from; it is said what was taken
+    ///
+    /// Labels never touch training, unless --labels-for-oracle says so.
+    #[arg(long, value_enum, value_name = "SOURCE", default_value = "auto")]
+    pub labels: LabelChoice,
+}
+
+/// The sentences around class names.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Names and labels")]
+pub struct PromptArgs {
+    /// Sentence that class names stand in, such as "a satellite photo of {}"; may be given several times [default: the run's, else
+    /// "a photo of a {}."]
+    ///
+    /// Of several, predictions without training take the mean, and the learned context starts from the words of the first in front
+    /// of {}. Nothing is added: a full stop counts.
+    #[arg(long = "template", value_name = "SENTENCE")]
+    pub templates: Vec<Template>,
+}
+
 /// How images are scored.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Scores")]
 pub struct ScoreArgs {
     /// Text file (UTF-8) with one class name per line; replaces those of a run directory
     ///
-    /// A plain checkpoint needs it. The learned context of a run moves to other class lists.
+    /// A table `id,name` (.csv) or JSON works too. A plain checkpoint needs it. The learned context of a run moves to other class lists.
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
 

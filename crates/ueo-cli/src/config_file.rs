@@ -136,17 +136,21 @@ fn arguments_of_file(
             expected,
             found,
         };
-        let argument = match (is_switch(option), value) {
+        let of_option = match (is_switch(option), value) {
             (true, ConfigValue::Switch(on)) if on == inverted => continue,
-            (true, ConfigValue::Switch(_)) => format!("--{long}"),
+            (true, ConfigValue::Switch(_)) => vec![format!("--{long}")],
             (true, other) => return Err(wrong_type("true or false", other.kind())),
+            (false, ConfigValue::List(values)) if is_repeatable(option) => values
+                .iter()
+                .map(|value| format!("--{long}={value}"))
+                .collect(),
             (false, ConfigValue::Text(text) | ConfigValue::Number(text)) => {
-                format!("--{long}={text}")
+                vec![format!("--{long}={text}")]
             }
             (false, other) => return Err(wrong_type("text or a number", other.kind())),
         };
         if given.value_source(option.get_id().as_str()) != Some(ValueSource::CommandLine) {
-            arguments.push(OsString::from(argument));
+            arguments.extend(of_option.into_iter().map(OsString::from));
         }
     }
     Ok(arguments)
@@ -158,6 +162,8 @@ enum ConfigValue {
     /// As it is written.
     Number(String),
     Switch(bool),
+    /// Texts or numbers, for an option that may be given several times.
+    List(Vec<String>),
     /// What no option takes.
     Other(&'static str),
 }
@@ -168,6 +174,7 @@ impl ConfigValue {
             Self::Text(_) => "string",
             Self::Number(_) => "number",
             Self::Switch(_) => "boolean",
+            Self::List(_) => "array",
             Self::Other(kind) => kind,
         }
     }
@@ -178,8 +185,18 @@ impl ConfigValue {
             toml::Value::Integer(number) => Self::Number(number.to_string()),
             toml::Value::Float(number) => Self::Number(number.to_string()),
             toml::Value::Boolean(on) => Self::Switch(on),
+            toml::Value::Array(values) => Self::of_list(values.into_iter().map(Self::of_toml)),
             other => Self::Other(other.type_str()),
         }
+    }
+
+    fn of_list(values: impl Iterator<Item = Self>) -> Self {
+        let texts = values.map(|value| match value {
+            Self::Text(text) | Self::Number(text) => Some(text),
+            _ => None,
+        });
+        let texts: Option<Vec<String>> = texts.collect();
+        texts.map_or(Self::Other("array"), Self::List)
     }
 
     /// `None` for null, which stands for the default.
@@ -189,7 +206,7 @@ impl ConfigValue {
             Json::Bool(on) => Self::Switch(on),
             Json::Number(number) => Self::Number(number.to_string()),
             Json::String(text) => Self::Text(text),
-            Json::Array(_) => Self::Other("array"),
+            Json::Array(values) => Self::of_list(values.into_iter().filter_map(Self::of_json)),
             Json::Object(_) => Self::Other("object"),
         })
     }
@@ -257,6 +274,10 @@ fn is_switch(option: &Arg) -> bool {
         option.get_action(),
         ArgAction::SetTrue | ArgAction::SetFalse
     )
+}
+
+fn is_repeatable(option: &Arg) -> bool {
+    matches!(option.get_action(), ArgAction::Append)
 }
 
 /// The known name with the fewest edits, if it is close enough to be a slip.

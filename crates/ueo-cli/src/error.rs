@@ -48,6 +48,9 @@ pub enum CliError {
     /// A run knows the activation that it was made with.
     #[error("{} is a run directory, whose activation is that of its adaptation", run.display())]
     ActivationOfRun { run: PathBuf },
+    /// A run has learned its context in the templates that it was made with.
+    #[error("{} is a run directory, whose template is that of its adaptation", run.display())]
+    TemplateOfRun { run: PathBuf },
     /// Ctrl-C cannot be listened to.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
@@ -126,6 +129,9 @@ impl CliError {
             }
             Self::ActivationOfRun { .. } => {
                 Some("leave --activation out; it belongs to `ueo adapt`".to_owned())
+            }
+            Self::TemplateOfRun { .. } => {
+                Some("leave --template out; it belongs to `ueo adapt`".to_owned())
             }
             Self::DifferentClasses { .. } => {
                 Some("name one list for all of them with --classes".to_owned())

@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod hints;
 mod interrupt;
+mod labels;
 mod output;
 mod printer;
 mod progress;
@@ -128,7 +129,15 @@ fn parse(typed: Vec<OsString>) -> Result<(Cli, bool), CliError> {
     let from_file = arguments.len() > typed.len();
     let parsed = command
         .try_get_matches_from_mut(arguments)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+        .and_then(|matches| {
+            let mut cli = Cli::from_arg_matches(&matches)?;
+            if let (Command::Adapt(args), Some((_, given))) =
+                (&mut cli.command, matches.subcommand())
+            {
+                args.note_what_was_given(given);
+            }
+            Ok(cli)
+        });
     let cli = parsed.unwrap_or_else(|error| {
         if from_file && error.use_stderr() {
             note_config_file();

@@ -5,6 +5,7 @@ use ueo::quote;
 use ueo::session::{Event, Reporter, Stage};
 
 use crate::interrupt::Interrupt;
+use crate::labels;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit, rate};
 use crate::words::counted;
@@ -14,6 +15,8 @@ pub struct ProgressReporter<'a> {
     printer: &'a Printer,
     interrupt: Interrupt,
     shown: Option<(Phase, Progress)>,
+    /// Whether it is still to be said what the labels mean.
+    about_labels: bool,
 }
 
 /// What is going on, as one bar or one series of lines.
@@ -31,6 +34,15 @@ impl<'a> ProgressReporter<'a> {
             printer,
             interrupt,
             shown: None,
+            about_labels: true,
+        }
+    }
+
+    /// The same, which says nothing about labels if that has been said.
+    pub fn about_labels(self, about_labels: bool) -> Self {
+        Self {
+            about_labels,
+            ..self
         }
     }
 
@@ -121,6 +133,8 @@ impl Reporter for ProgressReporter<'_> {
                     examples.join(", ")
                 ));
             }
+            Event::Labels(_) | Event::Unlabelled { .. } if !self.about_labels => {}
+            Event::Labels(record) => labels::say(record, self.printer),
             Event::Unlabelled {
                 reason,
                 images,

@@ -12,7 +12,7 @@ use ueo::adapt::{AdaptState, Adaptation, Outcome};
 use ueo::checkpoint;
 use ueo::guard::warnings;
 use ueo::model::Prompts;
-use ueo::session::{Event, Images, Labels, Reporter, SessionError, Subset};
+use ueo::session::{Event, Images, ReadLabels, Reporter, SessionError, Subset};
 
 use super::RunError;
 use super::directory::{PREDICTIONS, STATE};
@@ -57,6 +57,7 @@ pub fn adapt(
         request,
         place,
         resumed,
+        extended,
         ..
     } = begun;
     request.settings.validate()?;
@@ -68,8 +69,11 @@ pub fn adapt(
         &model.preprocessing,
         request.image_cache_bytes,
     )?;
+    let images = images
+        .with_label_choice(request.labels)
+        .with_class_ids(request.class_ids.clone());
     images.tell_left_out(reporter);
-    let labels = images.labels(&request.classes, reporter);
+    let labels = images.labels(&request.classes, reporter)?;
     let prompts = model.prompts(&request.classes)?;
     let job = Job::new(&request, &model)?;
     let objective = request.settings.objective();
@@ -85,7 +89,7 @@ pub fn adapt(
         prompts: &prompts,
         adaptation: adaptation.as_ref(),
         images: &images,
-        labels: labels.as_ref(),
+        labels: &labels,
     };
     let directory = place.hold()?;
     let continued = match resumed {
@@ -96,6 +100,10 @@ pub fn adapt(
         Some(prepared) => {
             // A run that was to replace this one is given up.
             directory.unstage()?;
+            if extended {
+                // Before the first step that the shorter run did not have.
+                directory.write_record(&prepared.record)?;
+            }
             prepared
         }
         None => task.begun(&directory, reporter)?,
@@ -110,7 +118,7 @@ pub(super) struct Task<'a> {
     /// `None` for a method without training.
     pub adaptation: Option<&'a Adaptation<'a>>,
     pub images: &'a Images,
-    pub labels: Option<&'a Labels>,
+    pub labels: &'a ReadLabels,
 }
 
 impl Task<'_> {
@@ -221,7 +229,8 @@ impl Task<'_> {
         };
 
         let classes: Vec<usize> = results.iter().map(|r| r.zero_shot.class).collect();
-        let labels = self.labels.map(|labels| labels.of(&used));
+        let labels = self.labels.labels.as_ref();
+        let labels = labels.map(|labels| labels.of(&used));
         let (epochs, reporter) = recorder.finish();
         let adapted_to = AdaptedTo {
             images: &subset,

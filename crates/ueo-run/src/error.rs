@@ -10,6 +10,7 @@ use ueo::checkpoint::CheckpointError;
 use ueo::data::DataError;
 use ueo::disk::{LockError, process_name};
 use ueo::evaluate::EvaluateError;
+use ueo::method::Method;
 use ueo::model::ModelError;
 use ueo::session::SessionError;
 
@@ -66,6 +67,18 @@ pub enum RunError {
         expected: String,
         /// The command's.
         found: String,
+    },
+    /// A run cannot get another number of epochs.
+    #[error("{}", not_extended(path, *method, *done, *asked))]
+    NotExtended {
+        /// The run directory.
+        path: PathBuf,
+        /// The method, where it has nothing to train.
+        method: Option<Method>,
+        /// The run's epochs.
+        done: usize,
+        /// The epochs that were asked for.
+        asked: usize,
     },
     /// A run has no result yet.
     #[error("the run in {} is not finished: it has no adapted.safetensors", path.display())]
@@ -155,6 +168,18 @@ impl From<LockError> for RunError {
                 path,
                 source,
             },
+        }
+    }
+}
+
+fn not_extended(path: &Path, method: Option<Method>, done: usize, asked: usize) -> String {
+    let run = path.display();
+    match method {
+        Some(method) => {
+            format!("the run in {run} has no epochs to extend: {method} trains nothing")
+        }
+        None => {
+            format!("the run in {run} has {done} epochs, expected more than that, found {asked}")
         }
     }
 }

@@ -36,7 +36,11 @@ impl<'a> Job<'a> {
             request.strict,
         )?;
         let known_images = request.threshold_images.as_deref();
-        let scorer = scorer.with_known_images(known_images, request.image_root.as_deref())?;
+        let scorer = scorer.with_known_images(
+            known_images,
+            request.image_root.as_deref(),
+            request.class_ids.as_deref(),
+        )?;
         Ok(Self {
             request,
             model,

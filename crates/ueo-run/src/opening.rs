@@ -72,7 +72,8 @@ impl OpenedModel {
             });
         }
         let precision = precision.unwrap_or(record.request.precision);
-        let mut model = open_base(&record.base, base, device, precision)?;
+        let model = open_base(&record.base, base, device, precision)?;
+        let mut model = model.with_templates(&record.request.settings.templates)?;
         let adapted = directory.read_adapted(&model.clip)?;
         model.parameters =
             adapted

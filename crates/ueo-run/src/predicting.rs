@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ueo::data::{ClassList, LabelChoice};
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
 use ueo::session::{Cut, Images, PredictionSet, Question, Reporter};
 
@@ -16,8 +17,10 @@ pub struct PredictRequest {
     pub images: PathBuf,
     /// Folder to which the paths of a list file are relative.
     pub image_root: Option<PathBuf>,
-    /// Class names; `None` takes those that the run directory remembers.
-    pub classes: Option<Vec<String>>,
+    /// Classes; `None` takes those that the run directory remembers.
+    pub classes: Option<ClassList>,
+    /// Where labels to measure by come from.
+    pub labels: LabelChoice,
     /// What the confidence is; `None` takes the run's, or the default for a plain checkpoint.
     pub score: Option<Score>,
     /// Temperature of the score; `None` takes the run's where the score is that of the run, else the score's own.
@@ -52,11 +55,11 @@ pub fn predict(
     reporter: &mut dyn Reporter,
 ) -> Result<PredictionSet, RunError> {
     let run = opened.run.as_ref();
-    let classes = request
-        .classes
-        .clone()
-        .or_else(|| run.map(|run| run.request.classes.clone()))
-        .ok_or(RunError::NoClasses)?;
+    let (classes, class_ids) = match (&request.classes, run) {
+        (Some(list), _) => (list.names().to_vec(), list.ids().map(<[String]>::to_vec)),
+        (None, Some(run)) => (run.request.classes.clone(), run.request.class_ids.clone()),
+        (None, None) => return Err(RunError::NoClasses),
+    };
     let rule = score_rule(request, run);
     // A stored threshold belongs to the classes and the score that it was chosen with.
     let stored = run
@@ -69,6 +72,9 @@ pub fn predict(
         &opened.model.preprocessing,
         0,
     )?;
+    let images = images
+        .with_label_choice(request.labels)
+        .with_class_ids(class_ids);
     images.tell_left_out(reporter);
     let question = Question {
         classes: &classes,

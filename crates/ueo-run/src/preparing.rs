@@ -7,7 +7,6 @@ use ueo::session::{
     Classifier, EngineRecord, Event, ImageFeatures, Judge, OracleLabels, Reporter, SkippedImage,
     Stage, encode_images_keeping, list_skipped,
 };
-use ueo::text::DEFAULT_CONTEXT;
 
 use super::RunError;
 use super::adapting::Task;
@@ -91,8 +90,14 @@ impl Task<'_> {
         if cache_use.images_left_out > 0 && self.adaptation.is_some() {
             reporter.report(Event::CacheTooSmall(cache_use));
         }
+        // What training starts from: of several templates the first.
         let classifier = Classifier::new(&model.clip, self.prompts, &model.parameters);
-        let (results, measured) = self.judge_zero_shot(&encoded, &classifier, reporter)?;
+        let mean = match model.templates().len() {
+            1 => None,
+            _ => Some(model.classifier(&request.classes)?),
+        };
+        let zero_shot = mean.as_ref().unwrap_or(&classifier);
+        let (results, measured) = self.judge_zero_shot(&encoded, zero_shot, reporter)?;
         let mut pass = encoded.zero_shot(&model.clip, &classifier);
         if request.settings.needs_labels() {
             let labels = OracleLabels {
@@ -124,11 +129,12 @@ impl Task<'_> {
             status: RunStatus::Incomplete,
             request: (*request).clone(),
             base: model.base.clone(),
-            context_template: DEFAULT_CONTEXT.to_owned(),
+            context_template: model.templates()[0].context().to_owned(),
             images: ImagesRecord {
                 used: encoded.indices.len(),
                 skipped,
                 left_out: images.left_out(),
+                labels: Some(self.labels.record.clone()),
                 fingerprint: fingerprint(images, &encoded.indices),
             },
             total_steps,
@@ -161,7 +167,8 @@ impl Task<'_> {
         reporter: &mut dyn Reporter,
     ) -> Result<(Vec<ImageResult>, Measured), RunError> {
         let (job, images) = (self.job, self.images);
-        let labels = self.labels.map(|labels| labels.of(&encoded.indices));
+        let labels = self.labels.labels.as_ref();
+        let labels = labels.map(|labels| labels.of(&encoded.indices));
         let judge = Judge {
             scorer: &job.scorer,
             classifier,
@@ -186,11 +193,7 @@ impl Task<'_> {
                 path: images.id(index).to_owned(),
                 label: labels
                     .as_ref()
-                    .filter(|labels| labels.is_labelled(row))
-                    .map(|labels| {
-                        let class = labels.class(row);
-                        images.true_label(index, class, &job.request.classes)
-                    }),
+                    .and_then(|labels| labels.true_label(row, &job.request.classes)),
                 zero_shot,
                 adapted: None,
             })

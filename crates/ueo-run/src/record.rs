@@ -8,12 +8,12 @@ use serde_json::Value;
 use ueo::adapt::Settings;
 use ueo::budget::JsonBudget;
 use ueo::checkpoint::Activation;
-use ueo::data::LeftOutCount;
+use ueo::data::{LabelChoice, LeftOutCount};
 use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
 use ueo::guard::{Signs, Warning};
 use ueo::image::ExifOrientation;
 use ueo::model::Precision;
-use ueo::session::{BaseRecord, EngineRecord, SkippedImage};
+use ueo::session::{BaseRecord, EngineRecord, LabelRecord, SkippedImage};
 
 /// Version of the layout of `run.json`; readers refuse all others.
 pub const FORMAT_VERSION: u32 = 1;
@@ -35,6 +35,12 @@ pub struct AdaptRequest {
     pub image_root: Option<PathBuf>,
     /// Names of the known classes, in the order of the class file.
     pub classes: Vec<String>,
+    /// The ids of the classes, where their file has some: labels may spell classes by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_ids: Option<Vec<String>>,
+    /// Where labels to measure by come from.
+    #[serde(default, skip_serializing_if = "LabelChoice::is_auto")]
+    pub labels: LabelChoice,
     /// Where true labels for oracle weights come from, if they are used.
     pub oracle_labels: Option<PathBuf>,
     /// Choices of the adaptation.
@@ -99,6 +105,9 @@ pub struct ImagesRecord {
     /// Files beside the images that were not taken, by reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOutCount>,
+    /// How labels were understood; runs before this field do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelRecord>,
     /// SHA-256 over the ids of the used images, which tells on resuming whether the folder has changed.
     pub fingerprint: String,
 }

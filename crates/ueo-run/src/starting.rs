@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use ueo::Device;
+use ueo::adapt::Settings;
 use ueo::checkpoint::LoadOptions;
 use ueo::quote;
 use ueo::session::Model;
@@ -30,6 +31,8 @@ pub enum Start {
         request: Option<Box<AdaptRequest>>,
         /// Where the checkpoint is now, if it has moved.
         base: Option<PathBuf>,
+        /// Epochs in all, to extend the run; it is as it was where it has as many.
+        epochs: Option<usize>,
     },
 }
 
@@ -40,6 +43,8 @@ pub(super) struct Begun {
     pub place: Place,
     /// The record of the run that is continued.
     pub resumed: Option<RunRecord>,
+    /// Whether the run gets more epochs than its record says.
+    pub extended: bool,
     base: Option<PathBuf>,
 }
 
@@ -77,16 +82,22 @@ pub(super) fn begin(start: Start, output: &Path) -> Result<Begun, RunError> {
                 request: *request,
                 place,
                 resumed: None,
+                extended: false,
                 base: None,
             })
         }
-        Start::Resume { request, base } => resume(request.map(|request| *request), base, output),
+        Start::Resume {
+            request,
+            base,
+            epochs,
+        } => resume(request.map(|request| *request), base, epochs, output),
     }
 }
 
 fn resume(
-    request: Option<AdaptRequest>,
+    mut request: Option<AdaptRequest>,
     base: Option<PathBuf>,
+    epochs: Option<usize>,
     output: &Path,
 ) -> Result<Begun, RunError> {
     let held = match (HeldDirectory::open(output), request.clone()) {
@@ -100,12 +111,17 @@ fn resume(
         (held, _) => held?,
     };
     let staged = held.staged_request();
+    let mut extended = false;
     let agrees = |other: &AdaptRequest| {
         let asked = request.as_ref();
         asked.is_none_or(|asked| difference(other, asked).is_none())
     };
     let (stored, resumed) = match staged {
-        Some(staged) if agrees(&staged) => (staged, None),
+        Some(mut staged) if agrees(&staged) => {
+            // Nothing has been trained yet.
+            staged.settings.epochs = epochs.unwrap_or(staged.settings.epochs);
+            (staged, None)
+        }
         // Nothing that could be lost has been done yet.
         _ if !held.has_run() => match request.clone() {
             Some(request) => (request, None),
@@ -115,7 +131,11 @@ fn resume(
             }
         },
         _ => {
-            let record = held.read_record()?;
+            let mut record = held.read_record()?;
+            extended = extend(&mut record, epochs, output)?;
+            if let Some(asked) = &mut request {
+                adopt_restarts(&record.request.settings, &mut asked.settings);
+            }
             let differing = request
                 .as_ref()
                 .and_then(|asked| difference(&record.request, asked));
@@ -148,8 +168,43 @@ fn resume(
         request,
         place: Place::Held(held),
         resumed,
+        extended,
         base,
     })
+}
+
+/// Gives a run more epochs; the schedule of the learning rate starts anew where it would have ended. Whether there are more.
+fn extend(record: &mut RunRecord, epochs: Option<usize>, output: &Path) -> Result<bool, RunError> {
+    let settings = &mut record.request.settings;
+    let Some(epochs) = epochs.filter(|&epochs| epochs != settings.epochs) else {
+        return Ok(false);
+    };
+    if epochs < settings.epochs || !settings.method.trains() {
+        return Err(RunError::NotExtended {
+            path: output.to_owned(),
+            method: (!settings.method.trains()).then_some(settings.method),
+            done: settings.epochs,
+            asked: epochs,
+        });
+    }
+    record.total_steps = record.total_steps / settings.epochs * epochs;
+    settings.restart_after.push(settings.epochs);
+    settings.epochs = epochs;
+    record.status = RunStatus::Incomplete;
+    // What was measured belongs to the shorter run.
+    record.threshold = None;
+    record.adapted = None;
+    record.adapted_signs = None;
+    record.kept_epoch = None;
+    record.warnings = Vec::new();
+    Ok(true)
+}
+
+/// The command that began a run which was extended later does not know of its restarts.
+fn adopt_restarts(begun: &Settings, asked: &mut Settings) {
+    if asked.restart_after.is_empty() && asked.epochs == begun.epochs {
+        asked.restart_after.clone_from(&begun.restart_after);
+    }
 }
 
 impl Begun {
@@ -187,7 +242,7 @@ impl Begun {
             None => self.open_checkpoint(device)?,
         };
         model.preprocessing.exif_orientation = request.exif_orientation;
-        Ok(model)
+        Ok(model.with_templates(&request.settings.templates)?)
     }
 
     fn open_checkpoint(&self, device: &Device) -> Result<Model, RunError> {
@@ -284,8 +339,10 @@ mod tests {
             images: "/images".into(),
             image_root: None,
             classes: vec!["cat".to_owned(), "dog".to_owned()],
+            class_ids: None,
+            labels: Default::default(),
             oracle_labels: None,
-            settings: ueo::Settings::default(),
+            settings: Settings::default(),
             score: Default::default(),
             score_temperature: 1.0,
             threshold_method: Default::default(),

@@ -18,6 +18,8 @@ struct Job<'a> {
     /// The directory before the job, `None` where nothing is there.
     before: Option<&'a Path>,
     start: Start,
+    /// What the whole command would ask for.
+    request: AdaptRequest,
     /// The files of a job that was never disturbed.
     expected: BTreeMap<String, String>,
 }
@@ -41,21 +43,38 @@ fn wherever_a_job_dies_the_same_command_ends_with_the_same_bytes() {
     other.settings.seed += 1;
     adapt(begin(&other, false), &old).unwrap();
 
+    let mut longer = request.clone();
+    longer.settings = longer.settings.epochs(3).restart_after(vec![2]);
+    let extended = place.path("extended");
+    adapt(begin(&longer, false), &extended).unwrap();
+
     let job = |name, before, start| Job {
         name,
         before,
         start,
+        request: request.clone(),
         expected: content(&undisturbed),
     };
     let jobs = [
         job("adapt", None, begin(&request, false)),
         job("resume", Some(interrupted.as_path()), resume()),
         job("overwrite", Some(old.as_path()), begin(&request, true)),
+        Job {
+            name: "extend",
+            before: Some(undisturbed.as_path()),
+            start: Start::Resume {
+                request: None,
+                base: None,
+                epochs: Some(3),
+            },
+            request: longer,
+            expected: content(&extended),
+        },
     ];
     let mut deaths = 0;
     for job in &jobs {
         for end in [End::Killed, End::PowerLoss] {
-            let count = die_everywhere(&faults, &place, &request, job, end);
+            let count = die_everywhere(&faults, &place, job, end);
             println!("{}, {end:?}: died at each of {count} changes", job.name);
             assert!(count > 30, "{}: {count} changes", job.name);
             deaths += count;
@@ -65,13 +84,7 @@ fn wherever_a_job_dies_the_same_command_ends_with_the_same_bytes() {
 }
 
 /// Lets the job die at each of its changes, and returns their number.
-fn die_everywhere(
-    faults: &Faults,
-    place: &Place,
-    request: &AdaptRequest,
-    job: &Job<'_>,
-    end: End,
-) -> usize {
+fn die_everywhere(faults: &Faults, place: &Place, job: &Job<'_>, end: End) -> usize {
     let mut last_found = BTreeMap::new();
     for at in 0.. {
         let root = place.path("root");
@@ -95,7 +108,7 @@ fn die_everywhere(
             if let Some(before) = job.before {
                 expect_one_of_both(&run, before, &job.expected, &told);
             }
-            recover(at, &root, &run, request, job, &told);
+            recover(at, &root, &run, job, &told);
             last_found = found;
         }
         fs::remove_dir_all(&root).unwrap();
@@ -116,7 +129,8 @@ fn anonymous(files: BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// One of the ways on that a user may think of, all of which end with the same files.
-fn recover(at: usize, root: &Path, run: &Path, request: &AdaptRequest, job: &Job<'_>, told: &str) {
+fn recover(at: usize, root: &Path, run: &Path, job: &Job<'_>, told: &str) {
+    let request = &job.request;
     let (way, result) = match at % 3 {
         0 => (
             "the same with --overwrite",
@@ -132,6 +146,11 @@ fn recover(at: usize, root: &Path, run: &Path, request: &AdaptRequest, job: &Job
         Err(RunError::OtherSetting { setting, .. }) if job.name == "overwrite" => {
             assert_eq!(setting, "seed", "{told}");
             adapt(begin(request, true), run)
+        }
+        // To extend is asked for in words.
+        Err(RunError::OtherSetting { setting, .. }) if job.name == "extend" => {
+            assert_eq!(setting, "epochs", "{told}");
+            adapt(job.start.clone(), run)
         }
         // Nothing had been made yet.
         Err(RunError::NotARun { .. }) if at < 5 => adapt(begin(request, false), run),
@@ -160,14 +179,13 @@ fn expect_one_of_both(run: &Path, before: &Path, after: &BTreeMap<String, String
     }
     match OpenedModel::open(run, None, &Device::cpu(), None) {
         Ok(opened)
-            if opened.run.as_ref().unwrap().request.settings.seed
+            if opened.run.as_ref().unwrap().request.settings
                 == OpenedModel::open(before, None, &Device::cpu(), None)
                     .unwrap()
                     .run
                     .unwrap()
                     .request
-                    .settings
-                    .seed =>
+                    .settings =>
         {
             let found = content(run);
             for (name, old) in content(before) {

@@ -267,6 +267,7 @@ fn a_base_that_computes_something_else_is_refused() {
         let start = ueo_run::Start::Resume {
             request: None,
             base: Some(base.clone()),
+            epochs: None,
         };
         let error = adapt(start, &run).unwrap_err();
         let edited = matches!(error, RunError::BaseEdited { .. });

@@ -67,6 +67,7 @@ fn a_finished_run_opens_and_predicts() {
         images: place.path("fixture-images"),
         image_root: None,
         classes: None,
+        labels: Default::default(),
         score: None,
         score_temperature: None,
         threshold: ThresholdRequest::Stored,
@@ -97,6 +98,7 @@ fn a_killed_run_resumes_to_the_result_of_that_version() {
     let start = ueo_run::Start::Resume {
         request: None,
         base,
+        epochs: None,
     };
     let report = adapt(start, &run).unwrap();
     assert_eq!(report.record.status, RunStatus::Finished);

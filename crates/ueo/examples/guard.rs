@@ -158,7 +158,8 @@ impl<'a> Domain<'a> {
         )?;
         let classifier = Classifier::new(&model.clip, &prompts, &model.parameters);
         let labels = images
-            .labels(&suite.facts.classes, &mut ())
+            .labels(&suite.facts.classes, &mut ())?
+            .labels
             .ok_or("the domain has no labels")?
             .of(&encoded.indices);
         Ok(Self {

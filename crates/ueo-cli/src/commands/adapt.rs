@@ -3,14 +3,17 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, Args, Command, Id};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, Id};
 use ueo::adapt::Settings;
 use ueo::evaluate::{ClassIntervals, Interval, Score, ScoreRule, ThresholdMethod};
 use ueo::guard::Keep;
 use ueo_run::{AdaptReport, AdaptRequest, ImageResult, RunDirectory, RunError, RunStatus, Start};
 
-use super::{Context, absolute, nearby, read_classes, report};
-use crate::args::{ByteSize, DecodingArgs, KnowledgeArgs, positive_integer, positive_number};
+use super::{Context, absolute, class_ids, nearby, read_classes, report};
+use crate::args::{
+    ByteSize, DecodingArgs, KnowledgeArgs, NameArgs, positive_integer, positive_number,
+};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::hints::guard;
@@ -21,10 +24,11 @@ use crate::words::{against_noise, counted, percent, points, quoted};
 
 const USAGE: &str = "\
 ueo adapt [OPTIONS] --model <PATH> --images <PATH> --classes <FILE> --output <DIR>
-       ueo adapt --resume --output <DIR>";
+       ueo adapt --resume [--epochs <N>] --output <DIR>";
 
 const AFTER_HELP: &str = "\
-What is trained: the four context vectors in front of each class name (\"a photo of a\" at first) and the scale and shift \
+What is trained: the context vectors in front of each class name (the four words \"a photo of a\" at first, or those of \
+--template) and the scale and shift \
 of the image tower's normalization layers. Everything else stays as it is in the checkpoint.
 
 The run directory:
@@ -60,6 +64,9 @@ Examples:
   ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
   ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
   ueo adapt --resume --output run/
+  ueo adapt --resume --epochs 100 --output run/
+  ueo adapt --model ViT-B-16.pt --images tiles/ --classes ids.txt --class-names names.csv \\
+      --template \"a satellite photo of {}\" --output run/
 
 Exit codes: 0 done, 1 done but some images were skipped (run.json lists them) or the report could not be written, 2 error, \
 130 interrupted and resumable.";
@@ -88,8 +95,15 @@ pub struct AdaptArgs {
     /// The result is the same, byte for byte, as that of a run that was never interrupted. Inputs and settings need not be
     /// given again; given, they must agree with the run's, and a run is begun where none is yet. So a command that is
     /// started again as it was, by a scheduler for example, can always have --resume.
+    ///
+    /// With a larger --epochs than the run's it is extended: the learning rate starts anew where it had ended
+    /// (--restart-after says the same of a new run).
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
+
+    /// Whether --epochs was given, which extends a run that is continued.
+    #[arg(skip)]
+    pub epochs_given: bool,
 
     /// With --resume: where the checkpoint is now, if it has moved
     #[arg(long, value_name = "PATH")]
@@ -133,7 +147,7 @@ pub struct InputArgs {
     #[arg(long, value_name = "DIR")]
     pub image_root: Option<PathBuf>,
 
-    /// Text file (UTF-8) with the name of one known class per line
+    /// Text file (UTF-8) with the name of one known class per line; a table `id,name` (.csv) or JSON works too
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
     pub classes: Option<PathBuf>,
 
@@ -144,6 +158,10 @@ pub struct InputArgs {
     /// How images are read.
     #[command(flatten)]
     pub decoding: DecodingArgs,
+
+    /// What names and labels mean.
+    #[command(flatten)]
+    pub names: NameArgs,
 }
 
 /// What is written besides the result, and what may be kept in memory.
@@ -235,12 +253,15 @@ impl From<OsString> for OracleLabels {
 /// Options that say which run is meant. All others say what it is to be, which is said in full or not at all.
 const WHICH_RUN: [&str; 5] = ["output", "overwrite", "resume", "base", "no_report"];
 
+/// The setting that may be given alone: it extends a run.
+const EPOCHS: &str = "epochs";
+
 /// Lets the parser refuse a part of a run's inputs and settings: a run that is continued has all of them already.
 pub fn inputs_go_together(command: Command) -> Command {
     let others: Vec<Id> = command
         .get_arguments()
         .map(Arg::get_id)
-        .filter(|id| !WHICH_RUN.contains(&id.as_str()))
+        .filter(|id| !WHICH_RUN.contains(&id.as_str()) && id.as_str() != EPOCHS)
         .cloned()
         .collect();
     others.into_iter().fold(command, |command, id| {
@@ -267,8 +288,16 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
         request => Start::Resume {
             request,
             base: args.base.clone(),
+            epochs: args.epochs_given.then_some(args.training.settings.epochs),
         },
     };
+    if let Start::Resume {
+        epochs: Some(epochs),
+        ..
+    } = start
+    {
+        say_what_is_extended(&args.output, epochs, context)?;
+    }
     adapt(start, &args.output, !args.no_report, context)
 }
 
@@ -318,6 +347,21 @@ pub fn adapt(
     };
     Summary::new(&report, output)?.show(report_path.as_deref(), context)?;
     Ok(ending)
+}
+
+/// Says what more epochs mean for a run that is there.
+fn say_what_is_extended(output: &Path, epochs: usize, context: &Context) -> Result<(), CliError> {
+    if !RunDirectory::recognizes(output) {
+        return Ok(());
+    }
+    let begun = RunDirectory::open(output)?.read_record()?.request.settings;
+    if begun.epochs < epochs && begun.method.trains() {
+        context.printer.message(format_args!(
+            "extending the run from {} to {epochs} epochs; after epoch {} the learning rate starts anew",
+            begun.epochs, begun.epochs
+        ));
+    }
+    Ok(())
 }
 
 fn say_how_to_go_on(output: &Path, context: &Context) -> Ending {
@@ -482,6 +526,11 @@ impl<'a> Summary<'a> {
 }
 
 impl AdaptArgs {
+    /// Remembers what only the parser knows.
+    pub fn note_what_was_given(&mut self, given: &ArgMatches) {
+        self.epochs_given = given.value_source(EPOCHS) == Some(ValueSource::CommandLine);
+    }
+
     /// Everything resolved, or `None` where an earlier run is continued.
     fn request(&self, context: &Context) -> Result<Option<AdaptRequest>, CliError> {
         let inputs = &self.inputs;
@@ -494,7 +543,12 @@ impl AdaptArgs {
             Some(OracleLabels::Path(path)) => Some(absolute(path)?),
             Some(OracleLabels::Images) | None => None,
         };
-        self.training.settings.validate().map_err(RunError::from)?;
+        let mut settings = self.training.settings.clone();
+        settings
+            .templates
+            .clone_from(&inputs.names.prompt.templates);
+        settings.validate().map_err(RunError::from)?;
+        let classes = read_classes(classes, inputs.names.class_names.as_deref())?;
         let threshold_images = self.threshold.threshold_images.as_deref();
         let threshold_images = threshold_images.map(absolute).transpose()?;
         let rule = ScoreRule::new(self.threshold.score, self.threshold.score_temperature);
@@ -502,9 +556,11 @@ impl AdaptArgs {
             model: absolute(model)?,
             images: absolute(images)?,
             image_root: inputs.image_root.as_deref().map(absolute).transpose()?,
-            classes: read_classes(classes)?,
+            classes: classes.names().to_vec(),
+            class_ids: class_ids(&classes),
+            labels: inputs.names.labels,
             oracle_labels,
-            settings: self.training.settings.clone(),
+            settings,
             score: rule.score,
             score_temperature: rule.temperature,
             threshold_method: self.threshold.threshold,

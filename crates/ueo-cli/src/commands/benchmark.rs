@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use clap::{Args, ValueEnum};
 use ueo::method::{Method, ParseMethodError};
 use ueo::session::Model;
+use ueo::text::Template;
 use ueo_benchmark::{
     BenchmarkError, BenchmarkReporter, Cell, CellState, Metric, ModelId, Overrides, Plan,
     ProfileName, Protocol, Results, RunOptions, Selection, Shift, Suite,
@@ -159,6 +160,11 @@ pub struct SelectionArgs {
     #[arg(long, value_name = "KEY=VALUE", requires = "variant")]
     pub set: Vec<String>,
 
+    /// Sentence that class names stand in, for all methods without templates of their own; may be given several times [default:
+    /// "a photo of a {}."]
+    #[arg(long = "template", value_name = "SENTENCE", requires = "variant")]
+    pub templates: Vec<Template>,
+
     /// Name under which the results of these settings stand beside the others [default: the profile's]
     #[arg(long, value_name = "NAME", value_parser = variant_name)]
     pub variant: Option<String>,
@@ -241,6 +247,9 @@ impl SelectionArgs {
         let mut overrides = Overrides::default();
         for setting in &self.set {
             overrides.add(setting)?;
+        }
+        if !self.templates.is_empty() {
+            overrides.set_templates(&self.templates);
         }
         Ok(Selection {
             shifts: self.shifts.clone(),

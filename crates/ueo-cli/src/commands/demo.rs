@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ueo::adapt::Settings;
+use ueo::data::LabelChoice;
 use ueo::evaluate::{ScoreRule, ThresholdMethod};
 use ueo::image::ExifOrientation;
 use ueo_run::{AdaptRequest, Start};
@@ -76,11 +77,14 @@ const LEARNING_RATE: f64 = 5e-2;
 /// As `ueo adapt`, and [`CliError::Write`].
 pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
     let inputs = write_inputs(&args.output, args.architecture)?;
+    let classes = read_classes(&inputs.join(CLASSES), None)?;
     let request = AdaptRequest {
         model: absolute(&inputs.join(MODEL))?,
         images: absolute(&inputs.join(IMAGES))?,
         image_root: None,
-        classes: read_classes(&inputs.join(CLASSES))?,
+        classes: classes.names().to_vec(),
+        class_ids: None,
+        labels: LabelChoice::default(),
         oracle_labels: None,
         settings: Settings::default()
             .epochs(EPOCHS)

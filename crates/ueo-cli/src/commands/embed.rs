@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 use safetensors::tensor::{Dtype, TensorView};
 use ueo::data::read_utf8;
-use ueo::session::{Embedding, Images, embed_images, embed_texts};
+use ueo::session::{Embedding, Images, embed_images, embed_names, embed_texts};
 use ueo::text::Overlong;
 
 use super::Context;
-use crate::args::{DecodingArgs, ModelArgs};
+use crate::args::{DecodingArgs, ModelArgs, PromptArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -23,11 +23,13 @@ const AFTER_HELP: &str = "\
 The output is a safetensors file with f32 tensors whose rows have unit L2 norm:
   image_features  [images, embed_dim]; the metadata's `paths` is a JSON list
   text_features   [texts, embed_dim]; the metadata's `texts` is a JSON list
-Texts are encoded as they are, without a prompt around them: the learned context does not take part.
+Texts are encoded as they are, without a prompt around them: the learned context does not take part. With --template each \
+stands in the sentence, or in the mean of several: the features of a zero-shot classifier.
 
 Examples:
   ueo embed --model run/ --images photos/ --output features.safetensors
   ueo embed --model run/ --texts captions.txt --output texts.safetensors
+  ueo embed --model ViT-B-16.pt --texts classes.txt --template \"a photo of {}\" --output names.safetensors
 
 Exit codes: 0 done, 1 done but some images were skipped, 2 error, 130 interrupted.";
 
@@ -58,6 +60,10 @@ pub struct EmbedArgs {
     #[command(flatten)]
     pub decoding: DecodingArgs,
 
+    /// Sentences around the texts.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+
     /// Shorten texts that are too long for the model instead of refusing them
     #[arg(long, requires = "texts")]
     pub truncate: bool,
@@ -84,7 +90,8 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         ".safetensors",
     )?;
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
-    let model = args.model.open(args.decoding, context)?.model;
+    // Texts are encoded without what a run has learned, so a run may be asked in any sentence.
+    let model = args.model.open(&[], args.decoding, context)?.model;
 
     let mut features = Vec::new();
     let mut ending = Ending::Complete;
@@ -96,7 +103,11 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         } else {
             Overlong::Error
         };
-        let embedding = embed_texts(&model, &texts, overlong)?;
+        let templates = &args.prompt.templates;
+        let embedding = match templates.is_empty() {
+            true => embed_texts(&model, &texts, overlong)?,
+            false => embed_names(&model, &texts, templates, overlong)?,
+        };
         features.push(("text_features", "texts", embedding));
     }
     if let Some(path) = &args.images {

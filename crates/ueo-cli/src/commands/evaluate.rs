@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use ueo::data::ClassList;
 use ueo::evaluate::{ClassIntervals, Evaluation, Predictions};
 use ueo::session::{PredictionSet, SessionError};
-use ueo_run::RunDirectory;
+use ueo::text::Template;
+use ueo_run::{AdaptRequest, RunDirectory};
 
-use super::{Context, read_classes};
-use crate::args::{ImageArgs, KnowledgeArgs, ScoreArgs};
+use super::{Context, read_classes, refuse_for_runs};
+use crate::args::{ImageArgs, KnowledgeArgs, NameArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::output::{is_stdout, write_file};
@@ -19,8 +21,10 @@ use crate::target::check_file;
 use crate::words::counted;
 
 const AFTER_HELP: &str = "\
-Labels are the first folder level of a directory, the second column of a list file or the `.cls` / `.json` entry of a \
-shard. A label that is none of the classes (underscores count as spaces) makes an unknown image.
+Labels are the second column of a list file, the `.cls` / `.json` entry of a shard, or the outermost folder level of which \
+at least half are classes (or which holds half of the classes). Case, Unicode's form, `_` and `-` make no difference, and ids \
+of --classes or --class-names are names too. A label that is none of the classes makes an unknown image. Folders that \
+seem to mean something else (dates, cameras) are no labels, unless --labels folders says so.
 
 All rates are fractions between 0 and 1:
   overall_accuracy        correct known images over known images, none rejected
@@ -96,6 +100,17 @@ pub struct EvaluateArgs {
     /// How images are scored.
     #[command(flatten)]
     pub score: ScoreArgs,
+
+    /// What names and labels mean.
+    #[command(flatten)]
+    pub names: NameArgs,
+}
+
+/// What all models of a command are asked about, and how the plain checkpoints among them are asked.
+#[derive(Default)]
+struct Asked {
+    classes: Option<ClassList>,
+    templates: Vec<Template>,
 }
 
 /// One of the models with what it was measured to be.
@@ -124,19 +139,19 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     }
     let paths: Vec<&PathBuf> = args.model.iter().chain(&args.models).collect();
     let all_are_runs = paths.iter().all(|path| RunDirectory::recognizes(path));
-    if let (Some(_), true, [run, ..]) = (args.knowledge.activation, all_are_runs, paths.as_slice())
-    {
-        return Err(CliError::ActivationOfRun {
-            run: (*run).clone(),
-        });
+    if let (true, [run, ..]) = (all_are_runs, paths.as_slice()) {
+        refuse_for_runs(run, args.knowledge, &args.names.prompt.templates)?;
     }
-    let classes = match &args.score.classes {
-        Some(path) => Some(read_classes(path)?),
-        None => classes_of_runs(&paths)?,
-    };
+    let names = &args.names;
+    let given = args.score.classes.as_deref();
+    let given = given.map(|path| read_classes(path, names.class_names.as_deref()));
+    let mut asked = asked_of_runs(&paths, given.transpose()?)?;
+    if !names.prompt.templates.is_empty() {
+        asked.templates.clone_from(&names.prompt.templates);
+    }
     let measured = paths
         .iter()
-        .map(|path| measure(args, path, classes.clone(), paths.len() > 1, context))
+        .map(|path| measure(args, path, &asked, paths.len() > 1, context))
         .collect::<Result<Vec<Measured>, CliError>>()?;
     if let Some(output) = &args.output {
         let json = match measured.as_slice() {
@@ -151,41 +166,57 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     Ok(skipped.map_or(Ending::Complete, |skipped| context.list_skipped(skipped)))
 }
 
-/// The classes of the run directories among the models, which plain checkpoints beside them are measured on too.
-fn classes_of_runs(paths: &[&PathBuf]) -> Result<Option<Vec<String>>, CliError> {
-    let mut first: Option<(&Path, Vec<String>)> = None;
+/// What the run directories among the models were asked: plain checkpoints beside them are measured on the same classes, in the
+/// templates of the first. `classes` that are given count for all.
+fn asked_of_runs(paths: &[&PathBuf], classes: Option<ClassList>) -> Result<Asked, CliError> {
+    let mut first: Option<(&Path, AdaptRequest)> = None;
     for path in paths.iter().filter(|path| RunDirectory::recognizes(path)) {
-        let classes = RunDirectory::open(path)?.read_record()?.request.classes;
+        let request = RunDirectory::open(path)?.read_record()?.request;
         match &first {
-            Some((other, expected)) if *expected != classes => {
+            Some((other, expected)) if classes.is_none() && expected.classes != request.classes => {
                 return Err(CliError::DifferentClasses {
                     first: (*other).to_owned(),
                     other: (*path).clone(),
                 });
             }
             Some(_) => {}
-            None => first = Some((path, classes)),
+            None => first = Some((path, request)),
         }
     }
-    Ok(first.map(|(_, classes)| classes))
+    let Some((_, request)) = first else {
+        let templates = Vec::new();
+        return Ok(Asked { classes, templates });
+    };
+    let of_run = || {
+        let list = ClassList::from_names(request.classes);
+        match request.class_ids {
+            Some(ids) => list.with_ids(ids),
+            None => list,
+        }
+    };
+    Ok(Asked {
+        classes: Some(classes.unwrap_or_else(of_run)),
+        templates: request.settings.templates,
+    })
 }
 
 fn measure(
     args: &EvaluateArgs,
     path: &Path,
-    classes: Option<Vec<String>>,
+    asked: &Asked,
     by_name: bool,
     context: &Context,
 ) -> Result<Measured, CliError> {
     let is_run = RunDirectory::recognizes(path);
     let base = args.base.as_deref().filter(|_| is_run);
     // What a checkpoint does not say, a run knows.
-    let knowledge = match is_run {
-        true => KnowledgeArgs { activation: None },
-        false => args.knowledge,
+    let (knowledge, templates) = match is_run {
+        true => (KnowledgeArgs { activation: None }, [].as_slice()),
+        false => (args.knowledge, asked.templates.as_slice()),
     };
-    let model = context.open_model(path, base, knowledge, args.images.decoding)?;
-    let mut predicted = context.predict(&model, &args.images, &args.score, classes, 1)?;
+    let model = context.open_model(path, base, knowledge, templates, args.images.decoding)?;
+    let (labels, classes) = (args.names.labels, asked.classes.clone());
+    let mut predicted = context.predict(&model, &args.images, &args.score, labels, classes, 1)?;
     let evaluation = predicted
         .evaluation
         .take()

@@ -13,14 +13,16 @@ pub mod predict;
 pub mod report;
 pub mod run;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use ueo::Device;
 use ueo::checkpoint::LoadOptions;
-use ueo::data::ClassList;
+use ueo::data::{ClassList, ClassNameMap, LabelChoice};
 use ueo::model::Precision;
 use ueo::quote;
 use ueo::session::{PredictionSet, SkippedImage};
+use ueo::text::Template;
 use ueo_run::{OpenedModel, PredictRequest, RunDirectory, predict as run_predict};
 
 use crate::args::{DecodingArgs, GlobalArgs, ImageArgs, KnowledgeArgs, ModelArgs, ScoreArgs};
@@ -46,6 +48,8 @@ pub struct Context<'a> {
     pub threads: usize,
     /// Whether inputs that cannot be read are errors.
     pub strict: bool,
+    /// Whether it has been said what the labels mean; it is the same for all models of a command.
+    labels_said: Cell<bool>,
 }
 
 impl<'a> Context<'a> {
@@ -67,6 +71,7 @@ impl<'a> Context<'a> {
             precision: global.precision,
             threads: rayon::current_num_threads(),
             strict: global.strict,
+            labels_said: Cell::new(false),
         })
     }
 
@@ -74,21 +79,25 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// [`CliError::Run`], and [`CliError::ActivationOfRun`] for a choice that a run has made already.
+    /// [`CliError::Run`], and [`CliError::ActivationOfRun`] or [`CliError::TemplateOfRun`] for a choice that a run has made already.
     pub fn open_model(
         &self,
         model: &Path,
         base: Option<&Path>,
         knowledge: KnowledgeArgs,
+        templates: &[Template],
         decoding: DecodingArgs,
     ) -> Result<OpenedModel, CliError> {
-        if knowledge.activation.is_some() && RunDirectory::recognizes(model) {
-            let run = model.to_owned();
-            return Err(CliError::ActivationOfRun { run });
+        if RunDirectory::recognizes(model) {
+            refuse_for_runs(model, knowledge, templates)?;
         }
         let options = LoadOptions::new().activation(knowledge.activation);
         let mut opened =
             OpenedModel::open_with(model, base, &self.device, self.precision, &options)?;
+        opened.model = opened
+            .model
+            .with_templates(templates)
+            .map_err(CliError::Session)?;
         if let Some(orientation) = decoding.exif_orientation {
             opened.model.preprocessing.exif_orientation = orientation;
         }
@@ -106,13 +115,15 @@ impl<'a> Context<'a> {
         model: &OpenedModel,
         images: &ImageArgs,
         score: &ScoreArgs,
-        classes: Option<Vec<String>>,
+        labels: LabelChoice,
+        classes: Option<ClassList>,
         top_k: usize,
     ) -> Result<PredictionSet, CliError> {
         let request = PredictRequest {
             images: images.images.clone(),
             image_root: images.image_root.clone(),
             classes,
+            labels,
             score: score.score,
             score_temperature: score.score_temperature,
             threshold: score.threshold.0,
@@ -120,7 +131,9 @@ impl<'a> Context<'a> {
             strict: self.strict,
         };
         let interrupt = Interrupt::listen(self.printer)?;
-        let mut reporter = ProgressReporter::interruptible(self.printer, interrupt);
+        let reporter = ProgressReporter::interruptible(self.printer, interrupt);
+        let said = self.labels_said.replace(true);
+        let mut reporter = reporter.about_labels(!said);
         let predicted = run_predict(model, &request, &mut reporter);
         reporter.finish();
         Ok(predicted?)
@@ -162,14 +175,43 @@ impl ModelArgs {
     /// # Errors
     ///
     /// As [`Context::open_model`].
-    pub fn open(&self, decoding: DecodingArgs, context: &Context) -> Result<OpenedModel, CliError> {
-        context.open_model(&self.model, self.base.as_deref(), self.knowledge, decoding)
+    pub fn open(
+        &self,
+        templates: &[Template],
+        decoding: DecodingArgs,
+        context: &Context,
+    ) -> Result<OpenedModel, CliError> {
+        let base = self.base.as_deref();
+        context.open_model(&self.model, base, self.knowledge, templates, decoding)
     }
 }
 
-/// The class names of a file.
-fn read_classes(path: &Path) -> Result<Vec<String>, CliError> {
-    Ok(ClassList::read(path)?.names().to_vec())
+/// Refuses what a run has decided already.
+fn refuse_for_runs(
+    run: &Path,
+    knowledge: KnowledgeArgs,
+    templates: &[Template],
+) -> Result<(), CliError> {
+    let run = run.to_owned();
+    match (knowledge.activation, templates) {
+        (Some(_), _) => Err(CliError::ActivationOfRun { run }),
+        (None, [_, ..]) => Err(CliError::TemplateOfRun { run }),
+        (None, []) => Ok(()),
+    }
+}
+
+/// The classes of a file, with the names that another one gives to their ids.
+fn read_classes(path: &Path, class_names: Option<&Path>) -> Result<ClassList, CliError> {
+    let classes = ClassList::read(path)?;
+    match class_names {
+        Some(names) => Ok(classes.renamed(&ClassNameMap::read(names)?)?),
+        None => Ok(classes),
+    }
+}
+
+/// The ids of classes as a record keeps them.
+fn class_ids(classes: &ClassList) -> Option<Vec<String>> {
+    classes.ids().map(<[String]>::to_vec)
 }
 
 /// A path that stays right when the program is started from elsewhere.

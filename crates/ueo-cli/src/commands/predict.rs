@@ -10,7 +10,7 @@ use ueo::evaluate::Verdict;
 use ueo::session::{ImagePrediction, PredictionSet};
 
 use super::{Context, read_classes};
-use crate::args::{ImageArgs, ModelArgs, ScoreArgs, positive_integer};
+use crate::args::{ImageArgs, ModelArgs, NameArgs, ScoreArgs, positive_integer};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::output::{is_stdout, write_file};
@@ -78,6 +78,10 @@ pub struct PredictArgs {
     /// How images are scored.
     #[command(flatten)]
     pub score: ScoreArgs,
+
+    /// What names and labels mean.
+    #[command(flatten)]
+    pub names: NameArgs,
 }
 
 /// Formats of the table.
@@ -110,14 +114,15 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
         &["csv", "jsonl"],
         ".csv or .jsonl",
     )?;
-    let model = args.model.open(args.images.decoding, context)?;
-    let classes = args
-        .score
-        .classes
-        .as_deref()
-        .map(read_classes)
+    let names = &args.names;
+    let templates = &names.prompt.templates;
+    let model = args.model.open(templates, args.images.decoding, context)?;
+    let classes = args.score.classes.as_deref();
+    let classes = classes
+        .map(|path| read_classes(path, names.class_names.as_deref()))
         .transpose()?;
-    let predicted = context.predict(&model, &args.images, &args.score, classes, args.top_k)?;
+    let (images, score) = (&args.images, &args.score);
+    let predicted = context.predict(&model, images, score, names.labels, classes, args.top_k)?;
     let format = args.format.unwrap_or_else(|| Format::of(&args.output));
     write(&args.output, format, &predicted.images, args.top_k)?;
     summarize(&predicted, &args.output, context);

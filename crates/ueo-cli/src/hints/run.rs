@@ -28,6 +28,9 @@ impl Hint for RunError {
             Self::OtherSetting { .. } => {
                 "give the run's own settings, or begin another run with another --output"
             }
+            Self::NotExtended { .. } => {
+                "a run can only be extended; begin a shorter one with another --output"
+            }
             Self::Unfinished { path } => return Some(resume(path)),
             Self::AlreadyAdapted { .. } => "name the checkpoint that the run started from",
             Self::Record { .. } => "the run was written by another version or has been edited",

@@ -22,9 +22,12 @@ impl Hint for TextError {
             Self::Encode { .. } => {
                 Some("remove unusual characters from the text, or check tokenizer.json")
             }
-            Self::ClassTooLong { .. } => Some("shorten the class name"),
+            Self::ClassTooLong { .. } => Some("shorten the class name, or the template"),
+            Self::TemplateTooLong { .. } => Some("shorten the template"),
             Self::TextTooLong { .. } => Some("shorten the text, or cut it off with --truncate"),
-            Self::EmptyContext { .. } => Some("use some words, such as \"a photo of a\""),
+            Self::EmptyContext { .. } => Some(
+                "put some words in front of {}, such as \"a photo of {}\": the learned context starts from them",
+            ),
             _ => None,
         };
         hint.map(str::to_owned)

@@ -653,6 +653,55 @@ fn variants_stand_beside_each_other_and_tables_equal_their_cells() {
 }
 
 #[test]
+fn a_template_is_a_variant_of_all_methods_without_their_own() {
+    let place = place();
+    let suite = SUITE.replace(
+        "methods = [\"zero-shot\", \"ueo\"]",
+        "methods = [\"zero-shot\", \"zero-shot-ensemble\", \"ueo\"]",
+    );
+    place.write("tiny.toml", suite);
+    let run = format!("{BENCHMARK} --domains light --shifts closed --seeds 1");
+    let with_template = |more: &str| {
+        let mut command = place.ueo(&format!("{run} {more}"));
+        let output = command.args(["--template", "an icon of {}"]).output();
+        Report::of(output.unwrap())
+    };
+    // Another question needs a name of its own.
+    with_template("")
+        .expect_code(2, "--template")
+        .says(&["--variant"]);
+    place.run(&run, 0);
+    with_template("--variant icon").expect_code(0, "--template");
+    let cells = cells(&place, "out");
+    assert_eq!(cells.len(), 6);
+    for (method, asked) in [
+        ("zero-shot", true),
+        ("ueo-1", true),
+        ("zero-shot-ensemble", false),
+    ] {
+        let of = |variant: &str| cell(&cells, &format!("{variant}/light/closed/{method}.json"));
+        let templates = &of("icon")["request"]["settings"]["template"];
+        assert_eq!(templates.is_array(), asked, "{method}");
+        let said = |variant: &str| of(variant)["images"]["confidences"].clone();
+        assert_eq!(said("icon") != said("suite"), asked, "{method}");
+    }
+    // The same as a list of settings.
+    place
+        .run(
+            &format!("{run} --list --variant icon --set template=icon"),
+            2,
+        )
+        .says(&["error:", "`icon`", "expected one {}"]);
+    let output = place
+        .ueo(&format!("{run} --list --variant icon"))
+        .args(["--set", "template=an icon of {}"])
+        .output()
+        .unwrap();
+    let report = Report::of(output).expect_code(0, "--set template");
+    report.says(&["3 cells, 0 to do"]);
+}
+
+#[test]
 fn tables_are_of_the_suite_of_the_results() {
     let place = place();
     place.run(

@@ -264,6 +264,57 @@ fn a_run_is_told_once_where_its_checkpoint_and_images_are() {
 }
 
 #[test]
+fn a_finished_run_is_extended() {
+    let place = Workplace::new();
+    place.adapt("");
+    let extended = place.run("adapt --resume --epochs 4 --output run", 0);
+    extended.says(&[
+        "extending the run from 2 to 4 epochs; after epoch 2 the learning rate starts anew",
+        "accuracy  ",
+        "next      ",
+    ]);
+    let settings = &place.json("run/run.json")["request"]["settings"];
+    assert_eq!(settings["epochs"], 4);
+    assert_eq!(settings["restart_after"][0], 2);
+    // Three steps an epoch; the rate of the seventh is that of the first.
+    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    let rates: Vec<f64> = metrics
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["learning_rate"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(rates.len(), 12);
+    assert_eq!((rates[6], rates[11]), (rates[0], rates[5]));
+    assert!(rates[5] < rates[0] / 10.0);
+
+    // The same as a run that was begun so; its settings can be given back.
+    let whole = ADAPT.replace("--epochs 2", "--epochs 4 --restart-after 2");
+    place.run(&whole.replace("--output run", "--output whole"), 0);
+    let again = ADAPT.replace("--epochs 2", "--config run/run.json");
+    place.run(&again.replace("--output run", "--output again"), 0);
+    let adapted = |run: &str| fs::read(place.path(format!("{run}/adapted.safetensors"))).unwrap();
+    assert_eq!(adapted("run"), adapted("whole"));
+    assert_eq!(adapted("run"), adapted("again"));
+    place.run("predict --model run --images images --output p.csv", 0);
+
+    // As many epochs are nothing to do, fewer are refused, and the command that extends may be the whole one.
+    place.run("adapt --resume --epochs 4 --output run", 0);
+    place
+        .run("adapt --resume --epochs 3 --output run", 2)
+        .says(&["error: the run in run has 4 epochs", "hint:", "--output"]);
+    let longer = ADAPT.replace("--epochs 2", "--epochs 5 --resume");
+    place
+        .run(&longer, 0)
+        .says(&["extending the run from 4 to 5 epochs"]);
+    place.run(&longer, 0);
+    let settings = &place.json("run/run.json")["request"]["settings"];
+    assert_eq!(settings["restart_after"], serde_json::json!([2, 4]));
+}
+
+#[test]
 fn one_is_singular() {
     let place = Workplace::new();
     place.write("one.txt", "images/cat/0.png cat\n");

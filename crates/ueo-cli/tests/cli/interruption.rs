@@ -336,9 +336,12 @@ fn there_must_be_something_to_resume() {
     place
         .run("adapt --resume --output run", 2)
         .says(&["error: run is no run directory", "hint:"]);
-    // Settings without what they are settings of.
     place
         .run("adapt --resume --output run --epochs 3", 2)
+        .says(&["error: run is no run directory"]);
+    // Settings without what they are settings of.
+    place
+        .run("adapt --resume --output run --batch-size 3", 2)
         .says(&["required arguments were not provided", "--model <PATH>"]);
     place
         .run("adapt --resume --output run --model model", 2)
@@ -356,9 +359,16 @@ fn a_command_with_resume_can_be_started_again_as_it_is() {
     assert!(file("adapted.safetensors") == adapted && file("predictions.csv") == predictions);
 
     place
-        .run(&requeued.replace("--epochs 2", "--epochs 3"), 2)
+        .run(&requeued.replace("--epochs 2", "--epochs 1"), 2)
         .says(&[
-            "error: the run in run was begun with another epochs: expected 2, found 3",
+            "error: the run in run has 2 epochs, expected more than that, found 1",
+            "hint:",
+            "--output",
+        ]);
+    place
+        .run(&requeued.replace("--batch-size 10", "--batch-size 9"), 2)
+        .says(&[
+            "error: the run in run was begun with another batch-size: expected 10, found 9",
             "hint:",
             "--output",
         ]);

@@ -14,6 +14,7 @@ mod image_memory;
 mod instruction_sets;
 mod interruption;
 mod left_out;
+mod names_and_labels;
 mod page;
 mod report;
 mod scores;

@@ -80,6 +80,8 @@ impl Place {
             images: self.path("images"),
             image_root: None,
             classes: ["cat", "dog", "red_fox"].map(str::to_owned).to_vec(),
+            class_ids: None,
+            labels: Default::default(),
             oracle_labels: None,
             settings,
             score: Default::default(),
@@ -113,6 +115,7 @@ pub fn resume() -> Start {
     Start::Resume {
         request: None,
         base: None,
+        epochs: None,
     }
 }
 
@@ -121,6 +124,7 @@ pub fn resume_as(request: &AdaptRequest) -> Start {
     Start::Resume {
         request: Some(Box::new(request.clone())),
         base: None,
+        epochs: None,
     }
 }
 

@@ -401,7 +401,7 @@ impl Adaptation<'_> {
                     upcoming = Some(batches_of(&frozen, epoch + 1, 0));
                 }
                 let inputs = self.inputs(&mut frozen, &state, &batch, images.image_size())?;
-                let (next, mut record) = self.step(&state, &batch.indices, inputs, total)?;
+                let (next, mut record) = self.step(&state, &batch.indices, inputs, per_epoch)?;
                 state = next;
                 record.epoch = epoch + 1;
                 record.images_per_sec =
@@ -491,7 +491,7 @@ impl Adaptation<'_> {
         state: &AdaptState,
         indices: &[usize],
         inputs: BatchInputs,
-        total: usize,
+        per_epoch: usize,
     ) -> Result<(AdaptState, StepRecord), AdaptError> {
         let settings = self.settings;
         let choices = GradientChoices {
@@ -512,7 +512,7 @@ impl Adaptation<'_> {
                 terms
             },
         );
-        let rate = |initial| cosine_annealing(initial, state.step, total);
+        let rate = |initial| settings.learning_rate(initial, state.step, per_epoch);
         let record = StepRecord {
             step: state.step + 1,
             epoch: 0,
@@ -536,7 +536,7 @@ impl Adaptation<'_> {
             if !value.is_finite() {
                 return Err(AdaptError::NotFinite {
                     step: record.step,
-                    total,
+                    total: settings.epochs * per_epoch,
                     quantity,
                     value,
                 });

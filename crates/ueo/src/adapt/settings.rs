@@ -11,6 +11,7 @@ use crate::method::{
     at_least_one, builders, field_names, non_negative,
 };
 use crate::objective::ConfidenceWeights;
+use crate::text::Template;
 
 /// All choices of an adaptation; the defaults are the released program's.
 ///
@@ -97,6 +98,43 @@ pub struct Settings {
         arg(long, value_enum, value_name = "CHOICE", default_value_t)
     )]
     pub keep: Keep,
+    /// Sentences that class names stand in; none leaves them to the model, which has `a photo of a {}.` at first.
+    ///
+    /// The learned context starts from the words of the first in front of the name. Predictions without training take the mean
+    /// of all.
+    #[serde(
+        rename = "template",
+        deserialize_with = "one_or_several",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[cfg_attr(feature = "clap", arg(skip))]
+    pub templates: Vec<Template>,
+    /// Start the schedule of the learning rates anew after this epoch; may be given several times.
+    ///
+    /// The rates begin at their initial values again and are annealed to 0 at the next restart or at the end (Loshchilov and
+    /// Hutter 2017). A run that is extended has a restart where it ended before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCH"))]
+    pub restart_after: Vec<usize>,
+}
+
+/// A list, or the only value of one.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Template>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrSeveral {
+        One(String),
+        Several(Vec<String>),
+    }
+    let texts = match OneOrSeveral::deserialize(deserializer)? {
+        OneOrSeveral::One(text) => vec![text],
+        OneOrSeveral::Several(texts) => texts,
+    };
+    let parsed = texts.into_iter().map(|text| {
+        let parsed = text.parse::<Template>();
+        parsed.map_err(|error| D::Error::custom(format!("template `{text}`: {error}")))
+    });
+    parsed.collect()
 }
 
 /// Random changes of the training images.
@@ -127,6 +165,8 @@ impl Default for Settings {
             shuffle: true,
             seed: 2023,
             keep: Keep::default(),
+            templates: Vec::new(),
+            restart_after: Vec::new(),
         }
     }
 }
@@ -142,7 +182,7 @@ impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let values = Map::<String, Value>::deserialize(deserializer)?;
         // Families are flattened, which takes in every name: what none of them knows is found here.
-        let known = field_names(&Self::default());
+        let known = Self::names();
         if let Some(name) = values.keys().find(|name| !known.contains(name)) {
             let known = known.join("`, `");
             let message = format!("unknown field `{name}`, expected one of `{known}`");
@@ -153,6 +193,15 @@ impl<'de> Deserialize<'de> for Settings {
 }
 
 impl Settings {
+    /// The names of all settings in files, also of those that a file leaves out while they are at their defaults.
+    pub fn names() -> Vec<String> {
+        field_names(&Self {
+            templates: vec![Template::default()],
+            restart_after: vec![1],
+            ..Self::default()
+        })
+    }
+
     /// The default settings of a method.
     pub fn new(method: Method) -> Self {
         Self {
@@ -174,6 +223,8 @@ impl Settings {
         shuffle: bool,
         seed: u64,
         keep: Keep,
+        templates: Vec<Template>,
+        restart_after: Vec<usize>,
     }
 
     /// The same settings with these of universal entropy.
@@ -203,8 +254,30 @@ impl Settings {
                 reason: "test views are small and kept as they are",
             });
         }
+        if self.method.has_templates() && !self.templates.is_empty() {
+            return Err(InvalidSetting::Conflict {
+                setting: "template",
+                other: "method",
+                found: self.method.to_string(),
+                reason: "it has templates of its own",
+            });
+        }
+        self.check_restarts()?;
         self.method_settings.validate()?;
         self.method.check_settings(&self.method_settings)
+    }
+
+    fn check_restarts(&self) -> Result<(), InvalidSetting> {
+        let before = std::iter::once(0).chain(self.restart_after.iter().copied());
+        let mut pairs = before.zip(&self.restart_after);
+        match pairs.find(|&(before, &epoch)| epoch <= before || epoch >= self.epochs) {
+            None => Ok(()),
+            Some((before, epoch)) => Err(InvalidSetting::Range {
+                setting: "restart-after",
+                expected: format!("an epoch after {before} and before {}", self.epochs).into(),
+                found: epoch.to_string(),
+            }),
+        }
     }
 
     /// What a cache of images should keep for this adaptation, with an input of `input_size` pixels.
@@ -236,6 +309,10 @@ impl Settings {
         Self {
             method,
             method_settings: method.own(&self.method_settings),
+            templates: match method.has_templates() {
+                true => Vec::new(),
+                false => self.templates.clone(),
+            },
             ..self.clone()
         }
     }
@@ -254,6 +331,18 @@ impl Settings {
     pub fn needs_labels(&self) -> bool {
         let settings = self.method.effective(&self.method_settings);
         settings.universal_entropy.confidence_weights == ConfidenceWeights::Oracle
+    }
+
+    /// The learning rate of a step (from 0): annealed from `initial` between the restarts of the schedule.
+    pub fn learning_rate(&self, initial: f64, step: usize, steps_per_epoch: usize) -> f64 {
+        let begun_before = |&&epoch: &&usize| epoch * steps_per_epoch <= step;
+        let restarts = self.restart_after.iter().take_while(begun_before).count();
+        let begin = restarts
+            .checked_sub(1)
+            .map_or(0, |last| self.restart_after[last]);
+        let end = self.restart_after.get(restarts).unwrap_or(&self.epochs);
+        let done = step - begin * steps_per_epoch;
+        cosine_annealing(initial, done, (end - begin) * steps_per_epoch)
     }
 
     /// Steps per epoch for a number of images.
@@ -327,6 +416,47 @@ mod tests {
                 .universal_entropy(weights)
                 .needs_labels()
         );
+    }
+
+    #[test]
+    fn the_schedule_starts_anew_where_it_is_told_to() {
+        let settings = Settings::default().epochs(6).restart_after(vec![2, 5]);
+        settings.validate().unwrap();
+        let rates: Vec<f64> = (0..12)
+            .map(|step| settings.learning_rate(1.0, step, 2))
+            .collect();
+        for (begin, end) in [(0, 4), (4, 10), (10, 12)] {
+            let plain = (begin..end).map(|step| cosine_annealing(1.0, step - begin, end - begin));
+            assert_eq!(rates[begin..end], plain.collect::<Vec<_>>());
+        }
+        for wrong in [vec![0], vec![6], vec![3, 3], vec![4, 2]] {
+            let error = settings.clone().restart_after(wrong).validate();
+            assert!(error.unwrap_err().to_string().contains("restart-after"));
+        }
+    }
+
+    #[test]
+    fn templates_are_one_or_several_and_not_for_a_method_with_its_own() {
+        let read = |text: &str| serde_json::from_str::<Settings>(text);
+        let one = read(r#"{"template":"an icon of {}"}"#).unwrap();
+        assert_eq!(one, read(r#"{"template":["an icon of {}"]}"#).unwrap());
+        assert!(
+            serde_json::to_string(&one)
+                .unwrap()
+                .contains("\"template\":[\"an icon of {}\"]")
+        );
+        let error = read(r#"{"template":["an icon"]}"#).unwrap_err().to_string();
+        assert!(
+            error.contains("`an icon`") && error.contains("{}"),
+            "{error}"
+        );
+        assert!(
+            one.clone()
+                .method(Method::ZeroShotEnsemble)
+                .validate()
+                .is_err()
+        );
+        assert_eq!(one.with_method(Method::ZeroShotEnsemble).templates, []);
     }
 
     /// What runs before families of settings have in `run.json`, in its order.

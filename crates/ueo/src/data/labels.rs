@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::class_name::{fold, joined, nearest};
 use super::format::FileKind;
 use super::{ClassList, DataError, Dataset, SourceKind};
@@ -15,7 +17,9 @@ const MAX_LEVELS: usize = 8;
 const MAX_SUGGESTIONS: usize = 20;
 
 /// Where labels come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum LabelChoice {
     /// The labels of a list or of shards; otherwise the folders, if they are classes.
     #[default]
@@ -40,7 +44,8 @@ pub enum ImageLabel {
 }
 
 /// Why an image has no label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unlabelled {
     /// It lies beside the class folders, in none of them.
     NoFolder,
@@ -59,7 +64,8 @@ pub enum Unlabelled {
 }
 
 /// What labels were taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LabelBasis {
     /// Folders of this level, from 0 for the first below the images' root.
     Folders {
@@ -75,13 +81,14 @@ pub enum LabelBasis {
 }
 
 /// A label that is no known class.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmatchedLabel {
     /// The label, as the data set first spells it.
     pub label: String,
     /// Images that have it.
     pub images: usize,
     /// The known class whose name is a slip of the keyboard away, among the labels with the most images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
 }
 
@@ -391,6 +398,13 @@ fn suggest(unmatched: &mut [UnmatchedLabel], matcher: &Matcher) {
     for index in order.into_iter().take(MAX_SUGGESTIONS) {
         let class = nearest(&fold(&unmatched[index].label), &matcher.folded);
         unmatched[index].nearest = class.map(|class| matcher.classes.names()[class].clone());
+    }
+}
+
+impl LabelChoice {
+    /// Whether nothing was chosen, which files leave out.
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
     }
 }
 

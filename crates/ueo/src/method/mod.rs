@@ -237,6 +237,11 @@ impl Method {
         self.description().centres
     }
 
+    /// Whether the method brings the sentences that class names stand in.
+    pub fn has_templates(self) -> bool {
+        self.class_prompts() == ClassPrompts::Templates
+    }
+
     /// What turns the features of all images together into class scores, where cosines are not the last word.
     pub fn rescoring(self) -> Option<Box<dyn Rescoring>> {
         self.description().rescoring.map(|rescoring| rescoring())

@@ -37,7 +37,8 @@ impl Model {
     }
 }
 
-/// Adapts a model to unlabeled images, of which some may show none of the classes, and tells a reporter about every batch,
+/// Adapts a model to unlabeled images, of which some may show none of the classes, with the templates of the settings where
+/// they have some, and tells a reporter about every batch,
 /// step and epoch. Images that cannot be read are reported and left out.
 ///
 /// # Errors
@@ -52,6 +53,7 @@ pub fn adapt(
     reporter: &mut dyn Reporter,
 ) -> Result<Model, SessionError> {
     settings.validate()?;
+    let model = &model.with_templates(&settings.templates)?;
     let prompts = model.prompts(classes)?;
     let affine = &model.parameters.affine;
     let (encoded, _) = encode_readable(model, affine, images, false, Stage::ZeroShot, reporter)?;

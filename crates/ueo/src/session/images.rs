@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use crate::adapt::{PixelBatch, PixelSource, UnreadableImage};
 use crate::data::{
-    ClassList, Dataset, DatasetOptions, ImageLabel, LabelChoice, Labelling, LeftOutCount,
-    SourceKind,
+    Dataset, DatasetOptions, ImageLabel, LabelChoice, Labelling, LeftOutCount, SourceKind,
 };
 use crate::image::{
     BatchLoader, CacheContent, CacheOptions, CacheUse, DecodeOptions, ExifOrientation, ImageSource,
@@ -16,7 +15,7 @@ use crate::image::{
 
 use super::labels::OracleLabels;
 use super::model::Model;
-use super::{Event, Reporter, SessionError, SkippedImage, TrueLabel};
+use super::{Event, Reporter, SessionError, SkippedImage};
 
 /// Batches that the loader may prepare before the computation asks for them.
 const PREFETCH_BATCHES: usize = 2;
@@ -29,6 +28,8 @@ const IMAGE_CACHE_BYTES: u64 = 2 << 30;
 pub struct Images {
     path: PathBuf,
     source: Arc<ImageSource>,
+    label_choice: LabelChoice,
+    class_ids: Option<Vec<String>>,
 }
 
 impl Model {
@@ -99,7 +100,7 @@ impl Images {
         );
         Ok(Self {
             path: path.to_owned(),
-            source: Arc::new(source),
+            ..Self::of_source(source)
         })
     }
 
@@ -129,7 +130,23 @@ impl Images {
         Self {
             path: source.dataset().root.clone(),
             source: Arc::new(source),
+            label_choice: LabelChoice::default(),
+            class_ids: None,
         }
+    }
+
+    /// The same images with labels from there; without a choice, from a list or shards, else from folders that are classes.
+    #[must_use]
+    pub fn with_label_choice(mut self, choice: LabelChoice) -> Self {
+        self.label_choice = choice;
+        self
+    }
+
+    /// The same images, whose labels may also be ids of classes, one for each class name in its order.
+    #[must_use]
+    pub fn with_class_ids(mut self, ids: Option<Vec<String>>) -> Self {
+        self.class_ids = ids;
+        self
     }
 
     /// Number of images, readable or not.
@@ -174,23 +191,6 @@ impl Images {
         &self.dataset().samples[index].id
     }
 
-    /// The label of an image as the data set spells it.
-    pub fn label_name(&self, index: usize) -> Option<&str> {
-        self.dataset().samples[index].label.as_deref()
-    }
-
-    /// What an image shows: classes by the name on the list, however the data set spells them.
-    pub fn true_label(&self, index: usize, class: Option<usize>, classes: &[String]) -> TrueLabel {
-        let name = match class {
-            Some(class) => &classes[class],
-            None => self.label_name(index).unwrap_or_default(),
-        };
-        TrueLabel {
-            name: name.to_owned(),
-            class,
-        }
-    }
-
     /// Tells about the files beside the images that were not taken.
     pub fn tell_left_out(&self, reporter: &mut dyn Reporter) {
         for count in self.left_out() {
@@ -218,7 +218,7 @@ impl Images {
             image_root: labels.image_root.map(Path::to_owned),
         };
         let labelled = Dataset::open(labels.path, &options)?;
-        let classes = ClassList::from_names(classes.to_vec());
+        let classes = self.class_list(classes);
         // Who asks for labels means those that are there, however many of them are known classes.
         let choice = match labelled.kind {
             SourceKind::Directory => LabelChoice::Folders,
@@ -265,6 +265,14 @@ impl Images {
         (0..self.len())
             .filter(|&index| !skipped.contains(self.id(index)))
             .collect()
+    }
+
+    pub(super) fn label_choice(&self) -> LabelChoice {
+        self.label_choice
+    }
+
+    pub(super) fn class_ids(&self) -> Option<&[String]> {
+        self.class_ids.as_deref()
     }
 
     pub(super) fn dataset(&self) -> &Dataset {

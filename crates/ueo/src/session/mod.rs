@@ -32,11 +32,13 @@ pub use encode::{
 pub use engine::EngineRecord;
 pub use error::SessionError;
 pub use images::Images;
-pub use labels::{LabelledPredictions, Labels, OracleLabels};
+pub use labels::{
+    LabelRecord, LabelledPredictions, Labels, OracleLabels, ReadLabels, UnlabelledCount,
+};
 pub use model::{BaseRecord, Classifier, Model, ModelBuilder};
 pub use predicting::{
-    Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_texts,
-    predict,
+    Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_names,
+    embed_texts, predict,
 };
 pub use scoring::{Judge, ScoreTable, Scorer, calibrated};
 
@@ -69,6 +71,8 @@ pub enum Event<'a> {
     },
     /// Files beside the images were not taken.
     LeftOut(&'a LeftOutCount),
+    /// It was found out what the labels of the images mean.
+    Labels(&'a LabelRecord),
     /// Some of the images have no label, and are not measured.
     Unlabelled {
         /// Why.

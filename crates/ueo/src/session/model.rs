@@ -16,7 +16,7 @@ use crate::image::{ExifOrientation, Preprocessing};
 use crate::method::{Centring, ClassPrompts, Method, Rescoring, TEMPLATES};
 use crate::model::{Clip, Precision, Prompts, normalize_rows, to_host};
 use crate::tensor::HostTensor;
-use crate::text::{Overlong, PromptSet, Tokenizer, tokenize_text};
+use crate::text::{Overlong, PromptSet, Template, TextError, Tokenizer, tokenize_text};
 
 use super::SessionError;
 use super::encode::check_features;
@@ -63,6 +63,9 @@ pub struct Model {
     pub base: BaseRecord,
     /// What the trained parameters were trained with; zero-shot for a checkpoint.
     pub method: Method,
+    /// The sentences that class names stand in, at least one. The learned context takes the place of the words of the first in
+    /// front of the name; predictions without training take the mean of all.
+    templates: Vec<Template>,
 }
 
 /// Choices of opening a model; what is not chosen is the processor and f32.
@@ -72,6 +75,7 @@ pub struct ModelBuilder {
     precision: Precision,
     options: LoadOptions,
     exif_orientation: ExifOrientation,
+    templates: Vec<Template>,
 }
 
 impl ModelBuilder {
@@ -103,16 +107,23 @@ impl ModelBuilder {
         self
     }
 
+    /// Sentences that class names stand in; without any, `a photo of a {}.` alone.
+    #[must_use]
+    pub fn templates(mut self, templates: Vec<Template>) -> Self {
+        self.templates = templates;
+        self
+    }
+
     /// Opens a checkpoint of any layout.
     ///
     /// # Errors
     ///
-    /// As the checkpoint reader, and when its tensors do not make a model.
+    /// As the checkpoint reader, when its tensors do not make a model, and as [`Model::with_templates`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model, SessionError> {
         let checkpoint = checkpoint::load_with(path.as_ref(), &self.options)?;
         let mut model = Model::from_checkpoint(checkpoint, &self.device, self.precision)?;
         model.preprocessing.exif_orientation = self.exif_orientation;
-        Ok(model)
+        model.with_templates(&self.templates)
     }
 }
 
@@ -170,10 +181,10 @@ impl Model {
             device.burn(),
             precision,
         )?;
-        let initial: &[&str] = &[];
-        let prompts = PromptSet::new(&tokenizer, initial, base.config.text.context_length)?;
+        let template = Template::default();
+        let context_length = base.config.text.context_length;
         let parameters = TrainedParameters {
-            context: clip.text().context_from_tokens(prompts.context())?,
+            context: initial_context(&clip, &tokenizer, &template, context_length)?,
             affine: clip.zero_shot_affine().clone(),
             centring: None,
         };
@@ -184,7 +195,42 @@ impl Model {
             parameters,
             base,
             method: Method::ZeroShot,
+            templates: vec![template],
         })
+    }
+
+    /// The sentences that class names stand in, at least one.
+    pub fn templates(&self) -> &[Template] {
+        &self.templates
+    }
+
+    /// The same checkpoint with other sentences around class names, whose context is the words of the first; with none it
+    /// stays as it is. What a context has learned is lost, so this comes before an adaptation.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Text`] when a sentence leaves no room for a name, or the first has no words in front of the name.
+    pub fn with_templates(&self, templates: &[Template]) -> Result<Self, SessionError> {
+        let Some(first) = templates.first() else {
+            return Ok(self.clone());
+        };
+        let context_length = self.base.config.text.context_length;
+        for template in templates {
+            // Both end markers and a name of one token.
+            let tokens = self.tokenizer.encode(&template.about(""))?.len() + 2;
+            if tokens >= context_length {
+                return Err(SessionError::Text(TextError::TemplateTooLong {
+                    template: template.to_string(),
+                    tokens,
+                    limit: context_length,
+                }));
+            }
+        }
+        let mut model = self.clone();
+        model.parameters.context =
+            initial_context(&self.clip, &self.tokenizer, first, context_length)?;
+        model.templates = templates.to_vec();
+        Ok(model)
     }
 
     /// The same frozen weights with other trained parameters, and the method that trained them.
@@ -225,7 +271,8 @@ impl Model {
     /// When a name is too long for the text encoder or cannot be tokenized.
     pub fn prompts(&self, classes: &[String]) -> Result<Prompts, SessionError> {
         let context_length = self.base.config.text.context_length;
-        let set = PromptSet::new(&self.tokenizer, classes, context_length)?;
+        let template = &self.templates[0];
+        let set = PromptSet::with_template(&self.tokenizer, template, classes, context_length)?;
         let prompts = Prompts::new(
             set.start_of_text(),
             set.context().len(),
@@ -263,6 +310,24 @@ impl Model {
         Ok(normalize_rows(features))
     }
 
+    /// The normalized mean of the features of several sentences about each name, as many for each, `[names, embed_dim]`.
+    pub(super) fn mean_text_features<'a, Sentences: IntoIterator<Item = String>>(
+        &self,
+        names: &'a [String],
+        about: impl Fn(&'a str) -> Sentences,
+        overlong: Overlong,
+    ) -> Result<Tensor<2>, SessionError> {
+        let sentences: Vec<String> = names.iter().flat_map(|name| about(name)).collect();
+        let per_name = sentences.len() / names.len().max(1);
+        let features = self.text_features(&sentences, overlong)?;
+        let embed_dim = self.base.config.embed_dim;
+        let means: Tensor<2> = features
+            .reshape([names.len(), per_name, embed_dim])
+            .mean_dim(1)
+            .squeeze_dim(1);
+        Ok(normalize_rows(means))
+    }
+
     /// A classifier for a list of class names, with this model's context and method.
     ///
     /// # Errors
@@ -271,6 +336,18 @@ impl Model {
     pub fn classifier(&self, classes: &[String]) -> Result<Classifier, SessionError> {
         Classifier::of_method(self, self.method, classes, &self.parameters)
     }
+}
+
+/// The embeddings of a template's words in front of the class name, `[words' tokens, width]`.
+fn initial_context(
+    clip: &Clip,
+    tokenizer: &Tokenizer,
+    template: &Template,
+    context_length: usize,
+) -> Result<Tensor<2>, SessionError> {
+    let no_classes: &[&str] = &[];
+    let prompts = PromptSet::with_template(tokenizer, template, no_classes, context_length)?;
+    Ok(clip.text().context_from_tokens(prompts.context())?)
 }
 
 impl Classifier {
@@ -296,8 +373,17 @@ impl Classifier {
         parameters: &TrainedParameters,
     ) -> Result<Self, SessionError> {
         let mut classifier = match method.class_prompts() {
+            ClassPrompts::Templates => Self::mean(model, classes, |class| {
+                let class = class.replace('_', " ");
+                TEMPLATES.map(|template| template.replace("{}", &class))
+            })?,
+            ClassPrompts::Context if !method.trains() && model.templates.len() > 1 => {
+                let templates = &model.templates;
+                Self::mean(model, classes, |class| {
+                    templates.iter().map(move |template| template.about(class))
+                })?
+            }
             ClassPrompts::Context => Self::new(&model.clip, &model.prompts(classes)?, parameters),
-            ClassPrompts::Templates => Self::ensemble(model, classes)?,
         };
         classifier.rescoring = method.rescoring();
         Ok(match &parameters.centring {
@@ -306,21 +392,14 @@ impl Classifier {
         })
     }
 
-    /// The normalized mean of the features of several sentences per class.
-    fn ensemble(model: &Model, classes: &[String]) -> Result<Self, SessionError> {
-        let sentences: Vec<String> = classes
-            .iter()
-            .map(|class| class.replace('_', " "))
-            .flat_map(|class| TEMPLATES.map(|template| template.replace("{}", &class)))
-            .collect();
-        let features = model.text_features(&sentences, Overlong::Error)?;
-        let embed_dim = model.base.config.embed_dim;
-        let means: Tensor<2> = features
-            .reshape([classes.len(), TEMPLATES.len(), embed_dim])
-            .mean_dim(1)
-            .squeeze_dim(1);
+    /// With the mean of several sentences per class.
+    fn mean<'a, Sentences: IntoIterator<Item = String>>(
+        model: &Model,
+        classes: &'a [String],
+        about: impl Fn(&'a str) -> Sentences,
+    ) -> Result<Self, SessionError> {
         Ok(Self {
-            text_features: normalize_rows(means),
+            text_features: model.mean_text_features(classes, about, Overlong::Error)?,
             centred: None,
             rescoring: None,
         })

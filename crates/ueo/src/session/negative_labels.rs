@@ -28,7 +28,7 @@ impl NegativeLabels {
     /// The words of the list that are farthest from the known classes by the text features of whole sentences, which training
     /// never changes: a run's words are the same before and after it.
     pub fn choose(model: &Model, classes: &[String]) -> Result<Self, SessionError> {
-        let sentence = |name: &str| format!("a photo of a {}.", name.replace('_', " "));
+        let sentence = |name: &str| model.templates()[0].about(name);
         let is_class = |word: &str| {
             classes
                 .iter()

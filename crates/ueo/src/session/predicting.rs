@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::evaluate::{Evaluation, ScoreRule, Threshold, ThresholdMethod, Verdict};
 use crate::model::to_host;
-use crate::text::Overlong;
+use crate::text::{Overlong, Template};
 
 use super::adapting::names;
 use super::encode::encode_readable;
@@ -175,9 +175,8 @@ pub fn predict(
             (chosen.value, Some(chosen))
         }
     };
-    let labels = images
-        .labels(classes, reporter)
-        .map(|labels| labels.of(&encoded.indices));
+    let labels = images.labels(classes, reporter)?.labels;
+    let labels = labels.map(|labels| labels.of(&encoded.indices));
     let chosen_threshold = match (chosen_threshold, &labels) {
         (Some(chosen), Some(labels)) => Some(calibrated(chosen, &predicted, labels)?),
         (chosen, _) => chosen,
@@ -208,8 +207,7 @@ pub fn predict(
                     .collect(),
                 true_label: labels
                     .as_ref()
-                    .filter(|labels| labels.is_labelled(row))
-                    .map(|labels| images.true_label(index, labels.class(row), classes)),
+                    .and_then(|labels| labels.true_label(row, classes)),
             })
             .collect(),
         skipped,
@@ -268,6 +266,30 @@ pub fn embed_images(
         features,
         embed_dim: encoded.embed_dim,
         skipped,
+    })
+}
+
+/// Normalized features of names: the mean over the sentences that they stand in, without the learned context.
+///
+/// # Errors
+///
+/// As [`embed_texts`].
+pub fn embed_names(
+    model: &Model,
+    names: &[String],
+    templates: &[Template],
+    overlong: Overlong,
+) -> Result<Embedding, SessionError> {
+    let features = model.mean_text_features(
+        names,
+        |name| templates.iter().map(move |template| template.about(name)),
+        overlong,
+    )?;
+    Ok(Embedding {
+        names: names.to_vec(),
+        features: to_host(&features).data,
+        embed_dim: model.base.config.embed_dim,
+        skipped: Vec::new(),
     })
 }
 

@@ -80,11 +80,12 @@ impl<'a> Scorer<'a> {
         })
     }
 
-    /// With labelled images for a threshold that needs some.
+    /// With labelled images for a threshold that needs some; their labels may be ids of the classes.
     pub fn with_known_images(
         mut self,
         path: Option<&Path>,
         image_root: Option<&Path>,
+        class_ids: Option<&[String]>,
     ) -> Result<Self, SessionError> {
         let needed = matches!(
             self.threshold_method,
@@ -93,13 +94,12 @@ impl<'a> Scorer<'a> {
         match path {
             Some(path) => {
                 let images = Images::open(path, image_root, &self.model.preprocessing, 0)?;
-                let labels =
-                    images
-                        .labels(self.classes, &mut ())
-                        .ok_or_else(|| SessionError::NoLabels {
-                            path: path.to_owned(),
-                            needed_for: "the threshold target-known-acceptance",
-                        })?;
+                let images = images.with_class_ids(class_ids.map(<[String]>::to_vec));
+                let labels = images.labels(self.classes, &mut ())?.labels;
+                let labels = labels.ok_or_else(|| SessionError::NoLabels {
+                    path: path.to_owned(),
+                    needed_for: "the threshold target-known-acceptance",
+                })?;
                 self.known_images = Some(KnownImages { images, labels });
             }
             None if needed => {

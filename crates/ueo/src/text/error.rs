@@ -108,6 +108,20 @@ pub enum TextError {
         /// Context length of the checkpoint.
         limit: usize,
     },
+    /// A template that leaves no room for a class name.
+    #[error(
+        "the template \"{}\" has {tokens} tokens with both end markers and before any class name; the text tower takes at \
+         most {limit}",
+        quote::name(template)
+    )]
+    TemplateTooLong {
+        /// The template as given.
+        template: String,
+        /// Its number of tokens.
+        tokens: usize,
+        /// Context length of the checkpoint.
+        limit: usize,
+    },
     /// A context without a single token has nothing to learn.
     #[error("the context \"{}\" has no tokens", quote::name(context))]
     EmptyContext {

@@ -8,6 +8,7 @@ mod error;
 mod hugging_face;
 mod openai;
 mod prompt;
+mod template;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use clean::TextCleaning;
 pub use content::TokenizerContent;
 pub use error::TextError;
 pub use prompt::{DEFAULT_CONTEXT, Overlong, PromptSet, tokenize_text};
+pub use template::{Template, TemplateError};
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer};
 
 /// The tokenizer that a checkpoint was trained with: where its vocabulary is, and what happens to a text before it.

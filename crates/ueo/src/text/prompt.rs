@@ -1,6 +1,6 @@
 //! Prompts: `[SOS]`, the learnable context, the class's own tokens, `[EOS]`.
 
-use super::{TextError, Tokenizer};
+use super::{Template, TextError, Tokenizer};
 
 /// Words whose token embeddings initialize the context (Liang et al. 2024, section 3.3).
 pub const DEFAULT_CONTEXT: &str = "a photo of a";
@@ -44,6 +44,33 @@ impl PromptSet {
         class_names: &[impl AsRef<str>],
         context_length: usize,
     ) -> Result<Self, TextError> {
+        let sentence = |class: &str| format!("{context} {}.", class.replace('_', " "));
+        Self::of_sentences(tokenizer, context, sentence, class_names, context_length)
+    }
+
+    /// Prompts whose context begins as the template's words in front of the class name; what follows the name stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`PromptSet::new`], and if there are no words in front of the name.
+    pub fn with_template(
+        tokenizer: &Tokenizer,
+        template: &Template,
+        class_names: &[impl AsRef<str>],
+        context_length: usize,
+    ) -> Result<Self, TextError> {
+        let (context, sentence) = (template.context(), |class: &str| template.about(class));
+        Self::of_sentences(tokenizer, context, sentence, class_names, context_length)
+    }
+
+    /// `context` is what the sentence about each class begins with.
+    fn of_sentences(
+        tokenizer: &Tokenizer,
+        context: &str,
+        sentence: impl Fn(&str) -> String,
+        class_names: &[impl AsRef<str>],
+        context_length: usize,
+    ) -> Result<Self, TextError> {
         let context_tokens = tokenizer.encode(context)?;
         if context_tokens.is_empty() {
             return Err(TextError::EmptyContext {
@@ -51,8 +78,7 @@ impl PromptSet {
             });
         }
         let suffix = |class: &str| -> Result<Vec<u32>, TextError> {
-            let sentence = format!("{context} {}.", class.replace('_', " "));
-            let tokens = tokenizer.encode(&sentence)?;
+            let tokens = tokenizer.encode(&sentence(class))?;
             if tokens.len() + 2 > context_length {
                 return Err(TextError::ClassTooLong {
                     class: class.to_owned(),

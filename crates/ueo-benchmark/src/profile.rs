@@ -209,6 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn templates_are_for_all_methods_without_their_own() {
+        let mut overrides = Overrides::default();
+        overrides.set_templates(&["an icon of {}".parse().unwrap()]);
+        overrides.add("epochs=2").unwrap();
+        let of = |method| {
+            Profile::default()
+                .settings(method, None, &overrides)
+                .unwrap()
+        };
+        assert_eq!(of(Method::Ueo).templates.len(), 1);
+        assert_eq!(of(Method::ZeroShot).templates, of(Method::Ueo).templates);
+        assert_eq!(of(Method::ZeroShot).epochs, Settings::default().epochs);
+        assert_eq!(of(Method::ZeroShotEnsemble).templates, []);
+    }
+
+    #[test]
     fn a_method_that_does_not_train_has_no_settings_of_training() {
         let profile = profile("epochs = 7");
         let settings = profile

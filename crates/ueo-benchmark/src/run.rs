@@ -320,7 +320,8 @@ impl Runner<'_> {
         rows: &[usize],
         parameters: &mut TrainedParameters,
     ) -> Result<(), BenchmarkError> {
-        let (model, train) = (self.model, &domain.train);
+        let model = &self.model.with_templates(&request.settings.templates)?;
+        let train = &domain.train;
         let mut encoded = rows_of(&train.zero_shot, rows);
         if request.method.trains() && request.settings.trained_part().affine() {
             let subset = Subset::new(&train.set, &encoded.indices);

@@ -125,9 +125,11 @@ pub struct ImageArgs {
     pub decoding: DecodingArgs,
 }
 
+/// Heading of what class names and labels mean. It stands at each option, so that it ends with them.
+const NAMES: &str = "Names and labels";
+
 /// What class names and labels mean.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Names and labels")]
 pub struct NameArgs {
     /// The sentences around class names.
     #[command(flatten)]
@@ -136,26 +138,31 @@ pub struct NameArgs {
     /// Names for the classes of --classes that are ids, such as n02084071: a table `id,name` (.csv) or JSON
     ///
     /// The names are what the model reads and what results are written with; folders and labels may go on with the ids.
-    #[arg(long, value_name = "FILE", requires = "classes")]
+    #[arg(long, value_name = "FILE", requires = "classes", help_heading = NAMES)]
     pub class_names: Option<PathBuf>,
 
     /// Where the labels to measure by come from; it is said what was taken
     ///
     /// Labels never touch training, unless --labels-for-oracle says so.
-    #[arg(long, value_enum, value_name = "SOURCE", default_value = "auto")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SOURCE",
+        default_value = "auto",
+        help_heading = NAMES
+    )]
     pub labels: LabelChoice,
 }
 
 /// The sentences around class names.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Names and labels")]
 pub struct PromptArgs {
     /// Sentence that class names stand in, such as "a satellite photo of {}"; may be given several times [default: the run's, else
     /// "a photo of a {}."]
     ///
     /// Of several, predictions without training take the mean, and the learned context starts from the words of the first in front
     /// of {}. Nothing is added: a full stop counts.
-    #[arg(long = "template", value_name = "SENTENCE")]
+    #[arg(long = "template", value_name = "SENTENCE", help_heading = NAMES)]
     pub templates: Vec<Template>,
 }
 

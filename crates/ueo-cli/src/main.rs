@@ -45,7 +45,8 @@ a run directory, which every command accepts as a model.";
 const AFTER_HELP: &str = "\
 A session:
   ueo inspect  --model ViT-B-16.pt
-  ueo adapt    --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
+  ueo adapt    --model ViT-B-16.pt --images photos/ --classes classes.txt \\
+               --output run/
   ueo predict  --model run/ --images photos/ --output predictions.csv
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
   ueo report   run/

@@ -7,7 +7,7 @@ use ueo::evaluate::{ClassIntervals, Evaluation, Interval, Review, Threshold};
 use crate::words::{counted, percent, points};
 
 /// Where tables of measurements end: what is sent by mail or read in a log has no other width.
-const COLUMNS: u16 = 80;
+pub const COLUMNS: u16 = 80;
 
 /// The measurements of one or more models on the same images, one column each; of two models also how much the second differs
 /// from the first.

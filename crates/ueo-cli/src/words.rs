@@ -14,6 +14,21 @@ pub fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{ending}")
 }
 
+/// A text in lines of at most this many characters, broken between words.
+pub fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
 /// A path as it can be pasted into a shell.
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -59,6 +74,16 @@ pub fn against_noise(change: Interval) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_end_between_words() {
+        assert_eq!(wrapped("one two three", 7), "one two\nthree");
+        assert_eq!(
+            wrapped("internationalization is long", 7),
+            "internationalization\nis long"
+        );
+        assert_eq!(wrapped("", 7), "");
+    }
 
     #[test]
     fn paths_survive_a_shell() {

@@ -23,7 +23,8 @@ use crate::tables;
 use crate::words::{against_noise, counted, percent, points, quoted};
 
 const USAGE: &str = "\
-ueo adapt [OPTIONS] --model <PATH> --images <PATH> --classes <FILE> --output <DIR>
+ueo adapt [OPTIONS] --model <PATH> --images <PATH> --classes <FILE> \\
+                 --output <DIR>
        ueo adapt --resume [--epochs <N>] --output <DIR>";
 
 const AFTER_HELP: &str = "\
@@ -61,12 +62,14 @@ that it was adapted to, the first four without labels:
                        --threshold-images are accepted
 
 Examples:
-  ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt --output run/
+  ueo adapt --model ViT-B-16.pt --images photos/ --classes classes.txt \\
+      --output run/
   ueo adapt --config settings.toml --images shards/ --output run/ --epochs 5
   ueo adapt --resume --output run/
   ueo adapt --resume --epochs 100 --output run/
-  ueo adapt --model ViT-B-16.pt --images tiles/ --classes ids.txt --class-names names.csv \\
-      --template \"a satellite photo of {}\" --output run/
+  ueo adapt --model ViT-B-16.pt --images tiles/ --classes ids.txt \\
+      --class-names names.csv --template \"a satellite photo of {}\" \\
+      --output run/
 
 Exit codes: 0 done, 1 done but some images were skipped (run.json lists them) or the report could not be written, 2 error, \
 130 interrupted and resumable.";
@@ -357,8 +360,8 @@ fn say_what_is_extended(output: &Path, epochs: usize, context: &Context) -> Resu
     let begun = RunDirectory::open(output)?.read_record()?.request.settings;
     if begun.epochs < epochs && begun.method.trains() {
         context.printer.message(format_args!(
-            "extending the run from {} to {epochs} epochs; after epoch {} the learning rate starts anew",
-            begun.epochs, begun.epochs
+            "extending the run from {} to {epochs} epochs; the learning rate starts anew",
+            begun.epochs
         ));
     }
     Ok(())
@@ -478,7 +481,7 @@ impl<'a> Summary<'a> {
                 adapted.is_some_and(|adapted| adapted.class != image.zero_shot.class)
             });
             return vec![format!(
-                "changed   the class of {} of {}; without labels nobody knows whether to the better",
+                "changed   the class of {} of {}, unjudged without labels",
                 moved.count(),
                 counted(self.images.len(), "image")
             )];

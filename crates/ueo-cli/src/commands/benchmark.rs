@@ -24,6 +24,7 @@ use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit};
 use crate::tables;
+use crate::words::wrapped;
 
 const AFTER_HELP: &str = "\
 A cell is one method on one domain under one category shift with one seed. Each is a file below OUTPUT/cells/, with its \
@@ -49,12 +50,17 @@ published: all images of the domain are tested, also those adapted to. held-out:
 halves tested. Confidence is the maximum of softmax(cosines).
 
 Examples:
-  ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --jobs 2
-  ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --domains held-out \\
+  ueo benchmark --suite iconnet --model models/iconclip-resnet \\
+      --output results/ --jobs 2
+  ueo benchmark --suite iconnet --model models/iconclip-resnet \\
+      --output results/ --domains held-out \\
       --methods ueo --variant sharp --set weight-temperature=0.01
-  ueo benchmark --suite iconnet --model models/iconclip-resnet --output results/ --protocol held-out
-  ueo benchmark --suite office-home --data OfficeHome/ --model ViT-B-16.pt --model-name ViT-B/16 --output results/
-  ueo benchmark --suite office-home --tables-only --output results/ --latex table.tex --report
+  ueo benchmark --suite iconnet --model models/iconclip-resnet \\
+      --output results/ --protocol held-out
+  ueo benchmark --suite office-home --data OfficeHome/ \\
+      --model ViT-B-16.pt --model-name ViT-B/16 --output results/
+  ueo benchmark --suite office-home --tables-only --output results/ \\
+      --latex table.tex --report
 
 Exit codes: 0 done, 1 done but the training of some cells failed, 2 error, 130 interrupted: the same command continues.";
 
@@ -476,9 +482,8 @@ fn show_means(results: &Results, printer: &Printer) -> Result<(), CliError> {
                 continue;
             }
             let (name, title, note) = (results.name(), &table.title, &table.note);
-            printer.message(format_args!(
-                "{name}; {title}, settings `{variant}`. {note}"
-            ));
+            let above = format!("{name}; {title}, settings `{variant}`. {note}");
+            printer.message(wrapped(&above, tables::COLUMNS.into()));
             let columns = columns_on_screen(&table.header);
             let shown = |row: &Vec<String>| -> Vec<String> {
                 columns.iter().map(|&column| row[column].clone()).collect()

@@ -27,8 +27,8 @@ impl Hint for SessionError {
             Self::NoReadableImages { .. } => "check that --images names a folder of image files",
             Self::SkippedImages { .. } => "repair or remove them, or run without --strict",
             Self::NoLabels { .. } => {
-                "sort the images into one folder per class, or give a list file with `path label` lines; --labels folders takes folders of \
-                 any name for labels"
+                "sort the images into one folder per class, or give a list file with `path label` lines; folders with other names are \
+                 labels with --labels folders"
             }
             Self::MissingLabel { .. } => "give a label for every image, known or not",
             _ => return None,

@@ -25,9 +25,9 @@ impl Hint for TextError {
             Self::ClassTooLong { .. } => Some("shorten the class name, or the template"),
             Self::TemplateTooLong { .. } => Some("shorten the template"),
             Self::TextTooLong { .. } => Some("shorten the text, or cut it off with --truncate"),
-            Self::EmptyContext { .. } => Some(
-                "put some words in front of {}, such as \"a photo of {}\": the learned context starts from them",
-            ),
+            Self::EmptyContext { .. } => {
+                Some("put some words in front of {}, as in \"a photo of {}\"")
+            }
             _ => None,
         };
         hint.map(str::to_owned)

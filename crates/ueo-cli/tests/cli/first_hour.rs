@@ -269,7 +269,7 @@ fn a_finished_run_is_extended() {
     place.adapt("");
     let extended = place.run("adapt --resume --epochs 4 --output run", 0);
     extended.says(&[
-        "extending the run from 2 to 4 epochs; after epoch 2 the learning rate starts anew",
+        "extending the run from 2 to 4 epochs; the learning rate starts anew",
         "accuracy  ",
         "next      ",
     ]);

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{ADAPT, Report, Workplace};
 
-const SATELLITE: &str = "a satellite photo of {}";
+/// Short enough for the tiny text tower.
+const SENTENCE: &str = "a photo {}";
 
 impl Workplace {
     /// Runs the program with further arguments that may hold spaces.
@@ -36,25 +37,22 @@ const ZERO_SHOT: &str = "--model model --classes classes.txt";
 fn a_template_is_what_zero_shot_adaptation_and_the_run_ask_with() {
     let place = Workplace::new();
     let plain = place.evaluation(ZERO_SHOT, &[]);
-    let asked = ["--template", SATELLITE];
-    let satellite = place.evaluation(ZERO_SHOT, &asked);
-    assert_ne!(satellite, plain);
+    let asked = ["--template", SENTENCE];
+    let asked_so = place.evaluation(ZERO_SHOT, &asked);
+    assert_ne!(asked_so, plain);
     // The default is a sentence like any other.
     let default = place.evaluation(ZERO_SHOT, &["--template", "a photo of a {}."]);
     assert_eq!(default, plain);
 
     place.run_with(ADAPT, &asked, 0);
     let record = place.json("run/run.json");
-    assert_eq!(
-        record["request"]["settings"]["template"],
-        json!([SATELLITE])
-    );
-    assert_eq!(record["context_template"], "a satellite photo of");
-    assert_eq!(record["zero_shot"], satellite);
+    assert_eq!(record["request"]["settings"]["template"], json!([SENTENCE]));
+    assert_eq!(record["context_template"], "a photo");
+    assert_eq!(record["zero_shot"], asked_so);
     // Every command asks the run in its own sentence, and a plain checkpoint beside it too.
     assert_eq!(record["adapted"], place.evaluation("run", &[]));
     let both = place.evaluation("model run", &[]);
-    assert_eq!(both[0]["evaluation"], satellite);
+    assert_eq!(both[0]["evaluation"], asked_so);
     assert_eq!(both[1]["evaluation"], record["adapted"]);
     for command in ["evaluate run", "predict --model run --output p.csv"] {
         let command = format!("{command} --images images");
@@ -71,19 +69,15 @@ fn a_template_is_what_zero_shot_adaptation_and_the_run_ask_with() {
     let adapted = |run: &str| fs::read(place.path(format!("{run}/adapted.safetensors"))).unwrap();
     assert_eq!(adapted("again"), adapted("run"));
     place
-        .run_with(
-            &format!("{ADAPT} --resume"),
-            &["--template", "an icon of {}"],
-            2,
-        )
-        .says(&["begun with another template", SATELLITE]);
+        .run_with(&format!("{ADAPT} --resume"), &["--template", "of {}"], 2)
+        .says(&["begun with another template", SENTENCE]);
     place.run_with(&format!("{ADAPT} --resume"), &asked, 0);
 }
 
 #[test]
 fn several_templates_are_averaged_and_the_context_starts_from_the_first() {
     let place = Workplace::new();
-    let (first, second) = (["--template", SATELLITE], ["--template", "an icon of {}"]);
+    let (first, second) = (["--template", SENTENCE], ["--template", "of {}"]);
     let both = [first, second].concat();
     let mean = place.evaluation(ZERO_SHOT, &both);
     assert_ne!(mean, place.evaluation(ZERO_SHOT, &first));
@@ -104,8 +98,7 @@ fn several_templates_are_averaged_and_the_context_starts_from_the_first() {
     let features = |file: &str| fs::read(place.path(file)).unwrap();
     assert_ne!(features("mean.safetensors"), features("first.safetensors"));
     assert_ne!(features("first.safetensors"), features("plain.safetensors"));
-    let sentences =
-        "a satellite photo of cat\na satellite photo of dog\na satellite photo of red fox\n";
+    let sentences = "a photo cat\na photo dog\na photo red fox\n";
     place.write("sentences.txt", sentences);
     let sentences = "embed --model model --texts sentences.txt --output sentences.safetensors";
     place.run(sentences, 0);
@@ -153,7 +146,7 @@ fn a_template_without_a_place_or_too_long_is_refused() {
     place
         .run_with(
             &format!("{ADAPT} --method zero-shot-ensemble"),
-            &["--template", SATELLITE],
+            &["--template", SENTENCE],
             2,
         )
         .says(&["error: template", "templates of its own", "hint:"]);

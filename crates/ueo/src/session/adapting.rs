@@ -72,7 +72,8 @@ pub fn adapt(
                     true => encode_images(clip, affine, &readable, Stage::Adapted, reporter)?,
                     false => encoded,
                 };
-                let classifier = Classifier::new(clip, &prompts, &parameters);
+                let classifier =
+                    Classifier::of_method(model, settings.method, classes, &parameters)?;
                 parameters.centring = Some(encoded.centring(clip, &classifier));
             }
             Ok(model.with_parameters(parameters, settings.method))

@@ -123,7 +123,10 @@ pub enum TextError {
         limit: usize,
     },
     /// A context without a single token has nothing to learn.
-    #[error("the context \"{}\" has no tokens", quote::name(context))]
+    #[error(
+        "expected words for the context to start from, in front of the class name, found \"{}\"",
+        quote::name(context)
+    )]
     EmptyContext {
         /// The context as given.
         context: String,

@@ -18,8 +18,11 @@ pub struct OpenDomain {
     /// `None` if these are the training images.
     test: Option<OpenImages>,
     /// Zero-shot passes over all readable training images, by listed classes and the first of their templates.
-    passes: Mutex<HashMap<(Vec<usize>, Template), Arc<ZeroShotPass>>>,
+    passes: Mutex<HashMap<Asked, Arc<ZeroShotPass>>>,
 }
+
+/// Listed classes, and the sentence that their names stand in.
+type Asked = (Vec<usize>, Template);
 
 /// Images with the features that the checkpoint gives them.
 pub struct OpenImages {

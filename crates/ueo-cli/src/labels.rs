@@ -118,8 +118,8 @@ fn source(basis: LabelBasis) -> &'static str {
     match basis {
         LabelBasis::Folders { level: 0 } => "the folders",
         LabelBasis::Folders { .. } => "the inner folders",
-        LabelBasis::Names => "the list's names",
-        LabelBasis::Positions => "the list's numbers, from 0",
+        LabelBasis::Names => "names",
+        LabelBasis::Positions => "numbers from 0",
         LabelBasis::Nothing => "none",
     }
 }

@@ -54,7 +54,10 @@ pub fn measurements(columns: &[(&str, &Evaluation)], changes: Option<&ClassInter
 /// Texts in columns, all but the first aligned to the right.
 pub fn rows(header: &[String], rows: &[Vec<String>]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY);
+    table
+        .load_preset(UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
     table.set_header(header);
     table.add_rows(rows);
     for column in table.column_iter_mut().skip(1) {

@@ -3,6 +3,7 @@
 mod fixtures;
 
 use ueo::adapt::Settings;
+use ueo::image::RgbImage;
 use ueo::method::Method;
 use ueo::session::Model;
 use ueo::text::Template;
@@ -17,7 +18,8 @@ fn path() -> std::path::PathBuf {
 
 fn features(model: &Model) -> Vec<f32> {
     let classifier = model.classifier(&classes()).unwrap();
-    ueo::model::to_host(classifier.text_features()).data
+    let features = classifier.text_features().clone().into_data();
+    features.try_to_vec().unwrap()
 }
 
 fn template(text: &str) -> Template {
@@ -57,8 +59,8 @@ fn a_model_asks_in_its_templates_and_a_mean_lies_between_them() {
 fn an_adaptation_starts_from_the_template_of_its_settings() {
     let plain = Model::open(path()).unwrap();
     let pictures = (0..6u8).map(|shade| {
-        let pixel = image::Rgb([40 * shade, 10, 255 - 40 * shade]);
-        image::RgbImage::from_pixel(20, 20, pixel)
+        let pixel = [40 * shade, 10, 255 - 40 * shade];
+        RgbImage::new(20, 20, pixel.repeat(20 * 20)).unwrap()
     });
     let images = plain.pixels(pictures);
     let settings = Settings::new(Method::InfoMax)

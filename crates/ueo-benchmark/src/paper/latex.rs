@@ -60,7 +60,7 @@ fn environment(table: &PaperTable, blocks: &[PaperBlock], number: usize) -> Stri
         false => ("", ""),
     };
     format!(
-        "\n\\begin{{table*}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{}{suffix}}}\n{open}{}{close}\\end{{table*}}\n",
+        "\n\\begin{{table*}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{}{suffix}}}\n\\smallskip\n{open}{}{close}\\end{{table*}}\n",
         label(&[&table.suite, &table.group, table.protocol.name()]),
         tabular(table, blocks),
     )

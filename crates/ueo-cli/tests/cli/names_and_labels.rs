@@ -323,7 +323,7 @@ fn numbers_that_count_from_one_are_noticed() {
     let evaluate = |name: &str| place.run(&format!("evaluate {ZERO_SHOT} --images {name}"), 0);
     place.write("from-one.txt", list(1));
     evaluate("from-one.txt").says(&[
-        "labels: the list's numbers, from 0; 2 images of known classes",
+        "labels: numbers from 0; 2 images of known classes",
         "warning:",
         "count from 1",
         "hint:",

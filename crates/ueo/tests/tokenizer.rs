@@ -114,7 +114,10 @@ fn context_has_as_many_vectors_as_its_words_have_tokens() {
     assert_eq!(prompts.context().len(), 3);
     assert_eq!(prompts.suffixes(), [vec![1929, 269, 49_407]]);
     let error = PromptSet::with_context(&tokenizer, "  ", &["dog"], 16).unwrap_err();
-    assert_eq!(error.to_string(), "the context \"  \" has no tokens");
+    assert_eq!(
+        error.to_string(),
+        "expected words for the context to start from, in front of the class name, found \"  \""
+    );
 }
 
 #[test]

@@ -551,7 +551,7 @@ impl AdaptArgs {
             .templates
             .clone_from(&inputs.names.prompt.templates);
         settings.validate().map_err(RunError::from)?;
-        let classes = read_classes(classes, inputs.names.class_names.as_deref())?;
+        let classes = read_classes(classes, inputs.names.class_names.as_deref(), context)?;
         let threshold_images = self.threshold.threshold_images.as_deref();
         let threshold_images = threshold_images.map(absolute).transpose()?;
         let rule = ScoreRule::new(self.threshold.score, self.threshold.score_temperature);

@@ -77,7 +77,7 @@ const LEARNING_RATE: f64 = 5e-2;
 /// As `ueo adapt`, and [`CliError::Write`].
 pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
     let inputs = write_inputs(&args.output, args.architecture)?;
-    let classes = read_classes(&inputs.join(CLASSES), None)?;
+    let classes = read_classes(&inputs.join(CLASSES), None, context)?;
     let request = AdaptRequest {
         model: absolute(&inputs.join(MODEL))?,
         images: absolute(&inputs.join(IMAGES))?,

@@ -144,7 +144,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     }
     let names = &args.names;
     let given = args.score.classes.as_deref();
-    let given = given.map(|path| read_classes(path, names.class_names.as_deref()));
+    let given = given.map(|path| read_classes(path, names.class_names.as_deref(), context));
     let mut asked = asked_of_runs(&paths, given.transpose()?)?;
     if !names.prompt.templates.is_empty() {
         asked.templates.clone_from(&names.prompt.templates);

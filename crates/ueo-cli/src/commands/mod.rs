@@ -201,12 +201,32 @@ fn refuse_for_runs(
 }
 
 /// The classes of a file, with the names that another one gives to their ids.
-fn read_classes(path: &Path, class_names: Option<&Path>) -> Result<ClassList, CliError> {
+fn read_classes(
+    path: &Path,
+    class_names: Option<&Path>,
+    context: &Context,
+) -> Result<ClassList, CliError> {
     let classes = ClassList::read(path)?;
-    match class_names {
-        Some(names) => Ok(classes.renamed(&ClassNameMap::read(names)?)?),
-        None => Ok(classes),
+    if let Some(names) = class_names {
+        return Ok(classes.renamed(&ClassNameMap::read(names)?)?);
     }
+    let names = classes.names();
+    if let (Some(first), true) = (names.first(), names.iter().all(|name| is_code(name))) {
+        context.printer.warning(format_args!(
+            "the class names look like ids ({}), in which the model reads nothing",
+            quote::whole(first)
+        ));
+        context
+            .printer
+            .hint("--class-names FILE gives them names: a table `id,name` (.csv) or JSON");
+    }
+    Ok(classes)
+}
+
+/// Whether a name is digits with a letter at most, such as n02084071, and no word.
+fn is_code(name: &str) -> bool {
+    name.contains(|c: char| c.is_ascii_digit())
+        && name.chars().filter(|c| c.is_alphabetic()).count() <= 1
 }
 
 /// The ids of classes as a record keeps them.

@@ -119,7 +119,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
     let model = args.model.open(templates, args.images.decoding, context)?;
     let classes = args.score.classes.as_deref();
     let classes = classes
-        .map(|path| read_classes(path, names.class_names.as_deref()))
+        .map(|path| read_classes(path, names.class_names.as_deref(), context))
         .transpose()?;
     let (images, score) = (&args.images, &args.score);
     let predicted = context.predict(&model, images, score, names.labels, classes, args.top_k)?;

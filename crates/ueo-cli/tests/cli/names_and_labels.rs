@@ -182,6 +182,12 @@ fn classes_that_are_ids_get_names_and_folders_may_keep_the_ids() {
         let model = format!("--model model --classes ids.txt --class-names {names}");
         assert_eq!(place.evaluation(&model, &[]), by_name);
     }
+    // Ids alone are read letter by letter, which nobody wants.
+    let ids = "evaluate --model model --classes ids.txt --images images";
+    place.run(ids, 0).says(&[
+        "warning: the class names look like ids (n02121808)",
+        "hint: --class-names",
+    ]);
     let adapt = ADAPT.replace("classes.txt", "ids.txt --class-names names.csv");
     place
         .run(&adapt, 0)

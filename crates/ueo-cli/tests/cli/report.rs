@@ -63,6 +63,14 @@ fn a_run_ends_with_a_page_of_its_numbers() {
         "{}",
         page.text
     );
+    // Wide tables scroll in a frame of their own, so that they never run out of the page.
+    let class = |at: usize| page.elements[at].1.get("class").map(String::as_str);
+    let tables = (0..page.elements.len()).filter(|&at| page.elements[at].0 == "table");
+    let unframed: Vec<_> = tables
+        .filter(|&at| class(at - 1).is_none_or(|class| !class.contains("wide")))
+        .map(|at| &page.elements[at - 1])
+        .collect();
+    assert!(unframed.is_empty(), "{unframed:?}");
     // Loss and two entropies, three signs of the guard, two histograms, ROC, risk and coverage, reliability.
     assert_eq!(page.count("svg"), 11);
     assert!(page.count("img") >= 12);

@@ -16,7 +16,7 @@ fn models() -> PathBuf {
 }
 
 fn numbers(tensor: &Tensor<2>) -> Vec<f32> {
-    tensor.to_data().to_vec().unwrap()
+    tensor.to_data().try_to_vec().unwrap()
 }
 
 /// The largest cosine of each image.

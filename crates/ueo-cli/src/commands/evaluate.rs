@@ -107,7 +107,6 @@ pub struct EvaluateArgs {
 }
 
 /// What all models of a command are asked about, and how the plain checkpoints among them are asked.
-#[derive(Default)]
 struct Asked {
     classes: Option<ClassList>,
     templates: Vec<Template>,

@@ -14,8 +14,15 @@ const WARNED: usize = 5;
 
 /// Says how the labels of images were understood.
 pub fn say(record: &LabelRecord, printer: &Printer) {
+    let labelled = record.known_images + record.unknown_images;
     match record.basis {
         LabelBasis::Nothing => say_why_none(record, printer),
+        _ if labelled == 0 => {
+            for count in &record.unlabelled {
+                let images = counted(count.images, "image");
+                printer.message(format_args!("labels: none; {images} {}", count.reason));
+            }
+        }
         _ => say_what_was_taken(record, printer),
     }
 }

@@ -313,6 +313,12 @@ fn labels_can_be_left_out_or_must_be_there() {
         .run("evaluate run --images images --labels none", 2)
         .says(&["error:", "no labels"]);
     place
+        .run("evaluate run --images images/cat --labels folders", 2)
+        .says(&[
+            "labels: none; 6 images beside the class folders, in none of them",
+            "error:",
+        ]);
+    place
         .run("evaluate run --images images --labels names", 2)
         .says(&["auto", "folders", "list", "none"]);
 }

@@ -8,6 +8,7 @@ use ueo::checkpoint::{
     Activation, CheckpointKind, LoadOptions, TextConfig, TransformerConfig, VisionConfig,
 };
 use ueo::image::Interpolation;
+use ueo::quote;
 use ueo::session::{BaseRecord, Model};
 use ueo_run::{OpenedModel, RunDirectory, RunRecord, RunStatus, open_base};
 
@@ -16,6 +17,7 @@ use crate::args::KnowledgeArgs;
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::tables;
+use crate::words::counted;
 
 const AFTER_HELP: &str = "\
 Shown are the layout it was read from, both towers, QuickGELU or GELU, the preprocessing, the logit scale, the SHA-256 of \
@@ -175,17 +177,17 @@ fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
         (
             "adapted to",
             format!(
-                "{}: {} images, {} skipped",
+                "{}: {}, {} skipped",
                 request.images.display(),
-                run.images.used,
+                counted(run.images.used, "image"),
                 run.images.skipped.len()
             ),
         ),
         (
             "settings",
             format!(
-                "{} epochs, batch size {}, learning rates {} (context) and {} (affine), seed {}",
-                settings.epochs,
+                "{}, batch size {}, learning rates {} (context) and {} (affine), seed {}",
+                counted(settings.epochs, "epoch"),
                 settings.batch_size,
                 settings.context_learning_rate,
                 settings.affine_learning_rate,
@@ -193,6 +195,25 @@ fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if !settings.restart_after.is_empty() {
+        let epochs: Vec<String> = settings
+            .restart_after
+            .iter()
+            .map(usize::to_string)
+            .collect();
+        facts.push((
+            "extended",
+            format!(
+                "the learning rate started anew after epoch {}",
+                epochs.join(", ")
+            ),
+        ));
+    }
+    if !settings.templates.is_empty() {
+        let templates = settings.templates.iter();
+        let templates: Vec<String> = templates.map(|one| quote::whole(one.as_str())).collect();
+        facts.push(("templates", templates.join("; ")));
+    }
     facts.extend(
         run.threshold
             .as_ref()

@@ -48,6 +48,11 @@ fn a_template_is_what_zero_shot_adaptation_and_the_run_ask_with() {
     let record = place.json("run/run.json");
     assert_eq!(record["request"]["settings"]["template"], json!([SENTENCE]));
     assert_eq!(record["context_template"], "a photo");
+    let table = place.run("inspect --model run", 0).stdout;
+    assert!(
+        table.contains("templates") && table.contains(SENTENCE),
+        "{table}"
+    );
     assert_eq!(record["zero_shot"], asked_so);
     // Every command asks the run in its own sentence, and a plain checkpoint beside it too.
     assert_eq!(record["adapted"], place.evaluation("run", &[]));

@@ -24,7 +24,7 @@ use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit};
 use crate::tables;
-use crate::words::wrapped;
+use crate::words::{counted, wrapped};
 
 const AFTER_HELP: &str = "\
 A cell is one method on one domain under one category shift with one seed. Each is a file below OUTPUT/cells/, with its \
@@ -575,10 +575,10 @@ fn execute(
         ));
         return Ok(Ending::Interrupted);
     }
-    printer.message(format_args!(
-        "{cells} cells done: {}",
-        args.output.display()
-    ));
+    if cells > 0 {
+        let cells = counted(cells, "cell");
+        printer.message(format_args!("{cells} done: {}", args.output.display()));
+    }
     let failures = lock(&reporter.failures);
     if failures.is_empty() {
         return Ok(Ending::Complete);

@@ -39,11 +39,9 @@ impl<'a> ProgressReporter<'a> {
     }
 
     /// The same, which says nothing about labels if that has been said.
-    pub fn about_labels(self, about_labels: bool) -> Self {
-        Self {
-            about_labels,
-            ..self
-        }
+    pub fn about_labels(mut self, about_labels: bool) -> Self {
+        self.about_labels = about_labels;
+        self
     }
 
     /// Clears what is left on the screen.

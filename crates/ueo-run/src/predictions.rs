@@ -263,14 +263,18 @@ pub(super) fn read(bytes: &[u8], classes: &[String]) -> Result<Vec<ImageResult>,
         .enumerate()
         .map(|(index, name)| (name.as_str(), index))
         .collect();
-    csv::Reader::from_reader(bytes)
+    let images: Vec<ImageResult> = csv::Reader::from_reader(bytes)
         .deserialize()
         .enumerate()
         .map(|(number, row)| {
             let row: Row = row.map_err(|error| quote::line(&error.to_string()).to_string())?;
             result(row, &indices).map_err(|reason| format!("image {}: {reason}", number + 1))
         })
-        .collect()
+        .collect::<Result<_, String>>()?;
+    match images.is_empty() {
+        false => Ok(images),
+        true => Err("expected the rows of images, found none".to_owned()),
+    }
 }
 
 /// Brings results into the order of some images, whatever their order in the file.
@@ -491,6 +495,15 @@ mod tests {
             let kept = read(&bytes[..length], &classes());
             let whole_rows = kept.map_or(0, |results| results.len());
             assert!(whole_rows < results().len(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_table_of_no_images_is_refused() {
+        // A run has images; a page of none would have nothing to show.
+        for table in ["path,predicted\n", "path,label,zero_shot_class\n"] {
+            let error = read(table.as_bytes(), &classes()).unwrap_err();
+            assert!(error.contains("found none"), "{error}");
         }
     }
 

@@ -8,7 +8,7 @@ default:
 check:
     .ci/run
 
-# Times ueo and rewrites BENCHMARKS.md; beside PyTorch and ONNX Runtime where PYTHON has tools/benchmark/requirements.txt installed.
+# Times ueo and rewrites BENCHMARKS.md and docs/speed.md; beside PyTorch and ONNX Runtime where PYTHON has tools/benchmark/requirements.txt installed.
 bench python="" *options:
     {{ if python == "" { "python3 tools/benchmark/compare.py --programs 'ueo*'" } else { python + " tools/benchmark/compare.py" } }} {{ options }}
 

@@ -1,11 +1,11 @@
-"""Times ueo beside PyTorch and ONNX Runtime on this machine, and rewrites BENCHMARKS.md.
+"""Times ueo beside PyTorch and ONNX Runtime on this machine, and rewrites BENCHMARKS.md and docs/speed.md.
 
     python tools/benchmark/compare.py                        # everything, about an hour
     python tools/benchmark/compare.py --only step-50 encode  # some rows; the others keep their measurements
-    python tools/benchmark/compare.py --render               # only rewrite BENCHMARKS.md
+    python tools/benchmark/compare.py --render               # only rewrite the pages
 
 Every round of a row runs each program once as a process of its own, so that a machine whose speed drifts slows all of them; the
-medians over all iterations of all rounds are compared. Measurements are kept in tools/benchmark/results.json. Packages:
+medians over all iterations of all rounds are compared. Measurements of each machine are kept in a file in tools/benchmark/results. Packages:
 `pip install -r tools/benchmark/requirements.txt`; without them, `--only` rows that need none (`threads`, `loader`).
 """
 
@@ -24,9 +24,11 @@ from pathlib import Path
 
 import measurements
 import page
+import speed_page
 from rows import ROWS, command
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "tools" / "benchmark" / "results"
 # Files of each kind for the row that loads images.
 WRITTEN_FILES = 16
 
@@ -70,13 +72,14 @@ def main() -> None:
         help="`processor` on a machine that is busy with other work: the time that the program's own threads ran",
     )
     parser.add_argument("--append", action="store_true", help="add the rounds to those that are kept, instead of replacing them")
-    parser.add_argument("--results", type=Path, default=ROOT / "tools" / "benchmark" / "results.json")
+    parser.add_argument("--results", type=Path, help="file of this machine [default: the one in tools/benchmark/results, or a new one there]")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     parser.add_argument("--launcher", default="", metavar="COMMAND", help="put in front of every process, such as `taskset -c 0,1`")
     options = parser.parse_args()
 
+    options.results = options.results or measurements.file_of_this_machine(RESULTS)
     try:
-        results = measurements.read(options.results)
+        results = {} if options.render else measurements.read(options.results)
     except measurements.OtherMachine as error:
         parser.error(str(error))
     chosen = {
@@ -116,7 +119,9 @@ def main() -> None:
                     kept["contestants"][name] = measured
                 kept["versions"] = versions()
                 measurements.write(options.results, results)
-    (ROOT / "BENCHMARKS.md").write_text(page.render(results))
+    machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    (ROOT / "BENCHMARKS.md").write_text(page.render(machines))
+    (ROOT / "docs" / "speed.md").write_text(speed_page.render(machines))
 
 
 if __name__ == "__main__":

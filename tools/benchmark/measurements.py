@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -42,6 +43,16 @@ def machine() -> dict:
     }
 
 
+def file_of_this_machine(folder: Path) -> Path:
+    """The file in a folder that was measured here, or one that is not there yet."""
+    here = machine()
+    for path in sorted(folder.glob("*.json")):
+        if json.loads(path.read_text())["machine"] == here:
+            return path
+    words = re.findall(r"[a-z0-9]+", here["processor"].lower())
+    return folder / f"{'-'.join(words)}-{here['logical_cpus']}-cpus.json"
+
+
 def read(path: Path) -> dict:
     """The file, or an empty one for this machine.
 
@@ -57,6 +68,7 @@ def read(path: Path) -> dict:
 
 
 def write(path: Path, results: dict) -> None:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
 
 

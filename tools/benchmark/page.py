@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import targets
 import work
-from notes import LIMITS
+from notes import NAMES
 from rows import ROWS
 
 HEAD = """# Benchmarks
@@ -14,23 +14,29 @@ within a round, each a process of its own, and medians over all rounds are given
 program's way of computing: 77 tokens for every class. "Tuned" is PyTorch with prompts trimmed to the needed length and frozen weights; bf16
 there means frozen weights converted once, channels-last images, f32 LayerNorms. "Compiled" adds torch.compile. Class names have one to four
 tokens. A ratio is the other program's time over ueo's in the same precision: above 1, ueo is faster. Times of one machine say
-nothing about another; ratios move too, with how well each library knows the processor.
+nothing about another; ratios move too, with how well each library knows the processor. [docs/speed.md](docs/speed.md) says what follows for a
+whole job, and has the targets.
 """
 
 
-def render(results: dict) -> str:
-    rows = results["rows"]
-    parts = [HEAD, machine(results), target_table(rows), LIMITS]
-    for row in ROWS:
-        if row.name in rows:
-            parts.append(row_section(row, rows[row.name], rows))
+def render(machines: list[dict]) -> str:
+    parts = [HEAD]
+    for results in machines:
+        rows = results["rows"]
+        parts += [f"## {short_name(results)}\n", machine(results)]
+        parts += [row_section(row, rows[row.name], rows) for row in ROWS if row.name in rows]
     parts.append(FOOT)
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
 
+def short_name(results: dict) -> str:
+    processor = results["machine"]["processor"]
+    return NAMES.get(processor, processor)
+
+
 FOOT = """## Measuring again
 
-`just bench` measures ueo alone and rewrites this page; `just bench PYTHON` runs everything side by side, with a Python that has the packages of
+`just bench` measures ueo alone and rewrites this page and docs/speed.md; `just bench PYTHON` runs everything side by side, with a Python that has the packages of
 `tools/benchmark/requirements.txt`; `just bench PYTHON --only step-50` measures one row again and keeps the others. Without just:
 `python tools/benchmark/compare.py`, and for single figures `cargo bench-step`, `cargo bench-products`, `cargo bench-loader`.
 """
@@ -48,36 +54,22 @@ def machine(results: dict) -> str:
     )
 
 
-def target_table(rows: dict) -> str:
-    lines = [
-        "## Targets\n",
-        "| target | wanted | measured | met |",
-        "|---|---|---|---|",
-    ]
-    for target in targets.TARGETS:
-        value, met = target.evaluate(rows)
-        sign = "at least" if target.at_least else "at most"
-        measured = "not measured" if value is None else quantity(value, target.unit)
-        answer = {None: "", True: "yes", False: "**no**"}[met]
-        lines.append(f"| {target.what} | {sign} {quantity(target.bound, target.unit)} | {measured} | {answer} |")
-    return "\n".join(lines) + "\n\n" + ceiling(rows)
-
-
 def quantity(value: float, unit: str) -> str:
     if unit == "%":
         return f"{value:.0f} %"
     return f"{value:.2f} x" if unit == "x" else f"{value:.2f} {unit}"
 
 
-def ceiling(rows: dict) -> str:
-    """What the machine's best product rate allows at most: the roofline of a step."""
+def ceiling(results: dict) -> str:
+    """What a machine's best product rate allows at most: the roofline of a step."""
+    rows = results["rows"]
     try:
         rates = {precision: targets.best_rate(rows, precision) for precision in ("f32", "bf16")}
     except targets.Missing:
         return ""
     step = {classes: work.step_flops(16, classes) / 1e9 for classes in (50, 345)}
     lines = [
-        f"The fastest products on this machine reach {rates['f32']:.0f} GFLOP/s per thread in f32 and {rates['bf16']:.0f} in bf16 on these "
+        f"{short_name(results)}: the fastest products reach {rates['f32']:.0f} GFLOP/s per thread in f32 and {rates['bf16']:.0f} in bf16 on these "
         f"shapes. A step of 16 images needs {step[50]:.0f} GFLOP with 50 classes and {step[345]:.0f} with 345. Products at that rate and nothing "
         "else would reach the following ratios; no program that does these operations in that precision could pass them.\n",
         "| step of 16 images | against the released way | against tuned PyTorch in the same precision |",
@@ -110,7 +102,7 @@ def row_section(row, measured: dict, rows: dict) -> str:
     # In the order of the row, whatever the order of the sittings.
     names = [contestant.name for contestant in row.contestants if contestant.name in measured["contestants"]]
     contestants = {name: measured["contestants"][name] for name in names}
-    head = f"## {row.title[0].upper()}{row.title[1:]}\n\n`{row.name}`: {sittings(contestants)}."
+    head = f"### {row.title[0].upper()}{row.title[1:]}\n\n`{row.name}`: {sittings(contestants)}."
     if row.notes:
         head += f" {row.notes}"
     if row.name == "products":

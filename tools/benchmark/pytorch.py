@@ -101,11 +101,13 @@ def convert_frozen_weights(model: torch.nn.Module, dtype: torch.dtype) -> None:
 class OpenClipEncoder(torch.nn.Module):
     """open_clip's vision tower under the name that the tasks use."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, precision: str):
         super().__init__()
         import open_clip
 
-        self.visual = open_clip.create_model(OPEN_CLIP_NAMES[name]).visual.eval().requires_grad_(False)
+        # open_clip's own way of bf16: frozen weights converted, LayerNorms in f32.
+        theirs = "bf16" if precision == "bf16-weights" else "fp32"
+        self.visual = open_clip.create_model(OPEN_CLIP_NAMES[name], precision=theirs).visual.eval().requires_grad_(False)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.visual(pixels)
@@ -139,7 +141,9 @@ class Benchmark:
         trained = [self.model.context, *self.affine]
         self.optimizer = torch.optim.SGD(trained, lr=1e-4)
 
-        self.encoder = OpenClipEncoder(arguments.model) if arguments.library == "open-clip" else clip
+        self.encoder = OpenClipEncoder(arguments.model, arguments.precision) if arguments.library == "open-clip" else clip
+        if arguments.library == "open-clip" and arguments.precision == "bf16-weights":
+            self.pixels = self.pixels.bfloat16()
         if arguments.channels_last:
             self.encoder.visual.to(memory_format=torch.channels_last)
             self.pixels = self.pixels.contiguous(memory_format=torch.channels_last)

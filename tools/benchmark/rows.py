@@ -76,6 +76,27 @@ def step_row(classes: int) -> Row:
     )
 
 
+def kept_row(name: str, what: str, *options: str, precisions: tuple[str, ...] = ("f32", "bf16")) -> Row:
+    """Steps that train a part and have what the rest makes of the images from an earlier step."""
+    parts = (
+        ("whole step", "step", ()),
+        ("last-4", "kept", ("--train-blocks", "last-4")),
+        ("context", "kept", ("--train", "context")),
+        ("encoding", "encode", ()),
+    )
+    return Row(
+        name,
+        f"adaptation steps that have what is not trained, {what}, batch 16, 50 classes",
+        16,
+        tuple(
+            ueo(f"ueo {precision}, {part}", "--mode", mode, *arguments, *options, "--precision", precision)
+            for precision in precisions
+            for part, mode, arguments in parts
+        ),
+        iterations=4,
+    )
+
+
 ENCODE = ("--task", "encode-images", "--mode", "tuned", "--library", "open-clip")
 LARGE = ("--classes", "345")
 
@@ -91,16 +112,22 @@ ROWS = (
             ueo("ueo bf16", "--mode", "encode", *BF16),
             pytorch("open_clip f32", *ENCODE),
             pytorch("open_clip f32, compiled", *ENCODE, *COMPILED, warmup=2),
+            pytorch("open_clip bf16", *ENCODE, "--precision", "bf16-weights"),
+            pytorch("open_clip bf16, compiled", *ENCODE, "--precision", "bf16-weights", *COMPILED, warmup=2),
             Contestant("ONNX Runtime f32", "onnx_runtime.py", ()),
         ),
         iterations=3,
     ),
+    kept_row("kept", "ViT-B/16"),
+    kept_row("kept-avx2", "ViT-B/16, with AVX2 only", "--instruction-set", "avx2", precisions=("f32",)),
+    kept_row("kept-rn50", "RN50", "--model", "RN50"),
     Row(
         "rn50",
         "adaptation step, RN50, batch 16, 50 classes",
         16,
         (
             ueo("ueo f32", "--mode", "step", "--model", "RN50"),
+            ueo("ueo bf16", "--mode", "step", "--model", "RN50", *BF16),
             pytorch("tuned f32", *TUNED, "--model", "RN50"),
             pytorch("tuned f32, channels-last", *TUNED, "--model", "RN50", "--channels-last"),
         ),
@@ -175,5 +202,10 @@ def command(contestant: Contestant, row: Row, binaries: dict[str, str], folders:
     common += ["--iterations", str(row.iterations), "--warmup", str(contestant.warmup)]
     arguments = [argument.format_map(folders) if "{" in argument else argument for argument in contestant.arguments]
     if contestant.program == "step":
-        return [binaries["speed"], *arguments, "--batch", str(row.batch), *common]
+        prefix = []
+        if "--instruction-set" in arguments:
+            at = arguments.index("--instruction-set")
+            prefix = ["env", f"UEO_INSTRUCTION_SET={arguments[at + 1]}"]
+            del arguments[at : at + 2]
+        return [*prefix, binaries["speed"], *arguments, "--batch", str(row.batch), *common]
     return [sys.executable, str(TOOLS / contestant.program), *arguments, "--batch-size", str(row.batch), *common]

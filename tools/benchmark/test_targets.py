@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 
+import costs
 import measurements
 import page
 import targets
@@ -19,14 +20,27 @@ class Targets(unittest.TestCase):
     def test_the_comparison_is_with_the_fastest_of_a_kind(self) -> None:
         tuned = {"tuned f32": contestant(8, 9, 100), "tuned f32, compiled": contestant(6), "tuned bf16": contestant(1)}
         rows = {"step-50": {"contestants": {"ueo f32": contestant(3)} | tuned}}
-        target = next(t for t in targets.TARGETS if t.what == "step, 50 classes, f32 against tuned PyTorch f32")
-        self.assertEqual(target.evaluate(rows), (2.0, False))
+        target = next(t for t in targets.TARGETS if t.what == "step f32, 50 classes, against PyTorch f32 at its fastest")
+        self.assertEqual(target.evaluate(rows), (2.0, True))
+        self.assertEqual(target.evaluate(rows, has_amx=True), (2.0, True))
 
     def test_a_target_without_measurements_has_no_verdict(self) -> None:
         for target in targets.TARGETS:
-            self.assertEqual(target.evaluate({}), (None, None))
+            if target.value is not targets.image_passes:
+                self.assertEqual(target.evaluate({}), (None, None))
         rows = {"step-50": {"contestants": {"ueo f32": contestant(3)}}}
         self.assertEqual(targets.TARGETS[0].evaluate(rows), (None, None))
+
+    def test_a_machine_with_tiles_has_targets_of_its_own(self) -> None:
+        times = {"ueo bf16": contestant(10), "tuned bf16": contestant(14.5)}
+        rows = {"step-50": {"contestants": times}}
+        self.assertEqual([targets.TARGETS[0].evaluate(rows, amx)[1] for amx in (False, True)], [True, False])
+
+    def test_the_slowest_row_decides_whether_bf16_is_slower(self) -> None:
+        fast = {"ueo f32": contestant(4), "ueo bf16": contestant(2)}
+        slow = {"ueo f32, last-4": contestant(1), "ueo bf16, last-4": contestant(2)}
+        rows = {"step-50": {"contestants": fast}, "kept": {"contestants": slow}}
+        self.assertEqual(targets.never_slower(rows), 0.5)
 
     def test_memory_is_bounded_from_above(self) -> None:
         rows = {"memory": {"contestants": {"ueo f32": contestant(1, peak_gib=2), "tuned f32": contestant(1, peak_gib=8)}}}
@@ -45,6 +59,21 @@ class Targets(unittest.TestCase):
         rows = {"products": {"contestants": contestants}}
         self.assertAlmostEqual(targets.best_rate(rows, "f32"), 100)
         self.assertAlmostEqual(targets.product_share("f32")(rows), 100)
+
+
+class Costs(unittest.TestCase):
+    def test_epochs_are_those_of_the_program(self) -> None:
+        self.assertEqual([costs.epochs(images) for images in (100, 1_000, 10_000, 100_000)], [50, 50, 16, 5])
+
+    def test_a_job_is_two_passes_its_steps_and_what_is_computed_once(self) -> None:
+        times = {"whole step": 17, "last-4": 9, "context": 1, "encoding": 6}
+        contestants = {f"ueo f32, {name}": contestant(seconds / targets.THREADS) for name, seconds in times.items()}
+        rows = {"kept": {"contestants": contestants}}
+        whole, last = (next(way for way in costs.WAYS if way.step == step) for step in ("whole step", "last-4"))
+        passes, steps = 2 * 640 * 6 / 16, 50 * 10
+        self.assertAlmostEqual(costs.processor_seconds(rows, whole, 640), passes + steps * (64 + 1))
+        once = 4 * 640 * (8 / 12) * 6 / 16
+        self.assertAlmostEqual(costs.processor_seconds(rows, last, 640), passes + once + steps * (32 + 1))
 
 
 class Measurements(unittest.TestCase):

@@ -222,7 +222,7 @@ mod tests {
         new.seed = Some(7);
         new.settings.seed = 7;
         assert_eq!(refused(&old, &new), None, "a seed is no setting");
-        new.settings.epochs = 3;
+        new.settings.epochs = 3.into();
         let error = refused(&old, &new).unwrap();
         assert!(error.contains("ueo: epochs 50, now 3"), "{error}");
         for change in [

@@ -158,7 +158,8 @@ impl Plan {
         let files = self.files(cell);
         let trained = match cell.request.method.trains() {
             true => {
-                files.train.of_classes(&cell.request.present).len() * cell.request.settings.epochs
+                let images = files.train.of_classes(&cell.request.present).len();
+                images * cell.request.settings.epoch_count(images)
             }
             false => 0,
         };

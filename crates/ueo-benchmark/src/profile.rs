@@ -174,7 +174,7 @@ mod tests {
         let mut overrides = Overrides::default();
         let ueo = profile.settings(Method::Ueo, Some(3), &overrides).unwrap();
         assert_eq!(
-            (ueo.epochs, ueo.seed, ueo.context_learning_rate),
+            (ueo.epochs.count(1), ueo.seed, ueo.context_learning_rate),
             (7, 3, 1e-2)
         );
         assert_eq!((weight_temperature(&ueo), ueo.method), (0.5, Method::Ueo));
@@ -189,7 +189,7 @@ mod tests {
         overrides.add("epochs=2").unwrap();
         overrides.add("augmentation=none").unwrap();
         let ueo = profile.settings(Method::Ueo, None, &overrides).unwrap();
-        assert_eq!(ueo.epochs, 2);
+        assert_eq!(ueo.epochs.count(1), 2);
         assert_eq!(serde_json::to_value(ueo.augmentation).unwrap(), "none");
     }
 

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod config_file;
+mod costs;
 mod error;
 mod exit;
 mod hints;

@@ -1,14 +1,19 @@
 //! Shows what a job reports.
 
+use ueo::adapt::Cost;
 use ueo::image::CacheUse;
 use ueo::quote;
 use ueo::session::{Event, Reporter, Stage};
 
+use crate::costs;
 use crate::interrupt::Interrupt;
 use crate::labels;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit, rate};
 use crate::words::counted;
+
+/// A run that is over sooner needs no announcement.
+const SHORT_RUN_SECS: f64 = 60.0;
 
 /// Turns the events of a job into progress and messages.
 pub struct ProgressReporter<'a> {
@@ -61,6 +66,21 @@ impl<'a> ProgressReporter<'a> {
             (phase, progress)
         });
         progress
+    }
+
+    fn tell_cost(&mut self, cost: &Cost) {
+        self.end_phase();
+        let printer = self.printer;
+        match cost.secs < SHORT_RUN_SECS {
+            true => printer.detail(costs::line(cost)),
+            false => printer.message(costs::line(cost)),
+        }
+        if let Some(line) = costs::kept_line(cost) {
+            printer.detail(line);
+        }
+        for line in costs::cheaper_lines(cost) {
+            printer.message(line);
+        }
     }
 
     fn end_phase(&mut self) {
@@ -156,6 +176,7 @@ impl Reporter for ProgressReporter<'_> {
                     )),
                 }
             }
+            Event::Cost(cost) => self.tell_cost(cost),
             Event::Step { record, total } => {
                 self.interrupt.end_at_once(false);
                 let detail = format!(

@@ -29,6 +29,22 @@ pub fn wrapped(text: &str, columns: usize) -> String {
     lines.join("\n")
 }
 
+/// A time as people plan with it: two digits or three are all that an estimate has.
+pub fn duration(secs: f64) -> String {
+    const MINUTE: f64 = 60.0;
+    const HOUR: f64 = 60.0 * MINUTE;
+    const DAY: f64 = 24.0 * HOUR;
+    if secs < 1.5 * MINUTE {
+        format!("{secs:.0} s")
+    } else if secs < 1.5 * HOUR {
+        format!("{:.0} min", secs / MINUTE)
+    } else if secs < 2.0 * DAY {
+        format!("{:.1} h", secs / HOUR)
+    } else {
+        format!("{:.1} days", secs / DAY)
+    }
+}
+
 /// A path as it can be pasted into a shell.
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -83,6 +99,21 @@ mod tests {
             "internationalization\nis long"
         );
         assert_eq!(wrapped("", 7), "");
+    }
+
+    #[test]
+    fn durations_have_the_unit_that_people_plan_with() {
+        for (secs, words) in [
+            (0.2, "0 s"),
+            (89.0, "89 s"),
+            (90.0, "2 min"),
+            (5_399.0, "90 min"),
+            (5_400.0, "1.5 h"),
+            (100_000.0, "27.8 h"),
+            (200_000.0, "2.3 days"),
+        ] {
+            assert_eq!(duration(secs), words);
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use engine::{EngineDescription, MeasuredRate, ProductPath};
 pub use error::{InstructionSetError, ShapeError};
 pub use gemm::amx::self_check::SelfCheck;
 pub use linear::FrozenLinear;
-pub use precision::Precision;
+pub use precision::{Bf16, Precision};
 pub use resnet::{
     BottleneckWeights, ConvolutionWeights, ConvolutionalTower, MapWorkspace, SavedMaps,
 };

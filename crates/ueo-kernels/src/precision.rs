@@ -40,7 +40,7 @@ impl Precision {
 /// A number in bfloat16: the upper half of an f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub(crate) struct Bf16(u16);
+pub struct Bf16(u16);
 
 impl Bf16 {
     /// The nearest bf16, ties to even; not-a-number stays not-a-number.
@@ -58,6 +58,7 @@ impl Bf16 {
         Self((kept >> 16) as u16)
     }
 
+    /// The same number in f32.
     #[inline(always)]
     pub fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
@@ -65,7 +66,7 @@ impl Bf16 {
 
     /// The nearest bf16 and what is left, rounded: together 16 significant bits or more. Nothing is left of what is not finite.
     #[inline(always)]
-    pub fn split(value: f32) -> [Self; 2] {
+    pub(crate) fn split(value: f32) -> [Self; 2] {
         let high = Self::round(value);
         let left = value - high.to_f32();
         let low = if left.is_finite() { left } else { 0.0 };

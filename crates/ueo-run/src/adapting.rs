@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ueo::Device;
-use ueo::adapt::{AdaptState, Adaptation, Outcome};
+use ueo::adapt::{ActivationCache, AdaptState, Adaptation, Outcome};
 use ueo::checkpoint;
 use ueo::guard::warnings;
 use ueo::model::Prompts;
@@ -61,6 +61,11 @@ pub fn adapt(
         ..
     } = begun;
     request.settings.validate()?;
+    request
+        .settings
+        .train_blocks
+        .check(&model.clip)
+        .map_err(SessionError::from)?;
     reporter.report(Event::Model(&model.base));
     let images = Images::open_keeping(
         request.settings.cache_content(model.preprocessing.crop)?,
@@ -83,6 +88,10 @@ pub fn adapt(
         objective,
         settings: &request.settings,
         scoring: job.scoring(),
+        activation_cache: ActivationCache {
+            memory_bytes: request.image_cache_bytes,
+            directory: Some(output.to_owned()),
+        },
     });
     let task = Task {
         job: &job,
@@ -155,6 +164,7 @@ impl Task<'_> {
             results,
             record,
             state,
+            features: Vec::new(),
             used,
         }))
     }
@@ -185,7 +195,7 @@ impl Task<'_> {
             ));
         }
         // An epoch's record follows on its last step.
-        let per_epoch = (total / self.job.request.settings.epochs).max(1);
+        let per_epoch = (total / adaptation.epochs(&state.memory, images)).max(1);
         let (done, at_the_end) = (state.step / per_epoch, state.step.is_multiple_of(per_epoch));
         let epochs = state.watch.epochs;
         if epochs == done || (at_the_end && epochs + 1 == done) {
@@ -208,15 +218,21 @@ impl Task<'_> {
         let Prepared {
             mut record,
             state,
+            features,
             used,
             mut results,
             epochs,
         } = prepared;
         let subset = Subset::new(self.images, &used);
+        if let Some(adaptation) = self.adaptation
+            && let Some(cost) = adaptation.cost(&features, &state, &subset)?
+        {
+            reporter.report(Event::Cost(&cost));
+        }
         let mut recorder = Recorder::open(directory, request, &record, &state, epochs, reporter)?;
         let started = Instant::now();
         let outcome = match self.adaptation {
-            Some(adaptation) => adaptation.run(state, &subset, &mut recorder),
+            Some(adaptation) => adaptation.run_knowing(&features, state, &subset, &mut recorder),
             None => Ok(Outcome::Finished(state)),
         };
         // Whatever ended the loop, the last good step is kept.

@@ -20,6 +20,8 @@ use super::record::{FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 pub(super) struct Prepared {
     pub record: RunRecord,
     pub state: AdaptState,
+    /// Features of the images' test views, not normalized; empty where a run is continued.
+    pub features: Vec<f32>,
     /// Images that take part, ascending.
     pub used: Vec<usize>,
     /// What the checkpoint says about each of them.
@@ -107,14 +109,15 @@ impl Task<'_> {
             pass.known = Some(images.oracle(labels, &request.classes, &encoded.indices)?);
         }
         let parameters = model.parameters.clone();
-        let (state, total_steps, trained_parameters) = match self.adaptation {
+        let (state, total_steps, trained_parameters, epochs) = match self.adaptation {
             Some(adaptation) => {
-                let trained = parameters.trained_len(request.settings.trained_part());
+                let trained = adaptation.trained_len(&parameters);
                 let state = adaptation.begin(parameters, &pass)?;
                 let total_steps = adaptation.total_steps(&state.memory, pass.images());
-                (state, total_steps, trained)
+                let epochs = adaptation.epochs(&state.memory, pass.images());
+                (state, total_steps, trained, Some(epochs))
             }
-            None => (AdaptState::untrained(parameters), 0, 0),
+            None => (AdaptState::untrained(parameters), 0, 0, None),
         };
         let epoch = EpochRecord {
             epoch: 0,
@@ -138,6 +141,7 @@ impl Task<'_> {
                 fingerprint: fingerprint(images, &encoded.indices),
             },
             total_steps,
+            epochs,
             trained_parameters,
             zero_shot_threshold: Some(measured.threshold),
             threshold: None,
@@ -153,6 +157,7 @@ impl Task<'_> {
         Ok(Prepared {
             record,
             state,
+            features: encoded.features,
             used: encoded.indices,
             results,
             epochs: vec![epoch],

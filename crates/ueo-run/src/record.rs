@@ -141,6 +141,10 @@ pub struct RunRecord {
     pub images: ImagesRecord,
     /// Steps of the whole adaptation.
     pub total_steps: usize,
+    /// Passes over the images, chosen where the request leaves it open; `None` for a method without training. Runs before this field have
+    /// what they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
     /// Trained numbers: context vectors and affine parameters.
     pub trained_parameters: usize,
     /// The threshold on the zero-shot model's confidence; runs before this field do not have it.
@@ -169,6 +173,14 @@ pub struct RunRecord {
     pub engine: Option<EngineRecord>,
     /// Wall-clock seconds of the steps, over all sessions of the run.
     pub adaptation_secs: f64,
+}
+
+impl RunRecord {
+    /// Passes over the images; none for a method without training that was not told any.
+    pub fn epoch_count(&self) -> usize {
+        let given = self.request.settings.epochs.given();
+        self.epochs.or(given).unwrap_or(0)
+    }
 }
 
 impl RunRecord {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use ueo::Device;
-use ueo::adapt::Settings;
+use ueo::adapt::{Epochs, Settings};
 use ueo::checkpoint::LoadOptions;
 use ueo::quote;
 use ueo::session::Model;
@@ -119,7 +119,7 @@ fn resume(
     let (stored, resumed) = match staged {
         Some(mut staged) if agrees(&staged) => {
             // Nothing has been trained yet.
-            staged.settings.epochs = epochs.unwrap_or(staged.settings.epochs);
+            staged.settings.epochs = epochs.map_or(staged.settings.epochs, Epochs::Count);
             (staged, None)
         }
         // Nothing that could be lost has been done yet.
@@ -175,21 +175,23 @@ fn resume(
 
 /// Gives a run more epochs; the schedule of the learning rate starts anew where it would have ended. Whether there are more.
 fn extend(record: &mut RunRecord, epochs: Option<usize>, output: &Path) -> Result<bool, RunError> {
+    let begun = record.epoch_count();
     let settings = &mut record.request.settings;
-    let Some(epochs) = epochs.filter(|&epochs| epochs != settings.epochs) else {
+    let Some(epochs) = epochs.filter(|&epochs| epochs != begun) else {
         return Ok(false);
     };
-    if epochs < settings.epochs || !settings.method.trains() {
+    if epochs < begun || !settings.method.trains() {
         return Err(RunError::NotExtended {
             path: output.to_owned(),
             method: (!settings.method.trains()).then_some(settings.method),
-            done: settings.epochs,
+            done: begun,
             asked: epochs,
         });
     }
-    record.total_steps = record.total_steps / settings.epochs * epochs;
-    settings.restart_after.push(settings.epochs);
-    settings.epochs = epochs;
+    record.total_steps = record.total_steps / begun.max(1) * epochs;
+    record.epochs = Some(epochs);
+    settings.restart_after.push(begun);
+    settings.epochs = Epochs::Count(epochs);
     record.status = RunStatus::Incomplete;
     // What was measured belongs to the shorter run.
     record.threshold = None;
@@ -371,7 +373,7 @@ mod tests {
         let expect = |change: fn(&mut AdaptRequest), expected: [&str; 3]| {
             assert_eq!(changed(change), Some(expected.map(str::to_owned)));
         };
-        expect(|r| r.settings.epochs = 7, ["epochs", "50", "7"]);
+        expect(|r| r.settings.epochs = 7.into(), ["epochs", "50", "7"]);
         expect(
             |r| r.settings.context_learning_rate = 0.5,
             ["context-learning-rate", "0.0001", "0.5"],

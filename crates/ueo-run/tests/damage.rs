@@ -200,7 +200,7 @@ fn mistakes_in_the_inputs_of_a_replacement_cost_nothing() {
         |request| request.model = "/nowhere".into(),
         |request| request.images = "/nowhere".into(),
         |request| request.classes[0] = "long ".repeat(100),
-        |request| request.settings.epochs = 0,
+        |request| request.settings.epochs = 0.into(),
         |request| request.threshold_images = Some("/nowhere".into()),
         |request| {
             request.settings = request.settings.with_method(ueo::Method::UeoOracle);

@@ -81,7 +81,7 @@ fn a_run_that_is_not_finished_ends_its_schedule_first() {
     adapt(extend(3), &run).unwrap();
     // And once more, with the whole command.
     let mut longer = request.clone();
-    longer.settings.epochs = 4;
+    longer.settings.epochs = 4.into();
     let start = Start::Resume {
         request: Some(Box::new(longer.clone())),
         base: None,

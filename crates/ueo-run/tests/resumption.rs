@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use tempfile::TempDir;
 use ueo::Device;
 use ueo::adapt::{
-    AdaptState, Adaptation, CallerError, Observer, Outcome, PixelBatch, PixelSource, Settings,
-    StepRecord, TrainedParameters,
+    ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
+    PixelBatch, PixelSource, Settings, StepRecord, TrainedBlocks, TrainedParameters,
 };
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
@@ -123,11 +123,18 @@ fn every_method_resumes_to_the_same_bytes() {
     let refreshing = UniversalEntropySettings::default().refresh_weights(true);
     let refreshing = Settings::default().universal_entropy(refreshing);
     let keeping = Settings::default().keep(Keep::BestBy(Criterion::SoftNeighborhoodDensity));
+    let last_block = Settings::default()
+        .train_blocks(TrainedBlocks::last(1).unwrap())
+        .views(Some(2));
+    let last_block_of_one_view = last_block
+        .clone()
+        .views(None)
+        .augmentation(Augmentation::None);
     let variants = Method::ALL
         .iter()
         .filter(|method| method.trains())
         .map(|&method| Settings::new(method))
-        .chain([refreshing, keeping]);
+        .chain([refreshing, keeping, last_block, last_block_of_one_view]);
     for settings in variants {
         let settings = settings
             .epochs(EPOCHS)
@@ -142,6 +149,7 @@ fn every_method_resumes_to_the_same_bytes() {
             objective: &*objective,
             settings: &settings,
             scoring: Scoring::new(clip.logit_scale()),
+            activation_cache: ActivationCache::default(),
         };
         let run = |interval: usize| -> (AdaptState, Vec<u8>) {
             let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();

@@ -1,7 +1,12 @@
 //! Times one adaptation step and image encoding on a CLIP of ViT-B/16's or RN50's shape with random weights.
 //!
 //! `cargo bench -p ueo --bench speed -- --classes 50 --batch 16` prints one JSON object per measurement.
-//! With `--images DIR`, steps take their pixels from the loader instead of memory. `tools/benchmark/compare.py` runs it side by side with PyTorch and rewrites BENCHMARKS.md.
+//! With `--images DIR`, steps take their pixels from the loader instead of memory. `--mode kept` with `--train-blocks last-4` or
+//! `--train context` times steps that have what is not trained from an earlier step.
+//! `tools/benchmark/compare.py` runs it side by side with PyTorch and rewrites BENCHMARKS.md.
+
+#[path = "speed/kept.rs"]
+mod kept;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +15,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use ueo::adapt::{GradientChoices, TrainedParameters, batch_gradient};
+use ueo::adapt::{GradientChoices, TrainedBlocks, TrainedParameters, batch_gradient};
 use ueo::checkpoint::{
     Activation, ClipConfig, ResNetConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
@@ -67,6 +72,17 @@ fn main() {
         Files::open(path, &options, image_size, steps)
     });
     let mut run = |iterations: usize| -> Vec<(f64, Option<f64>)> {
+        if options.mode == "kept" {
+            let pixels = kept::Pixels {
+                values: pixels.clone().try_into_vec_as().expect("floats"),
+                images: options.batch,
+                image_size,
+            };
+            let model = (&clip, &prompts, &parameters);
+            let trained = (options.train, options.train_blocks);
+            let steps = kept::steps(model, trained, &pixels, iterations, processor_seconds);
+            return steps[1..].to_vec();
+        }
         (0..iterations)
             .map(|_| {
                 let (started, before) = (Instant::now(), processor_seconds());
@@ -79,6 +95,7 @@ fn main() {
                         let choices = GradientChoices {
                             indices: &indices,
                             train: TrainedPart::Both,
+                            blocks: TrainedBlocks::All,
                             micro_batch: options.micro_batch,
                         };
                         let gradient = batch_gradient(
@@ -93,19 +110,19 @@ fn main() {
                         let _ = parameters.context.clone().into_data();
                     }
                     "vision" => {
-                        let affine = parameters.affine.tracked();
+                        let affine = parameters.affine.tracked(0);
                         let loss = clip
                             .image_features(pixels.clone(), &affine)
                             .powi_scalar(2)
                             .mean();
                         let mut gradients = loss.backward();
-                        let _ = affine.take_gradients(&mut gradients).norm();
+                        let _ = affine.take_gradients(0, &mut gradients).norm();
                     }
                     "encode" => {
                         let features = clip.image_features(pixels.clone(), &parameters.affine);
                         let _ = features.into_data();
                     }
-                    other => panic!("unknown mode {other}: expected step, vision or encode"),
+                    other => panic!("unknown mode {other}: expected step, kept, vision or encode"),
                 }
                 let processor = before.zip(processor_seconds());
                 (
@@ -203,6 +220,8 @@ struct Options {
     /// Bytes of decoded images that may be kept.
     image_cache: usize,
     reduce_images: Option<usize>,
+    train: TrainedPart,
+    train_blocks: TrainedBlocks,
 }
 
 impl Options {
@@ -234,6 +253,14 @@ impl Options {
             images: value("--images"),
             image_cache: number("--image-cache", 0),
             reduce_images: value("--reduce-images").map(|text| text.parse().expect("a number")),
+            train: match value("--train").as_deref() {
+                None | Some("both") => TrainedPart::Both,
+                Some("context") => TrainedPart::Context,
+                Some(other) => panic!("unknown part {other}: expected both or context"),
+            },
+            train_blocks: value("--train-blocks").map_or(TrainedBlocks::All, |text| {
+                text.parse().expect("all or last-N")
+            }),
         }
     }
 }

@@ -5,7 +5,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use ueo::adapt::{AdaptState, Adaptation, CallerError, Observer, Outcome, StepRecord};
+use ueo::adapt::{
+    ActivationCache, AdaptState, Adaptation, CallerError, Observer, Outcome, StepRecord,
+};
 use ueo::guard::{EpochRecord, Scoring};
 use ueo::session::{Classifier, Stage, Subset, encode_images};
 use ueo::{Error, Method, Model, Settings};
@@ -68,6 +70,7 @@ fn main() -> Result<(), Error> {
         objective: &*objective,
         settings: &settings,
         scoring: Scoring::new(model.clip.logit_scale()),
+        activation_cache: ActivationCache::default(),
     };
     let state = adaptation.begin(model.parameters.clone(), &pass)?;
     let readable = Subset::new(&images, &encoded.indices);

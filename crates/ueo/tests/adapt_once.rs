@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use ueo::Settings;
 use ueo::adapt::{
-    AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome, PixelBatch, PixelSource,
-    StepRecord,
+    ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
+    PixelBatch, PixelSource, StepRecord,
 };
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
@@ -75,6 +75,20 @@ impl Observer for StopAfter {
 
 /// The parameters that an adaptation in sessions of so many steps ends with, and the images that its sessions asked for.
 fn adapted(model: &Model, settings: &Settings, steps: usize) -> (Vec<u32>, usize) {
+    adapted_with(model, settings, steps, false)
+}
+
+/// As [`adapted`] in one session that has the features of a pass.
+fn adapted_knowing(model: &Model, settings: &Settings) -> (Vec<u32>, usize) {
+    adapted_with(model, settings, usize::MAX, true)
+}
+
+fn adapted_with(
+    model: &Model,
+    settings: &Settings,
+    steps: usize,
+    is_knowing: bool,
+) -> (Vec<u32>, usize) {
     let classes = ["cat", "dog", "red_fox"].map(str::to_owned);
     let prompts = model.prompts(&classes).unwrap();
     let images = Noise {
@@ -93,12 +107,14 @@ fn adapted(model: &Model, settings: &Settings, steps: usize) -> (Vec<u32>, usize
         objective: &*objective,
         settings,
         scoring: Scoring::new(clip.logit_scale()),
+        activation_cache: ActivationCache::default(),
     };
     images.delivered.set(0);
     let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();
+    let known: &[f32] = if is_knowing { &features.features } else { &[] };
     loop {
         match adaptation
-            .run(state, &images, &mut StopAfter(steps))
+            .run_knowing(known, state, &images, &mut StopAfter(steps))
             .unwrap()
         {
             Outcome::Interrupted(reached) => state = reached,
@@ -115,7 +131,7 @@ fn settings(part: TrainedPart) -> Settings {
     let mut settings = Settings::default();
     settings.train = Some(part);
     settings.augmentation = Augmentation::None;
-    settings.epochs = EPOCHS;
+    settings.epochs = EPOCHS.into();
     settings.batch_size = 4;
     settings.context_learning_rate = 0.05;
     settings.affine_learning_rate = 0.02;
@@ -148,15 +164,51 @@ fn images_are_encoded_once_where_their_tower_is_not_trained() {
     }
 }
 
+/// Whether some part of a batch has so few images that the ResNet's pooling rounds otherwise than in larger ones.
+fn has_small_parts(batch_size: usize, micro_batch: Option<usize>) -> bool {
+    const LARGE_ENOUGH: usize = 5;
+    [batch_size, IMAGES % batch_size]
+        .into_iter()
+        .flat_map(|batch| {
+            let part = micro_batch.unwrap_or(batch).min(batch).max(1);
+            [part.min(batch), batch % part]
+        })
+        .any(|size| (1..LARGE_ENOUGH).contains(&size))
+}
+
+#[test]
+fn features_of_a_pass_are_not_computed_again() {
+    let mut settings = settings(TrainedPart::Context);
+    for model in models() {
+        let (expected, _) = adapted(&model, &settings, usize::MAX);
+        for (batch_size, micro_batch) in [(6, None), (7, None), (4, Some(3))] {
+            (settings.batch_size, settings.micro_batch) = (batch_size, micro_batch);
+            let (plain, _) = adapted(&model, &settings, usize::MAX);
+            let (knowing, delivered) = adapted_knowing(&model, &settings);
+            assert!(plain == knowing, "{batch_size}, {micro_batch:?}");
+            // The first part of a batch, to compare.
+            if !has_small_parts(batch_size, micro_batch) {
+                assert_eq!(delivered, batch_size);
+            }
+        }
+        (settings.batch_size, settings.micro_batch) = (4, None);
+        assert!(adapted(&model, &settings, usize::MAX).0 == expected);
+    }
+}
+
 #[test]
 fn a_shorter_batch_is_encoded_by_itself() {
     for model in models() {
-        // Batches of 5, 5 and 2 images; parts of 3, 2 and 1.
-        for (batch_size, micro_batch) in [(5, None), (4, Some(3)), (11, None)] {
+        // Batches of 7 and 5 images, of 5, 5 and 2; parts of 3 and 1.
+        for (batch_size, micro_batch) in [(7, None), (5, None), (4, Some(3)), (11, None)] {
             let mut settings = settings(TrainedPart::Context);
             (settings.batch_size, settings.micro_batch) = (batch_size, micro_batch);
             let (whole, delivered) = adapted(&model, &settings, usize::MAX);
-            assert!(delivered < EPOCHS * IMAGES, "{delivered} images");
+            // What is rounded otherwise is encoded again.
+            match has_small_parts(batch_size, micro_batch) {
+                true => assert!(delivered < EPOCHS * IMAGES, "{delivered} images"),
+                false => assert_eq!(delivered, IMAGES),
+            }
             assert!(
                 whole == adapted(&model, &settings, 1).0,
                 "{batch_size}, {micro_batch:?}"

@@ -7,7 +7,8 @@ mod fixtures;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use ueo::adapt::{
-    BatchGradient, GradientChoices, TrainedParameters, batch_gradient, cosine_annealing,
+    BatchGradient, GradientChoices, TrainedBlocks, TrainedParameters, batch_gradient,
+    cosine_annealing,
 };
 use ueo::checkpoint::ClipConfig;
 use ueo::method::TrainedPart;
@@ -119,6 +120,7 @@ impl Trajectory {
         let choices = GradientChoices {
             indices: &[],
             train: TrainedPart::Both,
+            blocks: TrainedBlocks::All,
             micro_batch,
         };
         batch_gradient(

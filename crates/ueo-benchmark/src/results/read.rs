@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn other_settings_under_one_name_are_no_part_of_its_means() {
         let results = one(vec![
-            made(Method::Ueo, 4, |request| request.settings.epochs = 3),
+            made(Method::Ueo, 4, |request| request.settings.epochs = 3.into()),
             made(Method::Ueo, 1, |request| request.domain = "b".to_owned()),
             made(Method::Ueo, 1, |request| request.domain = "c".to_owned()),
         ]);

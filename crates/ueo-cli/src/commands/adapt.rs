@@ -186,7 +186,8 @@ pub struct OutputArgs {
 
     /// Memory for decoded images, so that later epochs need not decode them again; 0 for none
     ///
-    /// 3 bytes per pixel of an image. With --augmentation none only the test views are kept, with --reduce-images only the
+    /// 3 bytes per pixel of an image. As much again may be used for what is computed once (--train-blocks, --train context); what has no room
+    /// there goes to a temporary file in the run directory. With --augmentation none only the test views are kept, with --reduce-images only the
     /// reduced images. It is said when not all images fit.
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     pub image_cache: ByteSize,
@@ -291,7 +292,10 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
         request => Start::Resume {
             request,
             base: args.base.clone(),
-            epochs: args.epochs_given.then_some(args.training.settings.epochs),
+            epochs: match args.epochs_given {
+                true => args.training.settings.epochs.given(),
+                false => None,
+            },
         },
     };
     if let Start::Resume {
@@ -357,11 +361,11 @@ fn say_what_is_extended(output: &Path, epochs: usize, context: &Context) -> Resu
     if !RunDirectory::recognizes(output) {
         return Ok(());
     }
-    let begun = RunDirectory::open(output)?.read_record()?.request.settings;
-    if begun.epochs < epochs && begun.method.trains() {
+    let record = RunDirectory::open(output)?.read_record()?;
+    let begun = record.epoch_count();
+    if begun < epochs && record.request.settings.method.trains() {
         context.printer.message(format_args!(
-            "extending the run from {} to {epochs} epochs; the learning rate starts anew",
-            begun.epochs
+            "extending the run from {begun} to {epochs} epochs; the learning rate starts anew"
         ));
     }
     Ok(())
@@ -459,7 +463,8 @@ impl<'a> Summary<'a> {
         if let (Some(kept), Keep::BestBy(_)) = (record.kept_epoch, settings.keep) {
             printer.detail(format_args!(
                 "kept the parameters after epoch {kept} of {} ({})",
-                settings.epochs, settings.keep
+                record.epoch_count(),
+                settings.keep
             ));
         }
         if let (true, Some(before), Some(after)) =

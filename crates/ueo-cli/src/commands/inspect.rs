@@ -111,7 +111,7 @@ impl<'a> Description<'a> {
         Self {
             base: &model.base,
             logit_scale: model.clip.logit_scale(),
-            trainable_parameters: context + model.parameters.affine.trained_len(),
+            trainable_parameters: context + model.parameters.affine.trained_len(0),
             run,
         }
     }
@@ -187,7 +187,7 @@ fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
             "settings",
             format!(
                 "{}, batch size {}, learning rates {} (context) and {} (affine), seed {}",
-                counted(settings.epochs, "epoch"),
+                counted(run.epoch_count(), "epoch"),
                 settings.batch_size,
                 settings.context_learning_rate,
                 settings.affine_learning_rate,

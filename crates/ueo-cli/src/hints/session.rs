@@ -21,6 +21,9 @@ impl Hint for SessionError {
             Self::NotFinite { .. } => {
                 "the checkpoint is damaged, or was trained until its numbers were useless: take another one"
             }
+            Self::Adapt(AdaptError::ActivationCache { .. }) => {
+                "make room on the disk and continue with --resume; a larger --image-cache keeps more in memory, fewer --views need less"
+            }
             Self::Adapt(AdaptError::ImageLost { .. }) | Self::ImageLost { .. } => {
                 "put the image back and continue with --resume, or start a new run"
             }

@@ -7,6 +7,7 @@ mod benchmark;
 mod benchmark_report;
 mod commands;
 mod configuration;
+mod costs;
 mod demonstration;
 mod first_hour;
 mod hostile_names;

@@ -106,6 +106,7 @@ impl ResidualStack {
             "a prefix can be shared under a causal mask only"
         );
         shape.check();
+        assert_eq!(affine.len(), self.blocks(), "all blocks run");
         self.check_forward(affine, shape.rows(), own);
         assert_eq!(
             prefix.len(),

@@ -40,7 +40,7 @@ impl Saved {
 pub struct StackGradients {
     /// With respect to the input, `[sequences, tokens, width]`.
     pub x: Vec<f32>,
-    /// With respect to the affine parameters, one per block.
+    /// With respect to the affine parameters, one per block that was run.
     pub affine: Vec<BlockAffineGradient>,
 }
 
@@ -126,14 +126,22 @@ impl ResidualStack {
     }
 
     fn check_affine(&self, affine: &[BlockAffine<'_>]) {
-        assert_eq!(
-            affine.len(),
-            self.layers.len(),
-            "one set of affine parameters per block"
+        assert!(
+            (1..=self.layers.len()).contains(&affine.len()),
+            "one set of affine parameters per block, or per block of the last ones"
         );
         affine
             .iter()
             .for_each(|affine| affine.check(self.config.width));
+    }
+
+    /// The last `count` blocks with their positions in the stack.
+    pub(super) fn last_layers(
+        &self,
+        count: usize,
+    ) -> impl DoubleEndedIterator<Item = (usize, &Layer)> + ExactSizeIterator {
+        let first = self.layers.len() - count;
+        self.layers.iter().enumerate().skip(first)
     }
 
     /// The rows of one block in a task.
@@ -146,7 +154,7 @@ impl ResidualStack {
         }
     }
 
-    /// Runs all blocks in place and keeps nothing; the rows that are read lie at the front of `x` afterwards.
+    /// Runs the blocks that `affine` is of in place and keeps nothing; the rows that are read lie at the front of `x` afterwards.
     pub(super) fn task_inference(
         &self,
         affine: &[BlockAffine<'_>],
@@ -156,7 +164,7 @@ impl ResidualStack {
         scratch: &mut Scratch,
     ) {
         let mut activations = workspace.activations(1);
-        for (index, (layer, affine)) in self.layers.iter().zip(affine).enumerate() {
+        for ((index, layer), affine) in self.last_layers(affine.len()).zip(affine) {
             let rows = self.block_rows(task, index);
             let kept = activations[0].prepare(&self.config, rows, false);
             layer.forward(affine, rows, x, kept, scratch);
@@ -172,10 +180,11 @@ impl ResidualStack {
         workspace: &Workspace,
         scratch: &mut Scratch,
     ) -> ActivationsLease {
-        let mut activations = workspace.activations(self.layers.len());
-        for (index, (layer, affine)) in self.layers.iter().zip(affine).enumerate() {
+        let mut activations = workspace.activations(affine.len());
+        let layers = self.last_layers(affine.len()).zip(affine);
+        for (((index, layer), affine), activations) in layers.zip(&mut *activations) {
             let rows = self.block_rows(task, index);
-            let kept = activations[index].prepare(&self.config, rows, true);
+            let kept = activations.prepare(&self.config, rows, true);
             layer.forward(affine, rows, x, kept, scratch);
         }
         activations
@@ -190,10 +199,54 @@ impl ResidualStack {
         }
     }
 
-    /// Runs all blocks, keeps nothing and returns the token of each sequence that is read, `[sequences, width]`.
+    /// Runs the first blocks, as many as `affine` is of, in place and keeps nothing: `x` `[sequences, tokens, width]` becomes what
+    /// enters the block behind them.
+    ///
+    /// # Panics
+    /// When a length does not match, or when no block is left: the last one leaves single tokens.
+    pub fn forward_first(
+        &self,
+        affine: &[BlockAffine<'_>],
+        x: &mut [f32],
+        sequences: usize,
+        tokens: usize,
+        workspace: &Workspace,
+    ) {
+        assert!(affine.len() < self.layers.len(), "a block is left");
+        let width = self.config.width;
+        affine.iter().for_each(|affine| affine.check(width));
+        let offsets = uniform_offsets(sequences, tokens);
+        let groups = partition(&offsets);
+        assert_eq!(
+            x.len(),
+            count([sequences, tokens, width]),
+            "the residual stream is [sequences, tokens, width]"
+        );
+        split(&groups, x, width)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each_init(
+                || workspace.scratch(self.capability),
+                |scratch, (group, x)| {
+                    let rows = BlockRows {
+                        group,
+                        prefix_qkv: &[],
+                        read: Read::All,
+                    };
+                    let mut activations = workspace.activations(1);
+                    for (layer, affine) in self.layers.iter().zip(affine) {
+                        let kept = activations[0].prepare(&self.config, rows, false);
+                        layer.forward(affine, rows, x, kept, scratch.get());
+                    }
+                },
+            );
+    }
+
+    /// Runs all blocks, or the last ones, keeps nothing and returns the token of each sequence that is read, `[sequences, width]`.
     ///
     /// # Shapes
-    /// `x` `[sequences, tokens, width]`, which serves as memory; `affine` one per block.
+    /// `affine` one per block that is run: all of them, or the last ones; `x` `[sequences, tokens, width]` is what enters the first of
+    /// these, and serves as memory.
     ///
     /// # Panics
     /// When a length does not match.
@@ -276,7 +329,7 @@ impl ResidualStack {
         let mut x = vec![0.0; count([saved.rows(), width])];
         let groups = partition(&saved.offsets);
         place_gradient(&groups, width, gradient, &mut x);
-        let zeros = || vec![BlockAffineGradient::zeros(width); self.layers.len()];
+        let zeros = || vec![BlockAffineGradient::zeros(width); affine.len()];
         let sums: Vec<_> = split(&groups, &mut x, width)
             .into_par_iter()
             .zip(&saved.groups)
@@ -286,17 +339,17 @@ impl ResidualStack {
                 |scratch, ((group, d), activations)| {
                     let task = self.whole_sequences(group);
                     let mut sums = zeros();
-                    for (index, layer) in self.layers.iter().enumerate().rev() {
+                    for (run, (index, layer)) in self.last_layers(affine.len()).enumerate().rev() {
                         let sums = Sums {
-                            affine: Some(&mut sums[index]),
+                            affine: Some(&mut sums[run]),
                             d_prefix_qkv: None,
                         };
                         layer.backward(
-                            &affine[index],
+                            &affine[run],
                             self.block_rows(task, index),
                             &[],
                             d,
-                            &activations[index],
+                            &activations[run],
                             sums,
                             scratch.get(),
                         );

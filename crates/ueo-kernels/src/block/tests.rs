@@ -123,6 +123,45 @@ fn stacks_agree_with_f64_in_values_and_gradients() {
     }
 }
 
+#[test]
+fn a_stack_in_two_parts_gives_the_bits_of_the_whole() {
+    // Several groups, the last one shorter.
+    let (sequences, tokens, blocks) = (19, 50, 3);
+    for precision in Precision::ALL {
+        let config = StackConfig {
+            precision,
+            ..config(false, ReadToken::First, Activation::QuickGelu)
+        };
+        let parameters = Parameters::random(config, blocks, 7);
+        let affine = parameters.block_affine();
+        let mut random = Random::new(9);
+        let x = random.values(sequences * tokens * WIDTH, 1.5);
+        let dy = random.values(sequences * WIDTH, 1.0);
+        for capability in Capability::available() {
+            let stack = stack(capability, &parameters);
+            let workspace = Workspace::new();
+            let train = |affine: &[BlockAffine<'_>], mut x: Vec<f32>| {
+                let inference =
+                    stack.forward(affine, &mut x.clone(), sequences, tokens, &workspace);
+                let (y, saved) =
+                    stack.forward_training(affine, &mut x, sequences, tokens, &workspace);
+                assert_eq!(y, inference);
+                (y, stack.backward(affine, &saved, &dy, &workspace))
+            };
+            let (y, gradients) = train(&affine, x.clone());
+            for first in 0..blocks {
+                let what = format!("{capability:?} {precision:?} from block {first}");
+                let mut entering = x.clone();
+                let before = &affine[..first];
+                stack.forward_first(before, &mut entering, sequences, tokens, &workspace);
+                let (found, of_last) = train(&affine[first..], entering);
+                assert!(found == y, "{what}");
+                assert!(of_last.affine == gradients.affine[first..], "{what}");
+            }
+        }
+    }
+}
+
 /// Norm of the difference relative to the norm.
 fn difference(found: &[f32], expected: &[f32]) -> f64 {
     crate::reference::relative_error(found, &wide(expected))

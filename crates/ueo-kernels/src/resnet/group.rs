@@ -10,10 +10,11 @@ use crate::buffer::fit;
 use crate::convolution::MapShape;
 use std::mem::swap;
 
-/// What a pass over a group works with: layers, their present scales and shifts in the order of the tower, and shapes.
+/// What a pass of a section over a group works with: layers, their present scales and shifts in the order of the tower, and shapes.
 pub(super) struct Pass<'a> {
     pub capability: Capability,
-    pub stem: &'a [Layer; 3],
+    /// Its three layers, or none in a section behind it.
+    pub stem: &'a [Layer],
     pub blocks: &'a [Block],
     pub norms: &'a [ScaleShift],
     pub plan: &'a Plan,
@@ -47,10 +48,10 @@ impl Pass<'_> {
     /// Runs a group of images and keeps what its backward pass needs where `activations` are given.
     ///
     /// # Shapes
-    /// `pixels` `[images, 3, height, width]`, `output` `[images, positions, channels]`.
+    /// `input` `[images, 3, height, width]` where the section has the stem, else `[images, positions, channels]` like `output`.
     pub fn forward(
         &self,
-        pixels: &[f32],
+        input: &[f32],
         output: &mut [f32],
         mut activations: Option<&mut Activations>,
         scratch: &mut Scratch,
@@ -64,13 +65,14 @@ impl Pass<'_> {
             fit(&mut activations.z, self.plan.numbers);
             fit(&mut activations.mask, self.plan.marks);
         }
-        let input = self.plan.stem[0].input;
-        let image = input.len() / input.images;
-        for (pixels, target) in pixels
-            .chunks_exact(image)
-            .zip(x[..input.len()].chunks_exact_mut(image))
-        {
-            channels_last(pixels, input.channels, target);
+        if self.stem.is_empty() {
+            x[..input.len()].copy_from_slice(input);
+        } else {
+            let shape = self.plan.input;
+            let image = shape.len() / shape.images;
+            for (pixels, target) in input.chunks_exact(image).zip(x.chunks_exact_mut(image)) {
+                channels_last(pixels, shape.channels, target);
+            }
         }
         let mut norms = self.norms.iter();
         let mut next_norm = || norms.next().expect("one norm per layer");
@@ -88,9 +90,10 @@ impl Pass<'_> {
             );
             swap(x, y);
         }
-        let shape = self.plan.stem[2].output;
-        self.pool(shape, x, y);
-        swap(x, y);
+        if let Some(last) = self.plan.stem.last() {
+            self.pool(last.output, x, y);
+            swap(x, y);
+        }
         for (block, plan) in self.blocks.iter().zip(&self.plan.blocks) {
             let [first, second, third] = &plan.layers;
             let [norm_1, norm_2, norm_3] = [next_norm(), next_norm(), next_norm()];
@@ -201,9 +204,12 @@ impl Pass<'_> {
             index -= block.all_layers().count();
             self.block_backward(block, plan, index, activations, sums, scratch);
         }
+        let Some(stem) = self.plan.stem.last() else {
+            return;
+        };
         let Scratch { chunk, maps } = scratch;
         let [d, dz, ..] = maps;
-        self.pool_backward(self.plan.stem[2].output, d, dz);
+        self.pool_backward(stem.output, d, dz);
         swap(d, dz);
         for (index, (layer, plan)) in self.stem.iter().zip(&self.plan.stem).enumerate().rev() {
             layer.norm_backward(
@@ -228,7 +234,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Replaces the gradient of a block's output in the first map by that of its input. `index` is the block's first layer.
+    /// Replaces the gradient of a block's output in the first map by that of its input, unless the section begins with the block: nobody
+    /// asks for that gradient. `index` is the block's first layer.
     fn block_backward(
         &self,
         block: &Block,
@@ -269,10 +276,14 @@ impl Pass<'_> {
         let (a_len, b_len) = (second.output.len(), second.input.len());
         block.layers[1].input_gradient(second, &a[..a_len], &mut b[..b_len], false, chunk);
         norm_backward(&block.layers[0], first, 0, true, b, a);
+        let is_asked_for = index > 0;
 
         // The residual connection's gradient stands in `d` before the branch's is added.
         if let (Some(layer), Some(plan)) = (&block.downsample, &plan.downsample) {
             norm_backward(layer, plan, 3, false, d, b);
+            if !is_asked_for {
+                return;
+            }
             let (b_len, c_len) = (plan.output.len(), plan.input.len());
             layer.input_gradient(plan, &b[..b_len], &mut c[..c_len], false, chunk);
             if block.stride > 1 {
@@ -280,6 +291,9 @@ impl Pass<'_> {
             } else {
                 swap(c, d);
             }
+        }
+        if !is_asked_for {
+            return;
         }
         let (a_len, d_len) = (first.output.len(), first.input.len());
         block.layers[0].input_gradient(first, &a[..a_len], &mut d[..d_len], true, chunk);

@@ -23,9 +23,12 @@ pub(super) struct BlockPlan {
     pub mask: Range<usize>,
 }
 
-/// A group of images.
+/// A group of images in a section of the tower.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// What the section begins with: images, or the map that enters its first bottleneck.
+    pub input: MapShape,
+    /// Empty in a section behind the stem.
     pub stem: Vec<LayerPlan>,
     pub blocks: Vec<BlockPlan>,
     /// Kept numbers.
@@ -39,7 +42,6 @@ pub(super) struct Plan {
 }
 
 /// Hands out consecutive ranges.
-#[derive(Default)]
 struct Planner {
     numbers: usize,
     largest: usize,
@@ -82,16 +84,14 @@ fn pooled(shape: MapShape, stride: usize) -> MapShape {
 }
 
 impl Plan {
-    /// Plans a group of `images` square images.
-    pub fn new(stem: &[Layer; 3], blocks: &[Block], images: usize, image_size: usize) -> Self {
-        let mut planner = Planner::default();
-        let mut shape = MapShape {
-            images,
-            height: image_size,
-            width: image_size,
-            channels: 3,
+    /// Plans a group whose input has a shape. `stem` has its three layers, or none.
+    pub fn new(stem: &[Layer], blocks: &[Block], input: MapShape) -> Self {
+        let mut planner = Planner {
+            numbers: 0,
+            largest: input.len(),
         };
-        let stem = stem
+        let mut shape = input;
+        let stem: Vec<_> = stem
             .iter()
             .map(|layer| {
                 let plan = planner.layer(layer, shape, true);
@@ -99,7 +99,9 @@ impl Plan {
                 plan
             })
             .collect();
-        shape = pooled(shape, 2);
+        if !stem.is_empty() {
+            shape = pooled(shape, 2);
+        }
         let mut marks = 0;
         let blocks = blocks
             .iter()
@@ -123,6 +125,7 @@ impl Plan {
             })
             .collect();
         Self {
+            input,
             stem,
             blocks,
             numbers: planner.numbers,

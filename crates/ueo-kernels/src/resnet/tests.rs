@@ -113,6 +113,47 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+#[test]
+fn a_tower_in_two_parts_gives_the_bits_of_the_whole() {
+    // Groups of several images and a shorter last one; with products of patches, and with minimal filtering.
+    let (images, side) = (19, 32);
+    let pixels = Random::new(7).values(images * 3 * side * side, 1.0);
+    for (tower, precision) in [
+        (
+            Tower::random(8, &[(4, 1), (6, 2), (6, 1)], true),
+            Precision::F32,
+        ),
+        (
+            Tower::random(32, &[(16, 1), (20, 2), (20, 2)], false),
+            Precision::Bf16,
+        ),
+    ] {
+        for capability in Capability::available() {
+            let kernels = kernels_in(capability, precision, &tower);
+            let workspace = MapWorkspace::new();
+            let (y, saved) = kernels.forward_training(&tower.affine, &pixels, side, &workspace);
+            let d = Random::new(8).values(y.len(), 1.0);
+            let whole = kernels.backward(&tower.affine, &saved, &d, &workspace);
+            for first in 0..kernels.blocks() {
+                let what = format!("{capability:?} from block {first}");
+                // Affine parameters of what comes before: all but those of the blocks from here on.
+                let last = kernels.affine_len_from(first);
+                let (before, after) = tower.affine.split_at(tower.affine.len() - last);
+                let maps = kernels.forward_first(first, before, &pixels, side, &workspace);
+                let [positions, channels] = kernels.block_input_shape(first, side);
+                assert_eq!(maps.len(), images * positions * channels, "{what}");
+                let found = kernels.forward_from(first, after, &maps, side, &workspace);
+                assert!(found == y, "{what}");
+                let (found, saved) =
+                    kernels.forward_from_training(first, after, &maps, side, &workspace);
+                assert!(found == y, "{what}");
+                let gradient = kernels.backward(after, &saved, &d, &workspace);
+                assert!(gradient == whole[whole.len() - last..], "{what}");
+            }
+        }
+    }
+}
+
 /// Output and gradient of a batch.
 fn train(
     capability: Capability,

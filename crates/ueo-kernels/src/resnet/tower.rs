@@ -9,6 +9,7 @@ use super::workspace::{Activations, Lease, MapWorkspace};
 use super::{BottleneckWeights, ConvolutionWeights};
 use crate::batch_norm::{PeriodSums, ScaleShift};
 use crate::buffer::count;
+use crate::convolution::MapShape;
 use crate::{Capability, Precision, ShapeError};
 use rayon::prelude::*;
 
@@ -31,7 +32,8 @@ pub struct ConvolutionalTower {
 /// What [`ConvolutionalTower::backward`] needs of [`ConvolutionalTower::forward_training`]; dropping it gives the memory back to the
 /// [`MapWorkspace`]. See [`ConvolutionalTower::saved_bytes_per_image`] for its size.
 pub struct SavedMaps {
-    images: usize,
+    section: Section,
+    input_len: usize,
     image_size: usize,
     groups: Vec<Lease<Activations>>,
 }
@@ -84,9 +86,7 @@ impl ConvolutionalTower {
 
     /// All layers in the order of their affine parameters: the stem's, then each bottleneck's three and its downsample convolution's.
     fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.stem
-            .iter()
-            .chain(self.blocks.iter().flat_map(Block::all_layers))
+        self.section(Section::WHOLE).layers()
     }
 
     /// Affine parameters of all layers: a weight and a bias per channel.
@@ -94,10 +94,33 @@ impl ConvolutionalTower {
         self.layers().map(|layer| 2 * layer.channels()).sum()
     }
 
+    /// Affine parameters of the layers of the bottlenecks from `first` on, which are the last of all.
+    ///
+    /// # Panics
+    /// When there are fewer bottlenecks.
+    pub fn affine_len_from(&self, first: usize) -> usize {
+        let layers = self.section(Section::behind(first)).layers();
+        layers.map(|layer| 2 * layer.channels()).sum()
+    }
+
+    /// The number of bottlenecks.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Positions and channels of the last map.
     pub fn output_shape(&self, image_size: usize) -> [usize; 2] {
-        let output = self.plan(1, image_size).output;
+        let output = self.plan(image_size).output;
         [output.positions(), output.channels]
+    }
+
+    /// Positions and channels of the map that enters a bottleneck.
+    ///
+    /// # Panics
+    /// When there is no such bottleneck.
+    pub fn block_input_shape(&self, block: usize, image_size: usize) -> [usize; 2] {
+        let input = self.plan(image_size).blocks[block].layers[0].input;
+        [input.positions(), input.channels]
     }
 
     /// Memory that training keeps per image, in bytes: each convolution's result in f32 (but for downsample convolutions that are not
@@ -105,39 +128,31 @@ impl ConvolutionalTower {
     ///
     /// RN50 at 224 pixels: 49 MB.
     pub fn saved_bytes_per_image(&self, image_size: usize) -> usize {
-        let plan = self.plan(1, image_size);
+        let plan = self.plan(image_size);
         count([size_of::<f32>(), plan.numbers]).saturating_add(plan.marks)
     }
 
-    fn plan(&self, images: usize, image_size: usize) -> Plan {
-        Plan::new(&self.stem, &self.blocks, images, image_size)
+    /// One image in the whole tower.
+    fn plan(&self, image_size: usize) -> Plan {
+        self.section(Section::WHOLE).plan(1, image_size)
     }
 
-    fn pass<'a>(&'a self, norms: &'a [ScaleShift], plan: &'a Plan) -> Pass<'a> {
-        Pass {
-            capability: self.capability,
-            stem: &self.stem,
-            blocks: &self.blocks,
-            norms,
-            plan,
+    fn section(&self, section: Section) -> Layers<'_> {
+        let end = section.end.unwrap_or(self.blocks.len());
+        match section.first {
+            None => Layers {
+                tower: self,
+                stem: &self.stem,
+                blocks: &self.blocks[..end],
+                first: 0,
+            },
+            Some(first) => Layers {
+                tower: self,
+                stem: &[],
+                blocks: &self.blocks[first..end],
+                first,
+            },
         }
-    }
-
-    fn norms(&self, affine: &[f32]) -> Vec<ScaleShift> {
-        assert_eq!(
-            affine.len(),
-            self.affine_len(),
-            "a weight and a bias per channel of every layer"
-        );
-        let mut rest = affine;
-        self.layers()
-            .map(|layer| {
-                let (values, tail) = rest.split_at(2 * layer.channels());
-                rest = tail;
-                let (weight, bias) = values.split_at(layer.channels());
-                ScaleShift::new(&layer.statistics, weight, bias)
-            })
-            .collect()
     }
 
     /// Runs a batch and keeps nothing.
@@ -156,21 +171,46 @@ impl ConvolutionalTower {
         image_size: usize,
         workspace: &MapWorkspace,
     ) -> Vec<f32> {
-        let norms = self.norms(affine);
-        let batch = Batch::new(self, pixels.len(), image_size);
-        let mut output = vec![0.0; batch.output_len()];
-        batch
-            .split(pixels, &mut output)
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each_init(
-                || workspace.scratch(),
-                |scratch, (plan, pixels, output)| {
-                    self.pass(&norms, plan)
-                        .forward(pixels, output, None, scratch);
-                },
-            );
-        output
+        self.section(Section::WHOLE)
+            .forward(affine, pixels, image_size, workspace)
+    }
+
+    /// The stem and the first `blocks` bottlenecks of [`ConvolutionalTower::forward`]: what enters the bottleneck behind them,
+    /// `[images, positions, channels]`. `affine` is that of these layers.
+    ///
+    /// # Panics
+    /// When a length does not match or there are fewer bottlenecks.
+    pub fn forward_first(
+        &self,
+        blocks: usize,
+        affine: &[f32],
+        pixels: &[f32],
+        image_size: usize,
+        workspace: &MapWorkspace,
+    ) -> Vec<f32> {
+        let section = Section {
+            first: None,
+            end: Some(blocks),
+        };
+        self.section(section)
+            .forward(affine, pixels, image_size, workspace)
+    }
+
+    /// The bottlenecks of [`ConvolutionalTower::forward`] from `first` on. `affine` is that of their layers, `maps`
+    /// `[images, positions, channels]` what enters the first of them when images have `image_size` pixels a side.
+    ///
+    /// # Panics
+    /// When a length does not match or there are fewer bottlenecks.
+    pub fn forward_from(
+        &self,
+        first: usize,
+        affine: &[f32],
+        maps: &[f32],
+        image_size: usize,
+        workspace: &MapWorkspace,
+    ) -> Vec<f32> {
+        self.section(Section::behind(first))
+            .forward(affine, maps, image_size, workspace)
     }
 
     /// As [`ConvolutionalTower::forward`], and returns what the backward pass needs.
@@ -184,19 +224,46 @@ impl ConvolutionalTower {
         image_size: usize,
         workspace: &MapWorkspace,
     ) -> (Vec<f32>, SavedMaps) {
-        let norms = self.norms(affine);
-        let batch = Batch::new(self, pixels.len(), image_size);
+        self.section_training(Section::WHOLE, affine, pixels, image_size, workspace)
+    }
+
+    /// As [`ConvolutionalTower::forward_from`], and returns what the backward pass needs.
+    ///
+    /// # Panics
+    /// When a length does not match or there are fewer bottlenecks.
+    pub fn forward_from_training(
+        &self,
+        first: usize,
+        affine: &[f32],
+        maps: &[f32],
+        image_size: usize,
+        workspace: &MapWorkspace,
+    ) -> (Vec<f32>, SavedMaps) {
+        self.section_training(Section::behind(first), affine, maps, image_size, workspace)
+    }
+
+    fn section_training(
+        &self,
+        section: Section,
+        affine: &[f32],
+        input: &[f32],
+        image_size: usize,
+        workspace: &MapWorkspace,
+    ) -> (Vec<f32>, SavedMaps) {
+        let layers = self.section(section);
+        let norms = layers.norms(affine);
+        let batch = Batch::new(layers, input.len(), image_size);
         let mut output = vec![0.0; batch.output_len()];
         let groups = batch
-            .split(pixels, &mut output)
+            .split(input, &mut output)
             .into_par_iter()
             .with_max_len(1)
             .map_init(
                 || workspace.scratch(),
-                |scratch, (plan, pixels, output)| {
+                |scratch, (plan, input, output)| {
                     let mut activations = workspace.activations();
-                    self.pass(&norms, plan).forward(
-                        pixels,
+                    layers.pass(&norms, plan).forward(
+                        input,
                         output,
                         Some(&mut activations),
                         scratch,
@@ -206,14 +273,15 @@ impl ConvolutionalTower {
             )
             .collect();
         let saved = SavedMaps {
-            images: batch.images,
+            section,
+            input_len: input.len(),
             image_size,
             groups,
         };
         (output, saved)
     }
 
-    /// The gradient of all affine parameters, laid out as they are; zero for layers that are not trained.
+    /// The gradient of the affine parameters that the forward pass had, laid out as they are; zero for layers that are not trained.
     ///
     /// `affine` must hold the values of the forward pass that made `saved`.
     ///
@@ -229,9 +297,9 @@ impl ConvolutionalTower {
         gradient: &[f32],
         workspace: &MapWorkspace,
     ) -> Vec<f32> {
-        let norms = self.norms(affine);
-        let pixels = count([saved.images, 3, saved.image_size, saved.image_size]);
-        let batch = Batch::new(self, pixels, saved.image_size);
+        let layers = self.section(saved.section);
+        let norms = layers.norms(affine);
+        let batch = Batch::new(layers, saved.input_len, saved.image_size);
         assert_eq!(
             gradient.len(),
             batch.output_len(),
@@ -247,7 +315,8 @@ impl ConvolutionalTower {
                 || workspace.scratch(),
                 |scratch, ((plan, gradient), activations)| {
                     let mut sums = zeros.clone();
-                    self.pass(&norms, plan)
+                    layers
+                        .pass(&norms, plan)
                         .backward(gradient, activations, &mut sums, scratch);
                     sums
                 },
@@ -256,7 +325,7 @@ impl ConvolutionalTower {
         let mut d_affine = vec![0.0; affine.len()];
         for sums in &sums {
             let mut rest = &mut d_affine[..];
-            for (layer, sums) in self.layers().zip(sums) {
+            for (layer, sums) in layers.layers().zip(sums) {
                 let (values, tail) = rest.split_at_mut(2 * layer.channels());
                 rest = tail;
                 let (d_weight, d_bias) = values.split_at_mut(layer.channels());
@@ -264,6 +333,120 @@ impl ConvolutionalTower {
             }
         }
         d_affine
+    }
+}
+
+/// Which part of a tower a pass runs.
+#[derive(Clone, Copy)]
+struct Section {
+    /// The first bottleneck; `None` begins with the stem.
+    first: Option<usize>,
+    /// The bottleneck that it ends before; `None` for none.
+    end: Option<usize>,
+}
+
+impl Section {
+    const WHOLE: Self = Self {
+        first: None,
+        end: None,
+    };
+
+    fn behind(first: usize) -> Self {
+        Self {
+            first: Some(first),
+            end: None,
+        }
+    }
+}
+
+/// The layers of a section.
+#[derive(Clone, Copy)]
+struct Layers<'a> {
+    tower: &'a ConvolutionalTower,
+    /// Its three layers, or none.
+    stem: &'a [Layer],
+    blocks: &'a [Block],
+    /// The first bottleneck.
+    first: usize,
+}
+
+impl<'a> Layers<'a> {
+    /// In the order of their affine parameters.
+    fn layers(self) -> impl Iterator<Item = &'a Layer> {
+        self.stem
+            .iter()
+            .chain(self.blocks.iter().flat_map(Block::all_layers))
+    }
+
+    fn plan(self, images: usize, image_size: usize) -> Plan {
+        let image = MapShape {
+            images,
+            height: image_size,
+            width: image_size,
+            channels: 3,
+        };
+        match self.stem {
+            [] => {
+                let before = &self.tower.blocks[..self.first];
+                let input = Plan::new(&self.tower.stem, before, image).output;
+                Plan::new(&[], self.blocks, input)
+            }
+            stem => Plan::new(stem, self.blocks, image),
+        }
+    }
+
+    fn pass<'p>(self, norms: &'p [ScaleShift], plan: &'p Plan) -> Pass<'p>
+    where
+        'a: 'p,
+    {
+        Pass {
+            capability: self.tower.capability,
+            stem: self.stem,
+            blocks: self.blocks,
+            norms,
+            plan,
+        }
+    }
+
+    fn norms(self, affine: &[f32]) -> Vec<ScaleShift> {
+        assert_eq!(
+            affine.len(),
+            self.layers().map(|layer| 2 * layer.channels()).sum(),
+            "a weight and a bias per channel of every layer"
+        );
+        let mut rest = affine;
+        self.layers()
+            .map(|layer| {
+                let (values, tail) = rest.split_at(2 * layer.channels());
+                rest = tail;
+                let (weight, bias) = values.split_at(layer.channels());
+                ScaleShift::new(&layer.statistics, weight, bias)
+            })
+            .collect()
+    }
+
+    fn forward(
+        self,
+        affine: &[f32],
+        input: &[f32],
+        image_size: usize,
+        workspace: &MapWorkspace,
+    ) -> Vec<f32> {
+        let norms = self.norms(affine);
+        let batch = Batch::new(self, input.len(), image_size);
+        let mut output = vec![0.0; batch.output_len()];
+        batch
+            .split(input, &mut output)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each_init(
+                || workspace.scratch(),
+                |scratch, (plan, input, output)| {
+                    self.pass(&norms, plan)
+                        .forward(input, output, None, scratch);
+                },
+            );
+        output
     }
 }
 
@@ -279,23 +462,29 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(tower: &ConvolutionalTower, pixels: usize, image_size: usize) -> Self {
-        let image_len = count([3, image_size, image_size]);
+    fn new(layers: Layers<'_>, input_len: usize, image_size: usize) -> Self {
         assert!(
-            image_size >= TOTAL_STRIDE && pixels.is_multiple_of(image_len),
-            "pixels are [images, 3, {image_size}, {image_size}] with at least {TOTAL_STRIDE} pixels a side"
+            image_size >= TOTAL_STRIDE,
+            "images have at least {TOTAL_STRIDE} pixels a side"
         );
-        let images = pixels / image_len;
-        let [positions, channels] = tower.output_shape(image_size);
+        let one = layers.plan(1, image_size);
+        let image_len = one.input.len();
+        assert!(
+            input_len.is_multiple_of(image_len),
+            "the input is a whole number of images of {image_size} pixels a side, or of their maps"
+        );
+        let images = input_len / image_len;
+        // The same groups in every section.
+        let [positions, _] = layers.tower.output_shape(image_size);
         let group = (images / GROUPS_WANTED).clamp(1, LAST_POSITIONS.div_ceil(positions));
         let rest = images % group;
         Self {
             images,
             image_len,
-            output_len: count([positions, channels]),
+            output_len: one.output.len(),
             group,
-            full: tower.plan(group, image_size),
-            last: tower.plan(if rest == 0 { group } else { rest }, image_size),
+            full: layers.plan(group, image_size),
+            last: layers.plan(if rest == 0 { group } else { rest }, image_size),
         }
     }
 
@@ -313,14 +502,14 @@ impl Batch {
 
     fn split<'a>(
         &'a self,
-        pixels: &'a [f32],
+        input: &'a [f32],
         output: &'a mut [f32],
     ) -> Vec<(&'a Plan, &'a [f32], &'a mut [f32])> {
-        pixels
+        input
             .chunks(self.group * self.image_len)
             .zip(output.chunks_mut(self.group * self.output_len))
             .enumerate()
-            .map(|(index, (pixels, output))| (self.plan(index), pixels, output))
+            .map(|(index, (input, output))| (self.plan(index), input, output))
             .collect()
     }
 

@@ -52,7 +52,11 @@ pub fn section(run: &RunData) -> Section {
 /// All settings of a run that decide its result, by name.
 pub fn settings(run: &RunData) -> Vec<(String, String)> {
     let request = &run.record.request;
-    let mut settings = flat(&request.settings);
+    let mut chosen = request.settings.clone();
+    if let Some(epochs) = run.record.epochs {
+        chosen.epochs = epochs.into();
+    }
+    let mut settings = flat(&chosen);
     settings.push(("score".to_owned(), request.score.to_string()));
     settings.push((
         "score temperature".to_owned(),

@@ -71,7 +71,7 @@ impl Place {
     /// A short adaptation with visible effect.
     pub fn request(&self) -> AdaptRequest {
         let mut settings = Settings::default();
-        settings.epochs = 2;
+        settings.epochs = 2.into();
         settings.batch_size = 12;
         settings.context_learning_rate = 0.05;
         settings.affine_learning_rate = 0.02;

@@ -1,90 +1,205 @@
-//! What an adaptation does not train is computed once: the features of the test views where the image tower stays as it is,
-//! and those of the classes where the context does.
+//! What an adaptation does not train is computed once: of the image tower all of it or its first blocks, for the views that come
+//! again, and the features of the classes where the context stays as it is.
 //!
-//! Sums may be rounded otherwise in a part of another size, that of an epoch's last batch for example. So that a step gives
-//! the same bits as one that encodes its images itself, features are kept by the size of the part that they were encoded in.
+//! A step gives the same bits as one that computes everything itself. Sums may be rounded otherwise in a part of another size, that of an
+//! epoch's last batch for example. So rows are kept by the size of the part that they were computed in, and sizes share them that were
+//! seen to give the same bits: the first part of a size is computed once more in the smaller sizes that will come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Tensor, TensorData};
 
+use crate::image::ViewKind;
 use crate::method::ZeroShotPass;
-use crate::model::{normalize_rows, to_host};
+use crate::model::{Precision, normalize_rows, to_host};
 
-use super::settings::Augmentation;
+use super::activation_cache::{Format, RowKey, Rows};
 use super::step::{BatchInputs, ImageInput};
 use super::{
-    AdaptError, AdaptState, Adaptation, Observer, PixelBatch, PixelSource, Settings,
-    UnreadableImage,
+    AdaptError, AdaptState, Adaptation, Observer, PixelBatch, PixelSource, UnreadableImage,
 };
-use crate::image::ViewKind;
 
-/// Features that are known so far, one row per image.
-type Rows = Vec<Option<Box<[f32]>>>;
+/// What layers that are not trained make of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FrozenPart {
+    /// Its features, not normalized.
+    Tower,
+    /// What enters this block.
+    BlocksBefore(usize),
+}
 
-/// Features that later steps and passes take instead of computing them again.
+/// What later steps and passes take instead of computing it again.
 pub(super) struct Frozen {
-    /// Features of the test views by size of the part and image, not normalized; `None` where the image tower is trained.
-    images: Option<BTreeMap<usize, Rows>>,
-    count: usize,
+    /// `None` where the whole image tower is trained.
+    part: Option<FrozenPart>,
+    rows: Rows,
     /// Images that are encoded together, a whole batch if `None`.
     micro_batch: Option<usize>,
-    /// Whether steps see test views.
-    steps_on_test_views: bool,
+    /// Whether steps see views that come again.
+    views_come_again: bool,
+    /// Sizes of the parts that come.
+    sizes: BTreeSet<usize>,
+    /// Under which size the rows of a part of this size are kept, for those of which that is known.
+    kept_as: BTreeMap<usize, usize>,
     /// Features of the classes, not normalized.
     texts: Option<Tensor<2>>,
 }
 
 impl Frozen {
-    /// Nothing is known yet.
-    pub fn new(settings: &Settings, images: usize) -> Self {
-        Self {
-            images: (!settings.trained_part().affine()).then(BTreeMap::new),
-            count: images,
-            micro_batch: settings.micro_batch,
-            steps_on_test_views: settings.augmentation == Augmentation::None,
-            texts: None,
-        }
-    }
-
-    /// Whether steps can do with features that were computed before.
+    /// Whether steps can do with what was computed before.
     pub fn serves_steps(&self) -> bool {
-        self.steps_on_test_views && self.images.is_some()
+        self.views_come_again && self.part.is_some()
     }
 
-    /// Images of a batch that are encoded together.
-    fn part(&self, batch: usize) -> usize {
-        self.micro_batch.unwrap_or(batch).min(batch).max(1)
+    /// Whether what a view needs may be known.
+    fn serves(&self, view: ViewKind) -> bool {
+        self.part.is_some() && (self.views_come_again || view == ViewKind::Test)
     }
 
-    /// `[batch, embed_dim]`, row-major, when all features of a batch are known.
-    fn rows(&self, batch: &[usize]) -> Option<Vec<&[f32]>> {
-        let images = self.images.as_ref()?;
-        let parts = batch.chunks(self.part(batch.len()));
-        let rows = parts.flat_map(|part| {
-            let known = images.get(&part.len());
-            part.iter().map(move |&image| known?[image].as_deref())
-        });
-        rows.collect()
+    fn part_size(&self, batch: usize) -> usize {
+        part_size(self.micro_batch, batch)
     }
 
-    fn keep(&mut self, part: &[usize], features: &Tensor<2>) {
-        let Some(images) = &mut self.images else {
-            return;
-        };
-        let known = images
-            .entry(part.len())
-            .or_insert_with(|| vec![None; self.count]);
-        let [_, embed_dim] = features.dims();
-        let rows = to_host(features).data;
-        for (&image, row) in part.iter().zip(rows.chunks_exact(embed_dim)) {
-            known[image] = Some(row.into());
+    /// The rows of a batch, image by image; `None` where one of them has no place.
+    fn keys(&self, view: ViewKind, batch: &[usize]) -> Option<Vec<RowKey>> {
+        let mut keys = Vec::with_capacity(batch.len());
+        for part in batch.chunks(self.part_size(batch.len())) {
+            let kept_as = *self.kept_as.get(&part.len())?;
+            keys.extend(part.iter().map(|&image| RowKey {
+                part: kept_as,
+                view: view_index(view),
+                image,
+            }));
         }
+        Some(keys)
+    }
+
+    /// Whether all rows of a batch are known.
+    fn knows(&self, view: ViewKind, batch: &[usize]) -> bool {
+        let keys = self.keys(view, batch);
+        keys.is_some_and(|keys| keys.into_iter().all(|key| self.rows.contains(key)))
+    }
+}
+
+/// Whether the first numbers of `more` are those of `some`.
+fn same_bits(some: &[f32], more: &[f32]) -> bool {
+    let mut pairs = some.iter().zip(more);
+    some.len() <= more.len() && pairs.all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+/// Images of a batch that are encoded together.
+fn part_size(micro_batch: Option<usize>, batch: usize) -> usize {
+    micro_batch.unwrap_or(batch).min(batch).max(1)
+}
+
+/// The test view, then the training views.
+fn view_index(view: ViewKind) -> usize {
+    match view {
+        ViewKind::Test => 0,
+        ViewKind::Training { epoch, .. } => 1 + epoch as usize,
     }
 }
 
 impl Adaptation<'_> {
-    /// The batches of an order; those whose features are known come without pixels.
+    /// What of the image tower is not trained.
+    pub(super) fn frozen_part(&self) -> Option<FrozenPart> {
+        let settings = self.settings;
+        match settings.trained_part().affine() {
+            false => Some(FrozenPart::Tower),
+            true => settings
+                .train_blocks
+                .first(self.clip)
+                .map(FrozenPart::BlocksBefore),
+        }
+    }
+
+    /// Numbers of a row and how they are kept.
+    fn row(&self, part: Option<FrozenPart>) -> (usize, Format) {
+        let Some(FrozenPart::BlocksBefore(block)) = part else {
+            return (self.clip.config().embed_dim, Format::F32);
+        };
+        let [tokens, width] = self.clip.block_input_shape(block);
+        // In bf16 these numbers are bf16.
+        let format = match self.clip.precision() {
+            Precision::Bf16 => Format::Bf16,
+            Precision::F32 | Precision::F32Split => Format::F32,
+        };
+        (tokens * width, format)
+    }
+
+    /// Bytes that a row takes where it is kept.
+    pub(super) fn row_bytes(&self, part: Option<FrozenPart>) -> usize {
+        let (len, format) = self.row(part);
+        len * format.bytes()
+    }
+
+    /// Nothing is known yet of `images`, so many of which are trained on.
+    pub(super) fn frozen(&self, images: usize, training_images: usize) -> Frozen {
+        let settings = self.settings;
+        let part = self.frozen_part();
+        let (len, format) = self.row(part);
+        let micro_batch = settings.micro_batch;
+        let mut sizes = BTreeSet::new();
+        for (images, batch_size) in [
+            (training_images, settings.batch_size),
+            (images, self.pass_batch_size()),
+        ] {
+            for batch in [batch_size.min(images), images % batch_size] {
+                let part = part_size(micro_batch, batch);
+                sizes.extend([part, batch % part]);
+            }
+        }
+        sizes.remove(&0);
+        Frozen {
+            part,
+            rows: Rows::new(len, format, self.activation_cache.clone()),
+            micro_batch,
+            views_come_again: settings.fixed_views().is_some(),
+            sizes,
+            kept_as: BTreeMap::new(),
+            texts: None,
+        }
+    }
+
+    /// Takes features that a pass has computed for what steps would compute, if the first part of a batch has the same bits.
+    pub(super) fn adopt(
+        &self,
+        features: &[f32],
+        frozen: &mut Frozen,
+        state: &AdaptState,
+        images: &dyn PixelSource,
+    ) -> Result<(), AdaptError> {
+        let (view, part) = (ViewKind::Test, FrozenPart::Tower);
+        let Some(&size) = frozen.sizes.last() else {
+            return Ok(());
+        };
+        let is_of_use = frozen.serves_steps() && self.settings.view(0) == view;
+        if features.is_empty() || !is_of_use || frozen.part != Some(part) {
+            return Ok(());
+        }
+        let order = (0..size.min(images.len())).collect();
+        let Some(batch) = images.batches(order, size, view).next() else {
+            return Ok(());
+        };
+        let rows = self.rows(frozen, part, state, &batch, view, images.image_size())?;
+        if !same_bits(&rows, features) {
+            return Ok(());
+        }
+        let step = state.step + 1;
+        let kept = |source| AdaptError::ActivationCache { step, source };
+        let embed_dim = self.clip.config().embed_dim;
+        for (image, row) in features.chunks_exact(embed_dim).enumerate() {
+            let key = RowKey {
+                part: size,
+                view: view_index(view),
+                image,
+            };
+            frozen.rows.keep(key, row).map_err(kept)?;
+        }
+        Ok(())
+    }
+
+    /// The batches of an order; those whose rows are known come without pixels.
     pub(super) fn batches<'a>(
         &self,
         images: &'a dyn PixelSource,
@@ -93,12 +208,12 @@ impl Adaptation<'_> {
         batch_size: usize,
         view: ViewKind,
     ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
-        if view != ViewKind::Test || frozen.images.is_none() {
+        if !frozen.serves(view) {
             return images.batches(order, batch_size, view);
         }
         let batches: Vec<(Vec<usize>, bool)> = order
             .chunks(batch_size)
-            .map(|batch| (batch.to_vec(), frozen.rows(batch).is_some()))
+            .map(|batch| (batch.to_vec(), frozen.knows(view, batch)))
             .collect();
         // Only the last batch is shorter, so the source cuts what is left at the same places.
         let unknown = batches.iter().filter(|(_, known)| !known);
@@ -126,11 +241,15 @@ impl Adaptation<'_> {
         frozen: &mut Frozen,
         state: &AdaptState,
         batch: &PixelBatch,
+        view: ViewKind,
         image_size: usize,
     ) -> Result<BatchInputs, AdaptError> {
-        let images = match frozen.serves_steps() {
-            true => ImageInput::Features(self.features(frozen, state, batch, image_size)?),
-            false => ImageInput::Pixels(self.pixels(batch, image_size, state.step + 1)?),
+        let images = match frozen.part {
+            Some(part) if frozen.serves(view) => self.image_input(
+                part,
+                self.rows(frozen, part, state, batch, view, image_size)?,
+            ),
+            _ => ImageInput::Pixels(self.pixels(batch, image_size, state.step + 1)?),
         };
         if !self.settings.trained_part().context() && frozen.texts.is_none() {
             let context = Some(&state.parameters.context);
@@ -138,6 +257,23 @@ impl Adaptation<'_> {
         }
         let texts = frozen.texts.clone();
         Ok(BatchInputs { images, texts })
+    }
+
+    /// Rows as a step takes them.
+    pub(super) fn image_input(&self, part: FrozenPart, rows: Vec<f32>) -> ImageInput {
+        match part {
+            FrozenPart::Tower => ImageInput::Features(self.features(rows)),
+            FrozenPart::BlocksBefore(block) => {
+                ImageInput::BlockInputs(self.block_inputs(block, rows))
+            }
+        }
+    }
+
+    /// Images per batch of a pass.
+    fn pass_batch_size(&self) -> usize {
+        self.settings
+            .micro_batch
+            .unwrap_or(self.settings.batch_size)
     }
 
     /// A pass over the test view of all images with the parameters of `state`; `None` when the observer wants to stop.
@@ -158,10 +294,9 @@ impl Adaptation<'_> {
             ..ZeroShotPass::default()
         };
         let order = (0..images.len()).collect();
-        let batch_size = self.settings.micro_batch;
-        let batch_size = batch_size.unwrap_or(self.settings.batch_size);
-        for batch in self.batches(images, frozen, order, batch_size, ViewKind::Test) {
-            let features = self.features(frozen, state, &batch, images.image_size())?;
+        let (batch_size, view) = (self.pass_batch_size(), ViewKind::Test);
+        for batch in self.batches(images, frozen, order, batch_size, view) {
+            let features = self.pass_features(frozen, state, &batch, images.image_size())?;
             let features = normalize_rows(features);
             let cosines = features.clone().matmul(texts.clone().transpose());
             pass.image_features.extend(to_host(&features).data);
@@ -174,31 +309,139 @@ impl Adaptation<'_> {
     }
 
     /// Features of the test views of a batch with the parameters of `state`, `[batch, embed_dim]`, not normalized.
-    fn features(
+    fn pass_features(
         &self,
         frozen: &mut Frozen,
         state: &AdaptState,
         batch: &PixelBatch,
         image_size: usize,
     ) -> Result<Tensor<2>, AdaptError> {
-        if let Some(rows) = frozen.rows(&batch.indices) {
-            let shape = [batch.indices.len(), self.clip.config().embed_dim];
-            let data = TensorData::new(rows.concat(), shape);
-            return Ok(Tensor::from_data(data, self.clip.device()));
+        let affine = &state.parameters.affine;
+        let size = frozen.part_size(batch.indices.len());
+        let parts: Vec<Tensor<2>> = match frozen.part {
+            None => {
+                let pixels = self.pixels(batch, image_size, state.step + 1)?;
+                let parts = pixels.split(size, 0).into_iter();
+                parts
+                    .map(|pixels| self.clip.image_features(pixels, affine))
+                    .collect()
+            }
+            Some(part) => {
+                let rows = self.rows(frozen, part, state, batch, ViewKind::Test, image_size)?;
+                match part {
+                    FrozenPart::Tower => vec![self.features(rows)],
+                    FrozenPart::BlocksBefore(block) => {
+                        let inputs = self.block_inputs(block, rows).split(size, 0).into_iter();
+                        inputs
+                            .map(|inputs| self.clip.features_from_block(block, inputs, affine))
+                            .collect()
+                    }
+                }
+            }
+        };
+        Ok(Tensor::cat(parts, 0))
+    }
+
+    /// The rows of a batch, one after the other, from where they are kept or computed and kept.
+    fn rows(
+        &self,
+        frozen: &mut Frozen,
+        part: FrozenPart,
+        state: &AdaptState,
+        batch: &PixelBatch,
+        view: ViewKind,
+        image_size: usize,
+    ) -> Result<Vec<f32>, AdaptError> {
+        let step = state.step + 1;
+        let kept = |source| AdaptError::ActivationCache { step, source };
+        let mut rows = Vec::new();
+        if batch.pixels.is_empty() && batch.failures.is_empty() {
+            for key in frozen.keys(view, &batch.indices).unwrap_or_default() {
+                frozen.rows.read(key, &mut rows).map_err(kept)?;
+            }
+            return Ok(rows);
         }
-        let pixels = self.pixels(batch, image_size, state.step + 1)?;
-        let part = frozen.part(batch.indices.len());
-        let mut features = Vec::new();
-        for (indices, pixels) in batch.indices.chunks(part).zip(pixels.split(part, 0)) {
-            let encoded = self.clip.image_features(pixels, &state.parameters.affine);
-            frozen.keep(indices, &encoded);
-            features.push(encoded);
+        let pixels = self.pixels(batch, image_size, step)?;
+        let size = frozen.part_size(batch.indices.len());
+        for pixels in pixels.split(size, 0) {
+            let computed = self.compute(part, pixels.clone(), state);
+            self.compare_sizes(frozen, part, pixels, &computed, state);
+            rows.extend(computed);
         }
-        Ok(Tensor::cat(features, 0))
+        let Some(keys) = frozen.keys(view, &batch.indices) else {
+            return Ok(rows);
+        };
+        let len = rows.len() / batch.indices.len();
+        for (key, row) in keys.into_iter().zip(rows.chunks_exact(len)) {
+            frozen.rows.keep(key, row).map_err(kept)?;
+        }
+        Ok(rows)
+    }
+
+    /// What layers that are not trained make of some images.
+    pub(super) fn compute(
+        &self,
+        part: FrozenPart,
+        pixels: Tensor<4>,
+        state: &AdaptState,
+    ) -> Vec<f32> {
+        let affine = &state.parameters.affine;
+        match part {
+            FrozenPart::Tower => to_host(&self.clip.image_features(pixels, affine)).data,
+            FrozenPart::BlocksBefore(block) => {
+                to_host(&self.clip.block_inputs(block, pixels, affine)).data
+            }
+        }
+    }
+
+    /// Finds out at the first part of a size which of the smaller ones give the same bits.
+    fn compare_sizes(
+        &self,
+        frozen: &mut Frozen,
+        part: FrozenPart,
+        pixels: Tensor<4>,
+        computed: &[f32],
+        state: &AdaptState,
+    ) {
+        let [size, ..] = pixels.dims();
+        if frozen.sizes.last() == Some(&size) {
+            frozen.kept_as.entry(size).or_insert(size);
+        }
+        let Some(&kept_as) = frozen.kept_as.get(&size) else {
+            // What a larger part says about this size is not known yet.
+            return;
+        };
+        let smaller: Vec<usize> = frozen.sizes.range(..size).copied().collect();
+        for size in smaller {
+            if frozen.kept_as.contains_key(&size) {
+                continue;
+            }
+            let first = pixels.clone().narrow(0, 0, size);
+            let alone = self.compute(part, first, state);
+            let kept_as = match same_bits(&alone, computed) {
+                true => kept_as,
+                false => size,
+            };
+            frozen.kept_as.insert(size, kept_as);
+        }
+    }
+
+    /// `[batch, embed_dim]`
+    fn features(&self, rows: Vec<f32>) -> Tensor<2> {
+        let embed_dim = self.clip.config().embed_dim;
+        let shape = [rows.len() / embed_dim, embed_dim];
+        Tensor::from_data(TensorData::new(rows, shape), self.clip.device())
+    }
+
+    /// `[batch, tokens or positions, width]`
+    fn block_inputs(&self, block: usize, rows: Vec<f32>) -> Tensor<3> {
+        let [tokens, width] = self.clip.block_input_shape(block);
+        let shape = [rows.len() / (tokens * width), tokens, width];
+        Tensor::from_data(TensorData::new(rows, shape), self.clip.device())
     }
 
     /// The pixels of a batch, `[batch, 3, image_size, image_size]`.
-    fn pixels(
+    pub(super) fn pixels(
         &self,
         batch: &PixelBatch,
         image_size: usize,

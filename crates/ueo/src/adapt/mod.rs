@@ -1,9 +1,15 @@
 //! The adaptation loop. It prints nothing and writes nothing: it asks a [`PixelSource`] for images and tells an
 //! [`Observer`] what happened.
 
+mod activation_cache;
+mod cost;
+mod epochs;
+mod error;
 mod frozen;
+mod pixel_source;
 mod settings;
 mod step;
+mod trained_blocks;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -15,133 +21,24 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::evaluate::EvaluateError;
 use crate::guard::{EpochRecord, Keep, Probabilities, Scoring, Tally, WatchedView, signs_of};
-use crate::image::ViewKind;
-use crate::method::{Extent, Memory, MethodError, Objective, ZeroShotPass};
+use crate::method::{Extent, Memory, Objective, TrainedPart, ZeroShotPass};
 use crate::model::{Clip, Prompts, square_sum, to_host};
 
 use frozen::Frozen;
 use step::{BatchInputs, batch_gradient_of};
 
 pub use crate::method::InvalidSetting;
+pub use activation_cache::ActivationCache;
+pub use cost::{Cost, Saving};
+pub use epochs::{Epochs, ParseEpochsError};
+pub use error::{AdaptError, CallerError};
+pub use pixel_source::{PixelBatch, PixelSource, UnreadableImage};
 pub use settings::{Augmentation, Settings, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
+pub use trained_blocks::{ParseTrainedBlocksError, TrainedBlocks};
 pub use watch::{BestEpoch, WatchState};
-
-/// The error of a caller's [`Observer`].
-pub type CallerError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why an adaptation stopped before its end.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AdaptError {
-    /// A setting makes no sense.
-    #[error(transparent)]
-    Setting(#[from] InvalidSetting),
-    /// The method lacks something.
-    #[error(transparent)]
-    Method(#[from] MethodError),
-    /// The predictions cannot be watched.
-    #[error(transparent)]
-    Watch(#[from] EvaluateError),
-    /// There is nothing to adapt to.
-    #[error("expected at least one image to adapt to, found none")]
-    NoImages,
-    /// The loss or a gradient became infinite or not a number; the parameters of the step before are kept.
-    #[error("step {step} of {total}: the {quantity} is {value}, expected a finite number")]
-    NotFinite {
-        /// The step, from 1.
-        step: usize,
-        /// Steps of the whole adaptation.
-        total: usize,
-        /// What is not finite.
-        quantity: &'static str,
-        /// Its value.
-        value: f64,
-    },
-    /// An image that was readable before could not be read again; going on without it would change the result.
-    #[error(
-        "step {step}: image {index}, which was readable before the adaptation, cannot be read: {reason}"
-    )]
-    ImageLost {
-        /// The step, from 1.
-        step: usize,
-        /// Which image it is.
-        index: usize,
-        /// What was wrong with it.
-        reason: String,
-    },
-    /// A state is that of another adaptation.
-    #[error("expected a state of {expected} {what}, found {found}")]
-    ForeignState {
-        /// What is counted.
-        what: &'static str,
-        /// How many the adaptation has.
-        expected: usize,
-        /// How many the state has.
-        found: usize,
-    },
-    /// The observer failed, for example because the disk is full.
-    #[error("the results of step {step} could not be recorded")]
-    Observer {
-        /// The step, from 1.
-        step: usize,
-        /// What the observer said.
-        #[source]
-        source: CallerError,
-    },
-}
-
-/// Images ready for the vision tower.
-#[derive(Clone, Debug, Default)]
-pub struct PixelBatch {
-    /// Which images these are.
-    pub indices: Vec<usize>,
-    /// `[indices, 3, image_size, image_size]`, row-major, normalized.
-    pub pixels: Vec<f32>,
-    /// Images of the batch that could not be read, and why.
-    pub failures: Vec<UnreadableImage>,
-}
-
-/// An image that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableImage {
-    /// Which image it is.
-    pub index: usize,
-    /// What was wrong with it.
-    pub reason: String,
-}
-
-/// Delivers images in a given order.
-pub trait PixelSource {
-    /// Number of images; indices are below it.
-    fn len(&self) -> usize;
-
-    /// Whether there are no images.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Side of the square images in pixels.
-    fn image_size(&self) -> usize;
-
-    /// What messages call an image.
-    fn name(&self, index: usize) -> String {
-        format!("image {index}")
-    }
-
-    /// The images of `order` in batches of `batch_size`, the last one shorter if need be. A source may prepare them from this
-    /// call on, before they are asked for.
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        batch_size: usize,
-        view: ViewKind,
-    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a>;
-}
 
 /// Told about every step; decides whether to go on.
 pub trait Observer {
@@ -262,6 +159,8 @@ pub struct Adaptation<'a> {
     pub settings: &'a Settings,
     /// How predictions are scored while they are watched.
     pub scoring: Scoring,
+    /// Where it is kept what layers that are not trained make of views that come again. It changes no result.
+    pub activation_cache: ActivationCache,
 }
 
 impl Adaptation<'_> {
@@ -275,6 +174,7 @@ impl Adaptation<'_> {
         parameters: TrainedParameters,
         pass: &ZeroShotPass,
     ) -> Result<AdaptState, AdaptError> {
+        self.settings.train_blocks.check(self.clip)?;
         let mut watch = WatchState {
             epochs: 0,
             zero_shot_classes: zero_shot_classes(pass),
@@ -325,9 +225,26 @@ impl Adaptation<'_> {
 
     /// Steps from the first to the last, for a number of images and what the method remembers of them.
     pub fn total_steps(&self, memory: &Memory, images: usize) -> usize {
+        self.settings
+            .total_steps(self.training_images(memory, images))
+    }
+
+    /// Passes over the images, for a number of them and what the method remembers of them.
+    pub fn epochs(&self, memory: &Memory, images: usize) -> usize {
+        self.settings
+            .epoch_count(self.training_images(memory, images))
+    }
+
+    /// How many of the images are trained on.
+    fn training_images(&self, memory: &Memory, images: usize) -> usize {
         let training_images = self.objective.training_images(memory);
-        let count = training_images.map_or(images, |images| images.len());
-        self.settings.total_steps(count)
+        training_images.map_or(images, |images| images.len())
+    }
+
+    /// How many numbers are trained.
+    pub fn trained_len(&self, parameters: &TrainedParameters) -> usize {
+        let first_norm = self.settings.train_blocks.first_norm(self.clip);
+        parameters.trained_len(self.settings.trained_part(), first_norm)
     }
 
     /// Runs from `state` ([`Self::begin`] for a new adaptation) to the end.
@@ -339,11 +256,28 @@ impl Adaptation<'_> {
     /// [`AdaptError`]; the state of the last good step has then been seen by the observer.
     pub fn run(
         &self,
+        state: AdaptState,
+        images: &dyn PixelSource,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, AdaptError> {
+        self.run_knowing(&[], state, images, observer)
+    }
+
+    /// As [`Self::run`], where the features of all images' test views are known, `[images, embed_dim]`, not normalized. They are not
+    /// computed again where they are what steps need, which the first batch shows. They change no result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`].
+    pub fn run_knowing(
+        &self,
+        features: &[f32],
         mut state: AdaptState,
         images: &dyn PixelSource,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, AdaptError> {
         self.settings.validate()?;
+        self.settings.train_blocks.check(self.clip)?;
         if images.is_empty() {
             return Err(AdaptError::NoImages);
         }
@@ -356,22 +290,18 @@ impl Adaptation<'_> {
             return Err(AdaptError::NoImages);
         }
         let per_epoch = self.settings.steps_per_epoch(training_images.len());
-        let total = self.settings.total_steps(training_images.len());
+        let epochs = self.settings.epoch_count(training_images.len());
+        let total = epochs * per_epoch;
         observer.on_begin(total);
         let mut started = Instant::now();
-        let mut frozen = Frozen::new(self.settings, images.len());
+        let mut frozen = self.frozen(images.len(), training_images.len());
+        self.adopt(features, &mut frozen, &state, images)?;
         let batches_of = |frozen: &Frozen, epoch: usize, steps_done: usize| {
             let done = steps_done * self.settings.batch_size;
             let order = self
                 .order(epoch, &training_images)
                 .split_off(done.min(training_images.len()));
-            let view = match self.settings.augmentation {
-                Augmentation::CropFlip => ViewKind::Training {
-                    seed: self.settings.seed,
-                    epoch: epoch as u64,
-                },
-                Augmentation::None => ViewKind::Test,
-            };
+            let view = self.settings.view(epoch);
             self.batches(images, frozen, order, self.settings.batch_size, view)
         };
         // A run that was interrupted between the last step of an epoch and its record.
@@ -382,7 +312,7 @@ impl Adaptation<'_> {
             };
         }
         let mut upcoming = None;
-        for epoch in state.step / per_epoch..self.settings.epochs {
+        for epoch in state.step / per_epoch..epochs {
             if epoch > 0 && state.step == epoch * per_epoch && self.objective.refreshes() {
                 let Some(pass) = self.pass(&mut frozen, &state, images, observer)? else {
                     return Ok(Outcome::Interrupted(state));
@@ -396,11 +326,13 @@ impl Adaptation<'_> {
                 let step = state.step + 1;
                 let last_of_epoch = step == (epoch + 1) * per_epoch;
                 // What is known needs no preparing.
-                if last_of_epoch && epoch + 1 < self.settings.epochs && !frozen.serves_steps() {
+                if last_of_epoch && epoch + 1 < epochs && !frozen.serves_steps() {
                     // The first images of the next epoch are prepared while the last batch of this one is computed.
                     upcoming = Some(batches_of(&frozen, epoch + 1, 0));
                 }
-                let inputs = self.inputs(&mut frozen, &state, &batch, images.image_size())?;
+                let view = self.settings.view(epoch);
+                let size = images.image_size();
+                let inputs = self.inputs(&mut frozen, &state, &batch, view, size)?;
                 let (next, mut record) = self.step(&state, &batch.indices, inputs, per_epoch)?;
                 state = next;
                 record.epoch = epoch + 1;
@@ -486,23 +418,26 @@ impl Adaptation<'_> {
         order
     }
 
-    fn step(
+    /// The gradient of a batch, and what to remember after its step (`None` if nothing changes).
+    fn gradient(
         &self,
         state: &AdaptState,
         indices: &[usize],
         inputs: BatchInputs,
-        per_epoch: usize,
-    ) -> Result<(AdaptState, StepRecord), AdaptError> {
-        let settings = self.settings;
+        train: TrainedPart,
+        blocks: TrainedBlocks,
+    ) -> (BatchGradient, Option<Memory>) {
         let choices = GradientChoices {
             indices,
-            train: settings.trained_part(),
-            micro_batch: settings.micro_batch,
+            train,
+            blocks,
+            micro_batch: self.settings.micro_batch,
         };
+        let (clip, prompts) = (self.clip, self.prompts);
         let mut memory = None;
         let gradient = batch_gradient_of(
-            self.clip,
-            self.prompts,
+            clip,
+            prompts,
             &state.parameters,
             inputs,
             choices,
@@ -512,6 +447,19 @@ impl Adaptation<'_> {
                 terms
             },
         );
+        (gradient, memory)
+    }
+
+    fn step(
+        &self,
+        state: &AdaptState,
+        indices: &[usize],
+        inputs: BatchInputs,
+        per_epoch: usize,
+    ) -> Result<(AdaptState, StepRecord), AdaptError> {
+        let settings = self.settings;
+        let (train, blocks) = (settings.trained_part(), settings.train_blocks);
+        let (gradient, memory) = self.gradient(state, indices, inputs, train, blocks);
         let rate = |initial| settings.learning_rate(initial, state.step, per_epoch);
         let record = StepRecord {
             step: state.step + 1,
@@ -536,7 +484,7 @@ impl Adaptation<'_> {
             if !value.is_finite() {
                 return Err(AdaptError::NotFinite {
                     step: record.step,
-                    total: settings.epochs * per_epoch,
+                    total: settings.epochs.count(per_epoch) * per_epoch,
                     quantity,
                     value,
                 });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::guard::Keep;
-use crate::image::CacheContent;
+use crate::image::{CacheContent, ViewKind};
 use crate::method::{
     InvalidSetting, Method, MethodSettings, Objective, TrainedPart, UniversalEntropySettings,
     at_least_one, builders, field_names, non_negative,
@@ -13,7 +13,10 @@ use crate::method::{
 use crate::objective::ConfidenceWeights;
 use crate::text::Template;
 
-/// All choices of an adaptation; the defaults are the released program's.
+use super::{Epochs, TrainedBlocks};
+
+/// All choices of an adaptation; the defaults are the released program's. (`ueo adapt` chooses [`Epochs::Auto`] where it is not told
+/// otherwise.)
 ///
 /// ```
 /// use ueo::adapt::Settings;
@@ -43,9 +46,20 @@ pub struct Settings {
     /// Which parameters are trained [default: both, or those of the method's publication].
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_name = "PART"))]
     pub train: Option<TrainedPart>,
-    /// Passes over the images; 5 are enough for tens of thousands of images.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().epochs))]
-    pub epochs: usize,
+    /// Passes over the images, or `auto`: as many as make about 2,500 steps, between 5 and 50.
+    ///
+    /// Both protocols of the publication take about as many steps: 50 epochs of small sets, 5 of hundreds of thousands of images.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N|auto", default_value_t = Epochs::Auto))]
+    pub epochs: Epochs,
+    /// Residual blocks of the image tower that are trained: `all`, or `last-4` for the last four and what follows on them.
+    ///
+    /// What comes before the blocks that are trained is computed once for each view that comes again, which is what --views and
+    /// --augmentation none see to: a step then costs the share of the tower that is trained, and no image is decoded again.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "all|last-N", default_value_t)
+    )]
+    pub train_blocks: TrainedBlocks,
     /// Images per training step.
     ///
     /// The last, shorter batch of an epoch is kept.
@@ -74,6 +88,11 @@ pub struct Settings {
         arg(long, value_enum, value_name = "KIND", default_value_t)
     )]
     pub augmentation: Augmentation,
+    /// Random views of each image, which then come again in turn [default: a new one in every epoch].
+    ///
+    /// With --train-blocks or --train context each view is encoded once.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub views: Option<usize>,
     /// Reduce larger images to this shorter side once, before their random crops [default: crop the originals].
     ///
     /// Lets large photographs stay in memory for all epochs. The training pixels then differ a little from the published way;
@@ -154,13 +173,15 @@ impl Default for Settings {
         Self {
             method: Method::default(),
             train: None,
-            epochs: 50,
+            epochs: Epochs::Count(50),
+            train_blocks: TrainedBlocks::default(),
             batch_size: 64,
             micro_batch: None,
             context_learning_rate: 1e-4,
             affine_learning_rate: 1e-4,
             method_settings: MethodSettings::default(),
             augmentation: Augmentation::default(),
+            views: None,
             reduce_images: None,
             shuffle: true,
             seed: 2023,
@@ -213,18 +234,26 @@ impl Settings {
     builders! {
         method: Method,
         train: Option<TrainedPart>,
-        epochs: usize,
+        train_blocks: TrainedBlocks,
         batch_size: usize,
         micro_batch: Option<usize>,
         context_learning_rate: f64,
         affine_learning_rate: f64,
         augmentation: Augmentation,
+        views: Option<usize>,
         reduce_images: Option<usize>,
         shuffle: bool,
         seed: u64,
         keep: Keep,
         templates: Vec<Template>,
         restart_after: Vec<usize>,
+    }
+
+    /// The same settings with so many passes over the images.
+    #[must_use]
+    pub fn epochs(mut self, epochs: impl Into<Epochs>) -> Self {
+        self.epochs = epochs.into();
+        self
     }
 
     /// The same settings with these of universal entropy.
@@ -240,7 +269,10 @@ impl Settings {
     ///
     /// [`InvalidSetting`] names the first value that makes no sense and what would.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
-        at_least_one("epochs", self.epochs)?;
+        if let Epochs::Count(count) = self.epochs {
+            at_least_one("epochs", count)?;
+        }
+        at_least_one("views", self.views.unwrap_or(1))?;
         at_least_one("batch-size", self.batch_size)?;
         at_least_one("micro-batch", self.micro_batch.unwrap_or(1))?;
         at_least_one("reduce-images", self.reduce_images.unwrap_or(1))?;
@@ -263,18 +295,47 @@ impl Settings {
             });
         }
         self.check_restarts()?;
+        if let (Some(2..), Augmentation::None) = (self.views, self.augmentation) {
+            return Err(InvalidSetting::Conflict {
+                setting: "views",
+                other: "augmentation",
+                found: "none".to_owned(),
+                reason: "without random changes there is one view of an image",
+            });
+        }
+        if let (TrainedBlocks::Last(_), TrainedPart::Context) =
+            (self.train_blocks, self.trained_part())
+        {
+            return Err(InvalidSetting::Conflict {
+                setting: "train-blocks",
+                other: "train",
+                found: "context".to_owned(),
+                reason: "nothing of the image tower is trained then",
+            });
+        }
         self.method_settings.validate()?;
         self.method.check_settings(&self.method_settings)
     }
 
     fn check_restarts(&self) -> Result<(), InvalidSetting> {
+        let Some(epochs) = self.epochs.given() else {
+            return match self.restart_after[..] {
+                [] => Ok(()),
+                _ => Err(InvalidSetting::Conflict {
+                    setting: "restart-after",
+                    other: "epochs",
+                    found: self.epochs.to_string(),
+                    reason: "where the schedule starts anew depends on their number",
+                }),
+            };
+        };
         let before = std::iter::once(0).chain(self.restart_after.iter().copied());
         let mut pairs = before.zip(&self.restart_after);
-        match pairs.find(|&(before, &epoch)| epoch <= before || epoch >= self.epochs) {
+        match pairs.find(|&(before, &epoch)| epoch <= before || epoch >= epochs) {
             None => Ok(()),
             Some((before, epoch)) => Err(InvalidSetting::Range {
                 setting: "restart-after",
-                expected: format!("an epoch after {before} and before {}", self.epochs).into(),
+                expected: format!("an epoch after {before} and before {epochs}").into(),
                 found: epoch.to_string(),
             }),
         }
@@ -340,7 +401,8 @@ impl Settings {
         let begin = restarts
             .checked_sub(1)
             .map_or(0, |last| self.restart_after[last]);
-        let end = self.restart_after.get(restarts).unwrap_or(&self.epochs);
+        let end = self.restart_after.get(restarts).copied();
+        let end = end.unwrap_or_else(|| self.epochs.count(steps_per_epoch));
         let done = step - begin * steps_per_epoch;
         cosine_annealing(initial, done, (end - begin) * steps_per_epoch)
     }
@@ -350,10 +412,34 @@ impl Settings {
         images.div_ceil(self.batch_size)
     }
 
+    /// Passes over a number of images.
+    pub fn epoch_count(&self, images: usize) -> usize {
+        self.epochs.count(self.steps_per_epoch(images))
+    }
+
+    /// How many views of an image steps see, where these come again.
+    pub fn fixed_views(&self) -> Option<usize> {
+        match self.augmentation {
+            Augmentation::None => Some(1),
+            Augmentation::CropFlip => self.views,
+        }
+    }
+
+    /// The view that an epoch (from 0) sees.
+    pub fn view(&self, epoch: usize) -> ViewKind {
+        match self.augmentation {
+            Augmentation::None => ViewKind::Test,
+            Augmentation::CropFlip => ViewKind::Training {
+                seed: self.seed,
+                epoch: self.views.map_or(epoch, |views| epoch % views.max(1)) as u64,
+            },
+        }
+    }
+
     /// Steps of the whole adaptation for a number of images; none for a method without training.
     pub fn total_steps(&self, images: usize) -> usize {
         if self.method.trains() {
-            self.epochs * self.steps_per_epoch(images)
+            self.epoch_count(images) * self.steps_per_epoch(images)
         } else {
             0
         }
@@ -459,8 +545,8 @@ mod tests {
         assert_eq!(one.with_method(Method::ZeroShotEnsemble).templates, []);
     }
 
-    /// What runs before families of settings have in `run.json`, in its order.
-    const OF_A_RUN: &str = r#"{"method":"ueo","train":null,"epochs":50,"batch_size":64,"micro_batch":null,"context_learning_rate":0.0001,"affine_learning_rate":0.0001,"trade_off":1.0,"confidence_weights":"zero-shot","weight_temperature":1.0,"unconfident_weights":"inverse","refresh_weights":false,"augmentation":"crop-flip","reduce_images":null,"shuffle":true,"seed":2023,"keep":"last"}"#;
+    /// What a run has in `run.json`, in its order.
+    const OF_A_RUN: &str = r#"{"method":"ueo","train":null,"epochs":50,"train_blocks":"all","batch_size":64,"micro_batch":null,"context_learning_rate":0.0001,"affine_learning_rate":0.0001,"trade_off":1.0,"confidence_weights":"zero-shot","weight_temperature":1.0,"unconfident_weights":"inverse","refresh_weights":false,"augmentation":"crop-flip","views":null,"reduce_images":null,"shuffle":true,"seed":2023,"keep":"last"}"#;
 
     #[test]
     fn files_have_all_settings_side_by_side_in_their_old_order() {
@@ -472,6 +558,45 @@ mod tests {
         let read: Settings = serde_json::from_value(other).unwrap();
         assert_eq!(read.method_settings.universal_entropy.trade_off, 0.1);
         assert_eq!(read.seed, u64::MAX);
+    }
+
+    #[test]
+    fn what_older_runs_do_not_say_is_as_it_was() {
+        let mut old: Value = serde_json::from_str(OF_A_RUN).unwrap();
+        for younger in ["train_blocks", "views"] {
+            old.as_object_mut().unwrap().remove(younger);
+        }
+        let read: Settings = serde_json::from_value(old).unwrap();
+        assert_eq!(read, Settings::default());
+    }
+
+    #[test]
+    fn views_come_again_when_there_is_a_number_of_them() {
+        let epochs = |settings: &Settings| {
+            [0, 1, 2, 3].map(|epoch| match settings.view(epoch) {
+                ViewKind::Training { epoch, .. } => Some(epoch),
+                ViewKind::Test => None,
+            })
+        };
+        let settings = Settings::default();
+        assert_eq!(epochs(&settings), [0, 1, 2, 3].map(Some));
+        assert_eq!(settings.fixed_views(), None);
+        let two = settings.clone().views(Some(2));
+        assert_eq!(epochs(&two), [0, 1, 0, 1].map(Some));
+        let none = settings.augmentation(Augmentation::None);
+        assert_eq!(epochs(&none), [None; 4]);
+        assert_eq!(none.fixed_views(), Some(1));
+        none.clone().views(Some(1)).validate().unwrap();
+        let refused = [
+            none.views(Some(2)),
+            Settings::default().views(Some(0)),
+            Settings::default()
+                .train(Some(TrainedPart::Context))
+                .train_blocks(TrainedBlocks::last(4).unwrap()),
+        ];
+        for settings in refused {
+            assert!(settings.validate().is_err(), "{settings:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::model::{
 use crate::objective::LossTerms;
 use crate::tensor::TensorMap;
 
+use super::TrainedBlocks;
+
 /// The parameters that adaptation trains.
 #[derive(Clone, Debug)]
 pub struct TrainedParameters {
@@ -49,6 +51,8 @@ pub struct GradientChoices<'a> {
     pub indices: &'a [usize],
     /// Which parameters are trained; a tower without any is not differentiated.
     pub train: TrainedPart,
+    /// Blocks of the image tower whose affine parameters are trained; those before them are not differentiated.
+    pub blocks: TrainedBlocks,
     /// Images that are held in memory for the backward pass at once; `None` for the whole batch.
     pub micro_batch: Option<usize>,
 }
@@ -137,10 +141,10 @@ impl TrainedParameters {
         Ok(self)
     }
 
-    /// How many numbers are trained.
-    pub fn trained_len(&self, part: TrainedPart) -> usize {
+    /// How many numbers are trained, of the affine parameters those from the norm `first_norm` on.
+    pub(super) fn trained_len(&self, part: TrainedPart, first_norm: usize) -> usize {
         let context = self.context.dims().iter().product::<usize>();
-        let affine = self.affine.trained_len();
+        let affine = self.affine.trained_len(first_norm);
         [(part.context(), context), (part.affine(), affine)]
             .into_iter()
             .map(|(trained, count)| if trained { count } else { 0 })
@@ -195,15 +199,83 @@ pub(super) struct BatchInputs {
     pub texts: Option<Tensor<2>>,
 }
 
+/// The parts of a batch that go through the image tower one after the other.
+enum ImageParts {
+    Pixels(Vec<Tensor<4>>),
+    /// What enters a block.
+    Inputs(usize, Vec<Tensor<3>>),
+    /// Nothing is left to do.
+    None,
+}
+
+impl ImageParts {
+    fn len(&self) -> usize {
+        match self {
+            Self::Pixels(parts) => parts.len(),
+            Self::Inputs(_, parts) => parts.len(),
+            Self::None => 0,
+        }
+    }
+
+    /// Features of a part, `[images, embed_dim]`.
+    fn encode(&self, clip: &Clip, part: usize, affine: &AffineParameters) -> Tensor<2> {
+        match self {
+            Self::Pixels(parts) => clip.image_features(parts[part].clone(), affine),
+            Self::Inputs(block, parts) => {
+                clip.features_from_block(*block, parts[part].clone(), affine)
+            }
+            Self::None => unreachable!("features that are known have no parts"),
+        }
+    }
+}
+
 /// The images of a batch.
 pub(super) enum ImageInput {
     /// `[batch, 3, image_size, image_size]`
     Pixels(Tensor<4>),
+    /// What enters the first block that is trained, `[batch, tokens or positions, width]`.
+    BlockInputs(Tensor<3>),
     /// `[batch, embed_dim]`, not normalized, where the image tower is not trained.
     Features(Tensor<2>),
 }
 
-/// [`batch_gradient`], with features instead of the inputs of a tower that is not trained.
+impl ImageInput {
+    /// The parts to encode, and the features where there is nothing to encode.
+    fn parts(
+        self,
+        clip: &Clip,
+        affine: &AffineParameters,
+        choices: GradientChoices<'_>,
+    ) -> (ImageParts, Option<Tensor<2>>) {
+        let part = |batch: usize| choices.micro_batch.unwrap_or(batch).min(batch);
+        let first = choices.blocks.first(clip);
+        let parts = match (self, first) {
+            (Self::Features(features), _) => return (ImageParts::None, Some(features)),
+            (Self::BlockInputs(inputs), Some(block)) => {
+                let [batch, ..] = inputs.dims();
+                ImageParts::Inputs(block, inputs.split(part(batch), 0))
+            }
+            (Self::BlockInputs(_), None) => {
+                unreachable!("what enters a block is computed where blocks are named")
+            }
+            (Self::Pixels(pixels), _) => {
+                let [batch, ..] = pixels.dims();
+                let parts = pixels.split(part(batch), 0);
+                match first.filter(|_| choices.train.affine()) {
+                    None => ImageParts::Pixels(parts),
+                    Some(block) => {
+                        let parts = parts.into_iter();
+                        let inputs = parts.map(|part| clip.block_inputs(block, part, affine));
+                        ImageParts::Inputs(block, inputs.collect())
+                    }
+                }
+            }
+        };
+        (parts, None)
+    }
+}
+
+/// [`batch_gradient`], with what layers that are not trained make of the inputs instead of these.
 pub(super) fn batch_gradient_of(
     clip: &Clip,
     prompts: &Prompts,
@@ -212,22 +284,16 @@ pub(super) fn batch_gradient_of(
     choices: GradientChoices<'_>,
     loss: impl FnOnce(&BatchFeatures<'_>) -> LossTerms,
 ) -> BatchGradient {
-    let affine = parameters.affine.tracked();
+    let first_norm = choices.blocks.first_norm(clip);
+    let affine = parameters.affine.tracked(first_norm);
     let context = parameters.context.clone().autodiff().require_grad();
 
-    let (micro_batches, known_images) = match inputs.images {
-        ImageInput::Pixels(pixels) => {
-            let [batch, ..] = pixels.dims();
-            let part = choices.micro_batch.unwrap_or(batch).min(batch);
-            (pixels.split(part, 0), None)
-        }
-        ImageInput::Features(features) => (Vec::new(), Some(features)),
-    };
+    let (image_parts, known_images) = inputs.images.parts(clip, &parameters.affine, choices);
     let images = Tower {
-        parts: micro_batches.len(),
+        parts: image_parts.len(),
         trained: choices.train.affine(),
-        tracked: |part: usize| clip.image_features(micro_batches[part].clone(), &affine),
-        plain: |part: usize| clip.image_features(micro_batches[part].clone(), &parameters.affine),
+        tracked: |part: usize| image_parts.encode(clip, part, &affine),
+        plain: |part: usize| image_parts.encode(clip, part, &parameters.affine),
     };
     let passes = clip.text().passes(prompts);
     let encode_texts = |part: usize, context: &Context| {
@@ -240,7 +306,7 @@ pub(super) fn batch_gradient_of(
         tracked: |part: usize| encode_texts(part, &context),
         plain: |part: usize| encode_texts(part, &parameters.context),
     };
-    let image_parts = match known_images {
+    let image_features = match known_images {
         Some(features) => vec![features],
         None => images.encode(),
     };
@@ -254,7 +320,7 @@ pub(super) fn batch_gradient_of(
     };
 
     let features = BatchFeatures {
-        image_features: leaf(Tensor::cat(detached(&image_parts), 0)),
+        image_features: leaf(Tensor::cat(detached(&image_features), 0)),
         text_features: leaf(text_features),
         logit_scale: clip.logit_scale(),
         indices: choices.indices,
@@ -271,12 +337,13 @@ pub(super) fn batch_gradient_of(
 
     let mut affine_gradient = AffineGradients::default();
     let mut start = 0;
-    for (part, features) in images.differentiable(image_parts) {
+    for (part, features) in images.differentiable(image_features) {
         let [rows, _] = features.dims();
         let upstream = image_gradient.clone().narrow(0, start, rows);
         start += rows;
         let mut gradients = images.backward(part, features, upstream);
-        affine_gradient = affine_gradient.accumulate(affine.take_gradients(&mut gradients));
+        affine_gradient =
+            affine_gradient.accumulate(affine.take_gradients(first_norm, &mut gradients));
     }
     let mut context_gradient = parameters.context.zeros_like();
     for (part, features) in texts.differentiable(text_parts) {

@@ -30,7 +30,7 @@ pub struct AffineParameters {
     norms: Vec<NormAffine>,
 }
 
-/// Gradients of the trained layers of [`AffineParameters`], summed over micro-batches.
+/// Gradients of the trained layers of [`AffineParameters`], of all of them or of the last ones, summed over micro-batches.
 #[derive(Clone, Debug, Default)]
 pub struct AffineGradients(Vec<(Tensor<1>, Tensor<1>)>);
 
@@ -78,17 +78,17 @@ impl AffineParameters {
         &self.norms
     }
 
-    /// The numbers that adaptation updates.
-    pub fn trained_len(&self) -> usize {
-        self.norms
+    /// The numbers that adaptation updates when it trains the layers from `first` on.
+    pub fn trained_len(&self, first: usize) -> usize {
+        self.norms[first..]
             .iter()
             .filter(|norm| norm.trained)
             .map(|norm| 2 * norm.weight.dims()[0])
             .sum()
     }
 
-    /// The same values as leaves of a new autodiff graph; only trained layers require gradients.
-    pub fn tracked(&self) -> Self {
+    /// The same values as leaves of a new autodiff graph; only trained layers from `first` on require gradients.
+    pub fn tracked(&self, first: usize) -> Self {
         let leaf = |tensor: &Tensor<1>, trained: bool| {
             if trained {
                 tensor.clone().autodiff().require_grad()
@@ -96,17 +96,17 @@ impl AffineParameters {
                 tensor.clone()
             }
         };
+        let norms = self.norms.iter().enumerate().map(|(index, norm)| {
+            let requires_grad = norm.trained && index >= first;
+            NormAffine {
+                name: norm.name.clone(),
+                trained: norm.trained,
+                weight: leaf(&norm.weight, requires_grad),
+                bias: leaf(&norm.bias, requires_grad),
+            }
+        });
         Self {
-            norms: self
-                .norms
-                .iter()
-                .map(|norm| NormAffine {
-                    name: norm.name.clone(),
-                    trained: norm.trained,
-                    weight: leaf(&norm.weight, norm.trained),
-                    bias: leaf(&norm.bias, norm.trained),
-                })
-                .collect(),
+            norms: norms.collect(),
         }
     }
 
@@ -154,17 +154,17 @@ impl AffineParameters {
         Ok(updated)
     }
 
-    /// Takes the gradients of the trained layers out of `gradients` (zeros where the loss does not depend on a layer).
+    /// Takes the gradients of the trained layers from `first` on out of `gradients` (zeros where the loss does not depend on a layer).
     ///
-    /// `self` must be the [`tracked`](Self::tracked) parameters that the forward pass used.
-    pub fn take_gradients(&self, gradients: &mut Gradients) -> AffineGradients {
+    /// `self` must be the [`tracked`](Self::tracked) parameters that the forward pass used, with the same `first`.
+    pub fn take_gradients(&self, first: usize, gradients: &mut Gradients) -> AffineGradients {
         let mut take = |tensor: &Tensor<1>| {
             tensor
                 .grad_remove(gradients)
                 .unwrap_or_else(|| tensor.clone().inner().zeros_like())
         };
         AffineGradients(
-            self.norms
+            self.norms[first..]
                 .iter()
                 .filter(|norm| norm.trained)
                 .map(|norm| (take(&norm.weight), take(&norm.bias)))
@@ -172,11 +172,11 @@ impl AffineParameters {
         )
     }
 
-    /// One step of plain stochastic gradient descent: `p - learning_rate * gradient`.
+    /// One step of plain stochastic gradient descent: `p - learning_rate * gradient`. Gradients of fewer layers are those of the last.
     pub fn descend(&self, gradients: &AffineGradients, learning_rate: f64) -> Self {
         let mut updated = self.clone();
         let trained = updated.norms.iter_mut().filter(|norm| norm.trained);
-        for (norm, (weight, bias)) in trained.zip(&gradients.0) {
+        for (norm, (weight, bias)) in trained.rev().zip(gradients.0.iter().rev()) {
             norm.weight = norm.weight.clone() - weight.clone().mul_scalar(learning_rate);
             norm.bias = norm.bias.clone() - bias.clone().mul_scalar(learning_rate);
         }

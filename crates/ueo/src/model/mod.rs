@@ -13,6 +13,7 @@ mod weights;
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Int, Tensor, TensorData, module};
 use thiserror::Error;
+use ueo_kernels::Bf16;
 
 use crate::checkpoint::{Checkpoint, ClipConfig, VisionConfig};
 use crate::tensor::TensorMap;
@@ -114,6 +115,7 @@ pub struct Clip {
     text: TextEncoder,
     zero_shot_affine: AffineParameters,
     logit_scale: f64,
+    precision: Precision,
 }
 
 impl Clip {
@@ -206,6 +208,7 @@ impl Clip {
             text,
             zero_shot_affine,
             logit_scale: f64::from(logit_scale).exp(),
+            precision,
         })
     }
 
@@ -244,6 +247,99 @@ impl Clip {
         match &self.vision {
             VisionTower::Vit(tower) => tower.forward(pixels, affine),
             VisionTower::ResNet(tower) => tower.forward(pixels, affine),
+        }
+    }
+
+    /// Number format of the frozen matrices.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Residual blocks of the image tower: a transformer's blocks, or the ResNet's bottlenecks.
+    pub fn image_blocks(&self) -> usize {
+        match &self.vision {
+            VisionTower::Vit(tower) => tower.blocks(),
+            VisionTower::ResNet(tower) => tower.blocks(),
+        }
+    }
+
+    /// Position in [`AffineParameters::norms`] of the first normalization layer of a block of the image tower.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such block.
+    pub fn first_norm(&self, block: usize) -> usize {
+        assert!(block < self.image_blocks(), "there is a block {block}");
+        match &self.vision {
+            VisionTower::Vit(tower) => tower.first_norm(block),
+            VisionTower::ResNet(tower) => tower.first_norm(block),
+        }
+    }
+
+    /// Shape of what enters a block of the image tower for one image: tokens or positions, and their width.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such block.
+    pub fn block_input_shape(&self, block: usize) -> [usize; 2] {
+        match &self.vision {
+            VisionTower::Vit(tower) => tower.block_input_shape(),
+            VisionTower::ResNet(tower) => tower.block_input_shape(block),
+        }
+    }
+
+    /// The first half of [`Self::image_features`]: what enters a block of the image tower. There is no graph behind it.
+    ///
+    /// In bf16 it is rounded to bf16, so that it can be kept in half the memory and gives the same results when it was kept.
+    ///
+    /// # Shapes
+    ///
+    /// - `pixels`: `[batch, 3, image_size, image_size]`, normalized
+    /// - result: `[batch, tokens or positions, width]`, see [`Self::block_input_shape`]
+    ///
+    /// # Panics
+    ///
+    /// When there is no such block.
+    pub fn block_inputs(
+        &self,
+        block: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+    ) -> Tensor<3> {
+        let inputs = match &self.vision {
+            VisionTower::Vit(tower) => tower.block_inputs(block, pixels, affine),
+            VisionTower::ResNet(tower) => tower.block_inputs(block, pixels, affine),
+        };
+        if self.precision != Precision::Bf16 {
+            return inputs;
+        }
+        let (shape, device) = (inputs.dims(), inputs.device());
+        let mut values = to_host(&inputs).data;
+        for value in &mut values {
+            *value = Bf16::round(*value).to_f32();
+        }
+        Tensor::from_data(TensorData::new(values, shape), &device)
+    }
+
+    /// The second half of [`Self::image_features`], from what enters a block.
+    ///
+    /// # Shapes
+    ///
+    /// - `inputs`: as [`Self::block_inputs`] gives them
+    /// - result: `[batch, embed_dim]`, not normalized
+    ///
+    /// # Panics
+    ///
+    /// When there is no such block.
+    pub fn features_from_block(
+        &self,
+        block: usize,
+        inputs: Tensor<3>,
+        affine: &AffineParameters,
+    ) -> Tensor<2> {
+        match &self.vision {
+            VisionTower::Vit(tower) => tower.forward_from(block, inputs, affine),
+            VisionTower::ResNet(tower) => tower.forward_from(block, inputs, affine),
         }
     }
 }

@@ -9,8 +9,8 @@
 use std::ops::ControlFlow;
 
 use crate::adapt::{
-    AdaptError, AdaptState, Adaptation, CallerError, Observer, Outcome, PixelSource, Settings,
-    StepRecord,
+    ActivationCache, AdaptError, AdaptState, Adaptation, CallerError, Observer, Outcome,
+    PixelSource, Settings, StepRecord,
 };
 use crate::guard::{EpochRecord, Scoring};
 use crate::method::ZeroShotPass;
@@ -54,6 +54,7 @@ pub fn adapt(
 ) -> Result<Model, SessionError> {
     settings.validate()?;
     let model = &model.with_templates(&settings.templates)?;
+    settings.train_blocks.check(&model.clip)?;
     let prompts = model.prompts(classes)?;
     let affine = &model.parameters.affine;
     let (encoded, _) = encode_readable(model, affine, images, false, Stage::ZeroShot, reporter)?;
@@ -156,6 +157,7 @@ pub fn adapt_in_memory(
         objective: &*objective,
         settings,
         scoring: Scoring::new(model.clip.logit_scale()),
+        activation_cache: ActivationCache::default(),
     };
     let state = adaptation.begin(parameters, pass)?;
     adaptation.run(state, images, observer)

@@ -19,7 +19,7 @@ mod scoring;
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapt::StepRecord;
+use crate::adapt::{Cost, StepRecord};
 use crate::data::{LeftOutCount, Unlabelled};
 use crate::guard::{EpochRecord, Warning};
 use crate::image::CacheUse;
@@ -93,6 +93,8 @@ pub enum Event<'a> {
         /// Whether they were turned.
         applied: bool,
     },
+    /// What the training steps to come will cost, by a measured one.
+    Cost(&'a Cost),
     /// A training step is done.
     Step {
         /// Its record.

@@ -66,14 +66,31 @@ impl ComposedStack {
     }
 
     /// As [`super::ResidualStack::first_tokens`], computing all tokens of the last block and leaving the others aside.
-    pub(super) fn first_tokens(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
-        for (block, norms) in self.blocks.iter().zip(block_norms(norms)) {
+    pub(super) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        let first = self.blocks.len() - block_norms(norms).count();
+        let x = self.whole_sequences(&self.blocks[first..], x, norms);
+        x.narrow(1, 0, 1).squeeze_dim(1)
+    }
+
+    /// As [`super::ResidualStack::first_blocks`].
+    pub(super) fn first_blocks(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+        self.whole_sequences(&self.blocks, x, norms)
+    }
+
+    /// Runs blocks with full attention among the tokens, as far as there are norms.
+    fn whole_sequences(
+        &self,
+        blocks: &[ResidualBlock],
+        mut x: Tensor<3>,
+        norms: &[NormAffine],
+    ) -> Tensor<3> {
+        for (block, norms) in blocks.iter().zip(block_norms(norms)) {
             x = self.block(block, norms, x, |query, key, value| {
                 let weights = activation::softmax(query.matmul(key.swap_dims(2, 3)), 3);
                 weights.matmul(value)
             });
         }
-        x.narrow(1, 0, 1).squeeze_dim(1)
+        x
     }
 
     /// As [`super::ResidualStack::last_after_prefix`].

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use ueo_kernels::{
     Activation as KernelActivation, BlockAffine, BlockWeights, Capability, PrefixShape, ReadToken,
     Saved, SavedWithPrefix, StackConfig, Workspace,
@@ -108,6 +108,21 @@ impl FusedStack {
         Fused::apply(WholeSequences(self.clone()), x, packed_affine(norms))
     }
 
+    /// As [`super::ResidualStack::first_blocks`].
+    pub(super) fn first_blocks(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+        let shape = x.dims();
+        let [batch, tokens, _] = shape;
+        let device = x.device();
+        let mut values = crate::model::to_host(&x).data;
+        if !norms.is_empty() {
+            let affine = crate::model::to_host(&packed_affine(norms)).data;
+            let affine = self.affine_of(&affine);
+            let Kernels { stack, workspace } = &*self.0;
+            stack.forward_first(&affine, &mut values, batch, tokens, workspace);
+        }
+        Tensor::from_data(TensorData::new(values, shape), &device)
+    }
+
     /// As [`super::ResidualStack::last_after_prefix`].
     pub(super) fn last_after_prefix(
         &self,
@@ -163,8 +178,8 @@ fn matrix(values: Vec<f32>, width: usize) -> FlexTensor {
     tensor(values, [rows, width])
 }
 
-/// All blocks over `[batch, tokens, width]`, with affine parameters `[layers * 4 * width]`: the first token of each sequence,
-/// `[batch, width]`.
+/// Blocks over `[batch, tokens, width]`, with affine parameters `[layers * 4 * width]` of all of them or of the last ones: the first
+/// token of each sequence, `[batch, width]`.
 struct WholeSequences(FusedStack);
 
 /// What a forward pass over whole sequences leaves.

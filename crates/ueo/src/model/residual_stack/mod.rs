@@ -86,12 +86,26 @@ impl ResidualStack {
         }
     }
 
-    /// Runs all blocks with full attention among the tokens, and returns the first token of each sequence.
+    /// Runs the first blocks, as many as `norms` are of, with full attention among the tokens. There is no graph behind the result.
     ///
     /// # Shapes
     ///
     /// - `x`: `[batch, tokens, width]`
-    /// - `norms`: `ln_1` and `ln_2` of each layer in turn
+    /// - `norms`: `ln_1` and `ln_2` of each of these layers in turn
+    /// - result: as `x`, what enters the block behind them
+    pub(crate) fn first_blocks(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+        match self {
+            Self::Composed(stack) => stack.first_blocks(x, norms).inner(),
+            Self::Fused(stack) => stack.first_blocks(x, norms),
+        }
+    }
+
+    /// Runs all blocks, or the last ones, with full attention among the tokens, and returns the first token of each sequence.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, tokens, width]`, what enters the first of these blocks
+    /// - `norms`: `ln_1` and `ln_2` of each layer that is run in turn: of all, or of the last ones
     /// - result: `[batch, width]`
     pub(crate) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
         match self {

@@ -110,17 +110,59 @@ impl ComposedMaps {
 
     /// `[batch, 3, image_size, image_size]` to `[batch, positions, channels]`.
     pub(super) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<3> {
+        channels_last(self.first_blocks(self.blocks.len(), pixels, affine))
+    }
+
+    /// As [`super::ModifiedResNet::block_inputs`].
+    pub(super) fn block_inputs(
+        &self,
+        block: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+    ) -> Tensor<3> {
+        channels_last(self.first_blocks(block, pixels, affine))
+    }
+
+    /// What enters a bottleneck, `[batch, positions, channels]`, to what leaves the last one.
+    pub(super) fn forward_from(
+        &self,
+        block: usize,
+        maps: Tensor<3>,
+        affine: &AffineParameters,
+    ) -> Tensor<3> {
+        let [batch, positions, channels] = maps.dims();
+        let side = positions.isqrt();
+        let mut x = maps.swap_dims(1, 2).reshape([batch, channels, side, side]);
+        for block in &self.blocks[block..] {
+            x = block.forward(x, affine);
+        }
+        channels_last(x)
+    }
+
+    /// The stem and the first bottlenecks, as maps `[batch, channels, height, width]`.
+    fn first_blocks(
+        &self,
+        count: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+    ) -> Tensor<4> {
         let mut x = pixels;
         for conv in &self.stem {
             x = activation::relu(conv.forward(x, affine));
         }
         x = average_pool(x, 2);
-        for block in &self.blocks {
+        for block in &self.blocks[..count] {
             x = block.forward(x, affine);
         }
-        let [batch, channels, height, width] = x.dims();
-        x.reshape([batch, channels, height * width]).swap_dims(1, 2)
+        x
     }
+}
+
+/// `[batch, channels, height, width]` to `[batch, positions, channels]`.
+fn channels_last(maps: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = maps.dims();
+    maps.reshape([batch, channels, height * width])
+        .swap_dims(1, 2)
 }
 
 impl ConvNorm {

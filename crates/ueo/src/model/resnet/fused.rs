@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use ueo_kernels::{
     BottleneckWeights, Capability, ConvolutionWeights, ConvolutionalTower, MapWorkspace, SavedMaps,
 };
 
-use crate::model::ModelError;
 use crate::model::affine::AffineParameters;
 use crate::model::fused::{BackwardPass, FlexTensor, Fused, Operation, axes, tensor};
 use crate::model::weights::Weights;
+use crate::model::{ModelError, NormAffine, to_host};
 
 use super::{ConvolutionSpec, MapsSpec};
 
@@ -107,14 +107,51 @@ impl FusedMaps {
 
     /// `[batch, 3, image_size, image_size]` to `[batch, positions, channels]`.
     pub(super) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<3> {
-        // One tensor, so that the operation has two inputs whatever the number of layers.
-        let vectors = affine
-            .norms()
-            .iter()
-            .flat_map(|norm| [norm.weight.clone(), norm.bias.clone()]);
-        let affine: Tensor<1> = Tensor::cat(vectors.collect(), 0);
-        Fused::apply(self.clone(), pixels, affine)
+        Fused::apply(self.clone(), pixels, packed(affine.norms()))
     }
+
+    /// As [`super::ModifiedResNet::block_inputs`]; `norms` come before the bottleneck's.
+    pub(super) fn block_inputs(
+        &self,
+        block: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+        norms: usize,
+    ) -> Tensor<3> {
+        let [batch, _, side, _] = pixels.dims();
+        let device = pixels.device();
+        let affine = to_host(&packed(&affine.norms()[..norms])).data;
+        let pixels = to_host(&pixels).data;
+        let Kernels { tower, workspace } = &*self.0;
+        let maps = tower.forward_first(block, &affine, &pixels, side, workspace);
+        let [positions, channels] = tower.block_input_shape(block, side);
+        let maps = TensorData::new(maps, [batch, positions, channels]);
+        Tensor::from_data(maps, &device)
+    }
+
+    /// What enters a bottleneck to `[batch, positions, channels]`; `norms` are those from the bottleneck on.
+    pub(super) fn forward_from(
+        &self,
+        block: usize,
+        maps: Tensor<3>,
+        image_size: usize,
+        norms: &[NormAffine],
+    ) -> Tensor<3> {
+        let operation = LastBlocks {
+            maps: self.clone(),
+            first: block,
+            image_size,
+        };
+        Fused::apply(operation, maps, packed(norms))
+    }
+}
+
+/// All affine vectors as one tensor, so that an operation has two inputs whatever the number of layers.
+fn packed(norms: &[NormAffine]) -> Tensor<1> {
+    let vectors = norms
+        .iter()
+        .flat_map(|norm| [norm.weight.clone(), norm.bias.clone()]);
+    Tensor::cat(vectors.collect(), 0)
 }
 
 /// What a forward pass leaves: activations, and the affine parameters that made them.
@@ -156,11 +193,57 @@ impl Operation for FusedMaps {
     }
 }
 
+/// The bottlenecks from one on: `[batch, positions, channels]` of what enters it, and the affine parameters from its first norm on. There
+/// is no gradient to the input.
+struct LastBlocks {
+    maps: FusedMaps,
+    first: usize,
+    image_size: usize,
+}
+
+impl LastBlocks {
+    fn shaped(&self, output: Vec<f32>, input: &FlexTensor) -> FlexTensor {
+        let [batch] = axes(input);
+        let [positions, channels] = self.maps.0.tower.output_shape(self.image_size);
+        tensor(output, [batch, positions, channels])
+    }
+}
+
+impl Operation for LastBlocks {
+    fn forward(&self, [maps, affine]: [FlexTensor; 2]) -> FlexTensor {
+        let Kernels { tower, workspace } = &*self.maps.0;
+        let (affine, input, side) = (affine.storage(), maps.storage(), self.image_size);
+        let output = tower.forward_from(self.first, affine, input, side, workspace);
+        self.shaped(output, &maps)
+    }
+
+    fn forward_training(
+        &self,
+        [maps, affine]: [FlexTensor; 2],
+    ) -> (FlexTensor, Arc<dyn BackwardPass>) {
+        let Kernels { tower, workspace } = &*self.maps.0;
+        let (output, saved) = tower.forward_from_training(
+            self.first,
+            affine.storage(),
+            maps.storage(),
+            self.image_size,
+            workspace,
+        );
+        let output = self.shaped(output, &maps);
+        let backward = MapsBackward {
+            saved,
+            affine,
+            maps: self.maps.clone(),
+        };
+        (output, Arc::new(backward))
+    }
+}
+
 impl BackwardPass for MapsBackward {
     fn gradients(&self, gradient: &[f32], [pixels, affine]: [bool; 2]) -> [Option<FlexTensor>; 2] {
         assert!(
             !pixels,
-            "the fused kernels give no gradient to the pixels; the composition does"
+            "the fused kernels give no gradient to their input; the composition does"
         );
         let affine = affine.then(|| {
             let Kernels { tower, workspace } = &*self.maps.0;

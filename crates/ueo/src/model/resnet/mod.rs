@@ -65,6 +65,18 @@ enum Maps {
 pub(crate) struct ModifiedResNet {
     maps: Maps,
     pool: AttentionPool,
+    /// Side of the images in pixels.
+    image_size: usize,
+    blocks: Vec<BlockPlace>,
+}
+
+/// Where a bottleneck stands.
+#[derive(Debug)]
+struct BlockPlace {
+    /// Position of its first norm among the tower's.
+    first_norm: usize,
+    /// Positions and channels of the map that enters it.
+    input: [usize; 2],
 }
 
 impl ConvolutionSpec {
@@ -166,7 +178,24 @@ impl ModifiedResNet {
             .map(|spec| (spec.norm.clone(), spec.is_trained()));
         let affine = AffineParameters::from_tensors(weights.remaining(), norms, weights.device())?;
         let pool = AttentionPool::new(config, channels, embed_dim, weights)?;
-        Ok((Self { maps, pool }, affine))
+        // The stem's convolution and its pool halve the image twice.
+        let (mut first_norm, mut side) = (spec.stem.len(), config.image_size / 4);
+        let blocks = spec.blocks.iter().map(|block| {
+            let place = BlockPlace {
+                first_norm,
+                input: [side * side, block.convolutions[0].inputs],
+            };
+            first_norm += block.all().count();
+            side /= block.stride;
+            place
+        });
+        let tower = Self {
+            maps,
+            pool,
+            image_size: config.image_size,
+            blocks: blocks.collect(),
+        };
+        Ok((tower, affine))
     }
 
     /// `[batch, 3, image_size, image_size]` to `[batch, embed_dim]`.
@@ -174,6 +203,51 @@ impl ModifiedResNet {
         let maps = match &self.maps {
             Maps::Composed(maps) => maps.forward(pixels, affine),
             Maps::Fused(maps) => maps.forward(pixels, affine),
+        };
+        self.pool.forward(maps)
+    }
+
+    /// Bottlenecks of the tower.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Positions and channels of what enters a bottleneck.
+    pub(crate) fn block_input_shape(&self, block: usize) -> [usize; 2] {
+        self.blocks[block].input
+    }
+
+    /// Position of a bottleneck's first norm among the tower's.
+    pub(crate) fn first_norm(&self, block: usize) -> usize {
+        self.blocks[block].first_norm
+    }
+
+    /// `[batch, 3, image_size, image_size]` to what enters a bottleneck, `[batch, positions, channels]`, without a graph.
+    pub(crate) fn block_inputs(
+        &self,
+        block: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+    ) -> Tensor<3> {
+        match &self.maps {
+            Maps::Composed(maps) => maps.block_inputs(block, pixels, affine).inner(),
+            Maps::Fused(maps) => maps.block_inputs(block, pixels, affine, self.first_norm(block)),
+        }
+    }
+
+    /// What enters a bottleneck to `[batch, embed_dim]`.
+    pub(crate) fn forward_from(
+        &self,
+        block: usize,
+        maps: Tensor<3>,
+        affine: &AffineParameters,
+    ) -> Tensor<2> {
+        let maps = match &self.maps {
+            Maps::Composed(tower) => tower.forward_from(block, maps, affine),
+            Maps::Fused(tower) => {
+                let norms = &affine.norms()[self.first_norm(block)..];
+                tower.forward_from(block, maps, self.image_size, norms)
+            }
         };
         self.pool.forward(maps)
     }

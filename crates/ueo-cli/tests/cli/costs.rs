@@ -25,9 +25,17 @@ fn epochs_are_chosen_said_and_recorded() {
     assert!(shown.stdout.contains("50 epochs"), "{}", shown.stdout);
     // The same command goes on with what it chose; a number is another command.
     place.run(&format!("{adapt} --resume"), 0);
+    place.run("adapt --resume --output run --epochs 50", 0);
     place
         .run(&format!("{adapt} --resume --epochs 50"), 2)
         .says(&["begun with another epochs: expected auto, found 50"]);
+    place
+        .run("adapt --resume --output run --epochs 52", 0)
+        .says(&["extending the run from 50 to 52 epochs"]);
+    let longer = self::record(&place);
+    assert_eq!(longer["epochs"], 52);
+    assert_eq!(longer["request"]["settings"]["epochs"], 52);
+    assert_eq!(longer["request"]["settings"]["restart_after"][0], 50);
 }
 
 #[test]

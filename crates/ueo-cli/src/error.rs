@@ -44,27 +44,42 @@ pub enum CliError {
     BaseWithoutResume,
     /// Models side by side need one list of classes.
     #[error("{} and {} have different classes, so their measurements cannot stand side by side", first.display(), other.display())]
-    DifferentClasses { first: PathBuf, other: PathBuf },
+    DifferentClasses {
+        /// A model.
+        first: PathBuf,
+        /// One with other classes.
+        other: PathBuf,
+    },
     /// A run knows the activation that it was made with.
     #[error("{} is a run directory, whose activation is that of its adaptation", run.display())]
-    ActivationOfRun { run: PathBuf },
+    ActivationOfRun {
+        /// The run.
+        run: PathBuf,
+    },
     /// A run has learned its context in the templates that it was made with.
     #[error("{} is a run directory, whose template is that of its adaptation", run.display())]
-    TemplateOfRun { run: PathBuf },
+    TemplateOfRun {
+        /// The run.
+        run: PathBuf,
+    },
     /// Ctrl-C cannot be listened to.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
     /// A path cannot be made absolute.
     #[error("{} cannot be found from here", path.display())]
     Path {
+        /// The path.
         path: PathBuf,
+        /// What the operating system said.
         #[source]
         source: io::Error,
     },
     /// The results cannot be written.
     #[error("{} cannot be written", path.display())]
     Write {
+        /// The path.
         path: PathBuf,
+        /// What the operating system said.
         #[source]
         source: io::Error,
     },
@@ -79,14 +94,24 @@ pub enum CliError {
     Safetensors(#[from] safetensors::SafeTensorError),
     /// A line of a text file has nothing to encode.
     #[error("{}:{line}: expected a text, found a blank line", path.display())]
-    BlankText { path: PathBuf, line: usize },
+    BlankText {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
     /// A text file is empty.
     #[error("expected one text per line in {}, found none", path.display())]
-    NoTexts { path: PathBuf },
+    NoTexts {
+        /// The file.
+        path: PathBuf,
+    },
     /// The threads cannot be started.
     #[error("{threads} threads cannot be started")]
     Threads {
+        /// How many.
         threads: usize,
+        /// What the operating system said.
         #[source]
         source: rayon::ThreadPoolBuildError,
     },

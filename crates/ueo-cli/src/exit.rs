@@ -1,7 +1,7 @@
 //! How the program ends.
 
-use std::process::ExitCode;
-
+/// Exit code of a program that met an error.
+pub const FAILED: u8 = 2;
 /// Exit code of a program that was interrupted (128 + SIGINT, as shells have it).
 pub const INTERRUPTED: u8 = 130;
 
@@ -16,12 +16,13 @@ pub enum Ending {
     Interrupted,
 }
 
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::Complete => Self::SUCCESS,
-            Ending::SomeInputsFailed => Self::from(1),
-            Ending::Interrupted => Self::from(INTERRUPTED),
+impl Ending {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::SomeInputsFailed => 1,
+            Self::Interrupted => INTERRUPTED,
         }
     }
 }

@@ -27,6 +27,24 @@ pub enum Verbosity {
     Verbose,
 }
 
+/// An error and what caused it, a line each.
+pub fn explained(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut text = said.clone();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Some libraries repeat their cause in their own message.
+        if !said.contains(&message) {
+            let message = message.trim_end().replace('\n', "\n             ");
+            text.push_str(&format!("\n  caused by: {message}"));
+        }
+        said = message;
+        cause = error.source();
+    }
+    text
+}
+
 /// Prints what the user asked to see, where it belongs.
 #[derive(Clone, Debug)]
 pub struct Printer {
@@ -122,19 +140,8 @@ impl Printer {
 
     /// Prints an error, what caused it and what to do about it.
     pub fn error(&self, error: &dyn Error, hint: Option<&str>) {
-        let mut text = format!("{}: {}", self.paint(ERROR, "error"), shown(error));
-        let mut said = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let message = error.to_string();
-            // Some libraries repeat their cause in their own message.
-            if !said.contains(&message) {
-                let message = shown(message.trim_end()).replace('\n', "\n             ");
-                text.push_str(&format!("\n  caused by: {message}"));
-            }
-            said = message;
-            cause = error.source();
-        }
+        let error = shown(explained(error));
+        let mut text = format!("{}: {error}", self.paint(ERROR, "error"));
         if let Some(hint) = hint {
             let hint = shown(hint);
             text.push_str(&format!("\n{}: {hint}", self.paint(HINT, "hint")));

@@ -1,6 +1,8 @@
 //! Shows what a job reports.
 
 use ueo::adapt::Cost;
+use ueo::data::LeftOutCount;
+use ueo::guard::EpochRecord;
 use ueo::image::CacheUse;
 use ueo::quote;
 use ueo::session::{Event, Reporter, Stage};
@@ -22,6 +24,82 @@ pub struct ProgressReporter<'a> {
     shown: Option<(Phase, Progress)>,
     /// Whether it is still to be said what the labels mean.
     about_labels: bool,
+}
+
+/// What a user is told about an event, besides how far the work is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What happened.
+    Message(String),
+    /// What the user should know about and the job can live with.
+    Warning(String),
+    /// How something was decided.
+    Detail(String),
+}
+
+/// The words for an event, if it needs any.
+pub fn notice(event: &Event<'_>) -> Option<Notice> {
+    Some(match *event {
+        Event::LeftOut(count) => Notice::Message(left_out(count)),
+        Event::Unlabelled {
+            reason,
+            images,
+            first,
+        } => Notice::Warning(format!(
+            "{} {reason}: {}{}; not measured",
+            counted(images, "image"),
+            quote::whole(first),
+            if images > 1 { ", ..." } else { "" }
+        )),
+        Event::CacheTooSmall(cache) => Notice::Warning(cache_too_small(&cache)),
+        Event::ExifOriented { images, applied } => {
+            let images = counted(images, "image");
+            match applied {
+                true => Notice::Detail(format!("{images} turned upright, by EXIF")),
+                false => Notice::Warning(format!(
+                    "{images} with an EXIF orientation, taken as stored; --exif-orientation apply turns them upright"
+                )),
+            }
+        }
+        Event::Epoch(record) => Notice::Detail(epoch(record)),
+        Event::Cost(cost) if cost.secs < SHORT_RUN_SECS => Notice::Detail(costs::line(cost)),
+        Event::Cost(cost) => Notice::Message(costs::line(cost)),
+        Event::Warning(warning) => Notice::Warning(warning.to_string()),
+        // Whoever asked for the job lists what was skipped at its end, all together.
+        Event::Skipped(_) => return None,
+        Event::Model(_) | Event::Encoding { .. } | Event::Step { .. } | Event::Labels(_) => {
+            return None;
+        }
+    })
+}
+
+fn left_out(count: &LeftOutCount) -> String {
+    let examples = count.examples.iter().map(|name| quote::whole(name));
+    let examples: Vec<String> = examples.collect();
+    let more = match examples.len() < count.files {
+        true => ", ...",
+        false => "",
+    };
+    format!(
+        "not taken: {}, {}: {}{more}",
+        counted(count.files, "file"),
+        count.reason,
+        examples.join(", ")
+    )
+}
+
+fn epoch(record: &EpochRecord) -> String {
+    let signs = &record.signs;
+    let criterion = record.criterion;
+    format!(
+        "epoch {}: {:.1} effective classes, mean confidence {:.3}, {:.0} % rejected, {:.0} % changed{}",
+        record.epoch,
+        signs.effective_classes,
+        signs.mean_confidence,
+        100.0 * signs.rejected_fraction,
+        100.0 * signs.changed_fraction,
+        criterion.map_or_else(String::new, |value| format!(", criterion {value:.4}")),
+    )
 }
 
 /// What is going on, as one bar or one series of lines.
@@ -133,49 +211,8 @@ impl Reporter for ProgressReporter<'_> {
                 self.interrupt
                     .end_at_once(done == total && stage != Stage::Adapted);
             }
-            Event::LeftOut(count) => {
-                let examples: Vec<String> = count
-                    .examples
-                    .iter()
-                    .map(|name| quote::whole(name))
-                    .collect();
-                let more = if count.examples.len() < count.files {
-                    ", ..."
-                } else {
-                    ""
-                };
-                self.printer.message(format_args!(
-                    "not taken: {}, {}: {}{more}",
-                    counted(count.files, "file"),
-                    count.reason,
-                    examples.join(", ")
-                ));
-            }
             Event::Labels(_) | Event::Unlabelled { .. } if !self.about_labels => {}
             Event::Labels(record) => labels::say(record, self.printer),
-            Event::Unlabelled {
-                reason,
-                images,
-                first,
-            } => self.printer.warning(format_args!(
-                "{} {reason}: {}{}; not measured",
-                counted(images, "image"),
-                quote::whole(first),
-                if images > 1 { ", ..." } else { "" }
-            )),
-            // The command lists them at the end, all together.
-            Event::Skipped(_) => {}
-            Event::CacheTooSmall(cache) => self.printer.warning(cache_too_small(&cache)),
-            Event::ExifOriented { images, applied } => {
-                let images = counted(images, "image");
-                let printer = self.printer;
-                match applied {
-                    true => printer.detail(format_args!("{images} turned upright, by EXIF")),
-                    false => printer.warning(format_args!(
-                        "{images} with an EXIF orientation, taken as stored; --exif-orientation apply turns them upright"
-                    )),
-                }
-            }
             Event::Cost(cost) => self.tell_cost(cost),
             Event::Step { record, total } => {
                 self.interrupt.end_at_once(false);
@@ -188,21 +225,12 @@ impl Reporter for ProgressReporter<'_> {
                 self.phase(Phase::Adapting, record.step - 1, total)
                     .update(record.step as u64, detail);
             }
-            Event::Epoch(record) => {
-                let signs = &record.signs;
-                self.printer.detail(format_args!(
-                    "epoch {}: {:.1} effective classes, mean confidence {:.3}, {:.0} % rejected, {:.0} % changed{}",
-                    record.epoch,
-                    signs.effective_classes,
-                    signs.mean_confidence,
-                    100.0 * signs.rejected_fraction,
-                    100.0 * signs.changed_fraction,
-                    record
-                        .criterion
-                        .map_or_else(String::new, |value| format!(", criterion {value:.4}")),
-                ));
-            }
-            Event::Warning(warning) => self.printer.warning(warning),
+            _ => match notice(&event) {
+                Some(Notice::Message(text)) => self.printer.message(text),
+                Some(Notice::Warning(text)) => self.printer.warning(text),
+                Some(Notice::Detail(text)) => self.printer.detail(text),
+                None => {}
+            },
         }
     }
 

@@ -12,7 +12,7 @@ use ueo::adapt::{ActivationCache, AdaptState, Adaptation, Outcome};
 use ueo::checkpoint;
 use ueo::guard::warnings;
 use ueo::model::Prompts;
-use ueo::session::{Event, Images, ReadLabels, Reporter, SessionError, Subset};
+use ueo::session::{Event, Images, Model, ReadLabels, Reporter, SessionError, Subset};
 
 use super::RunError;
 use super::directory::{PREDICTIONS, STATE};
@@ -21,7 +21,7 @@ use super::judging::{AdaptedTo, Job, fingerprint, measure};
 use super::opening::load_base;
 use super::predictions::of_images;
 use super::preparing::Prepared;
-use super::record::{RunRecord, RunStatus};
+use super::record::{AdaptRequest, RunRecord, RunStatus};
 use super::recorder::Recorder;
 use super::starting::{Begun, Start, begin};
 
@@ -45,6 +45,30 @@ pub fn adapt(
     device: &Device,
     reporter: &mut dyn Reporter,
 ) -> Result<AdaptReport, RunError> {
+    adapt_to(start, output, device, reporter, |request, model| {
+        Ok(Images::open_keeping(
+            request.settings.cache_content(model.preprocessing.crop)?,
+            &request.images,
+            request.image_root.as_deref(),
+            &model.preprocessing,
+            request.image_cache_bytes,
+        )?)
+    })
+}
+
+/// [`adapt`] to images that the caller opens, for example some that are in memory. The request still says where they are, for
+/// the record.
+///
+/// # Errors
+///
+/// As [`adapt`].
+pub fn adapt_to(
+    start: Start,
+    output: &Path,
+    device: &Device,
+    reporter: &mut dyn Reporter,
+    open_images: impl FnOnce(&AdaptRequest, &Model) -> Result<Images, RunError>,
+) -> Result<AdaptReport, RunError> {
     let begun = begin(start, output)?;
     if let Some(record) = begun.finished()? {
         return Ok(AdaptReport {
@@ -67,14 +91,7 @@ pub fn adapt(
         .check(&model.clip)
         .map_err(SessionError::from)?;
     reporter.report(Event::Model(&model.base));
-    let images = Images::open_keeping(
-        request.settings.cache_content(model.preprocessing.crop)?,
-        &request.images,
-        request.image_root.as_deref(),
-        &model.preprocessing,
-        request.image_cache_bytes,
-    )?;
-    let images = images
+    let images = open_images(&request, &model)?
         .with_label_choice(request.labels)
         .with_class_ids(request.class_ids.clone());
     images.tell_left_out(reporter);

@@ -25,14 +25,14 @@ mod starting;
 mod state;
 mod tensorboard;
 
-pub use adapting::{AdaptReport, adapt};
+pub use adapting::{AdaptReport, adapt, adapt_to};
 pub use changes::changes;
 pub use directory::RunDirectory;
 pub use error::RunError;
 pub use held::HeldDirectory;
 pub use moving::{NewPlaces, move_run};
 pub use opening::{OpenedModel, open_base};
-pub use predicting::{PredictRequest, ThresholdRequest, predict};
+pub use predicting::{PredictRequest, ThresholdRequest, predict, predict_for};
 pub use predictions::{Answer, ImageResult, KEPT_CLASSES};
 pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 pub use records::RecordWriter;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ueo::data::{ClassList, LabelChoice};
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
-use ueo::session::{Cut, Images, PredictionSet, Question, Reporter};
+use ueo::session::{Cut, Images, Model, PredictionSet, Question, Reporter};
 
 use super::RunError;
 use super::opening::OpenedModel;
@@ -54,6 +54,28 @@ pub fn predict(
     request: &PredictRequest,
     reporter: &mut dyn Reporter,
 ) -> Result<PredictionSet, RunError> {
+    predict_for(opened, request, reporter, |model| {
+        let root = request.image_root.as_deref();
+        Ok(Images::open(
+            &request.images,
+            root,
+            &model.preprocessing,
+            0,
+        )?)
+    })
+}
+
+/// [`predict`] for images that the caller opens, whatever the request says about where they are.
+///
+/// # Errors
+///
+/// As [`predict`].
+pub fn predict_for(
+    opened: &OpenedModel,
+    request: &PredictRequest,
+    reporter: &mut dyn Reporter,
+    open_images: impl FnOnce(&Model) -> Result<Images, RunError>,
+) -> Result<PredictionSet, RunError> {
     let run = opened.run.as_ref();
     let (classes, class_ids) = match (&request.classes, run) {
         (Some(list), _) => (list.names().to_vec(), list.ids().map(<[String]>::to_vec)),
@@ -66,13 +88,7 @@ pub fn predict(
         .filter(|run| run.request.classes == classes && run.request.score_rule() == rule)
         .and_then(|run| run.threshold);
     let method = run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
-    let images = Images::open(
-        &request.images,
-        request.image_root.as_deref(),
-        &opened.model.preprocessing,
-        0,
-    )?;
-    let images = images
+    let images = open_images(&opened.model)?
         .with_label_choice(request.labels)
         .with_class_ids(class_ids);
     images.tell_left_out(reporter);

@@ -33,6 +33,7 @@ const CRATES: &[&str] = &[
     "ueo-benchmark",
     "ueo-report",
     "ueo-cli",
+    "ueo-python",
 ];
 
 /// Modules of this crate that a source names, as `crate::NAME` or in a list `crate::{NAME, ...}`.

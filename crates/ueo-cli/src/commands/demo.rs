@@ -51,6 +51,7 @@ pub enum DemoModel {
     Vit,
 }
 
+/// The names of what [`write_demo`] writes.
 const IMAGES: &str = "images.tar";
 const CLASSES: &str = "classes.txt";
 const MODEL: &str = "model";
@@ -70,6 +71,14 @@ const EPOCHS: usize = 15;
 /// IconNet, which the demonstration does not show (tools/iconnet/README.md).
 const LEARNING_RATE: f64 = 5e-2;
 
+/// The settings of the demonstration.
+pub fn demo_settings() -> Settings {
+    Settings::default()
+        .epochs(EPOCHS)
+        .context_learning_rate(LEARNING_RATE)
+        .affine_learning_rate(LEARNING_RATE)
+}
+
 /// Writes the inputs and adapts.
 ///
 /// # Errors
@@ -86,10 +95,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         class_ids: None,
         labels: LabelChoice::default(),
         oracle_labels: None,
-        settings: Settings::default()
-            .epochs(EPOCHS)
-            .context_learning_rate(LEARNING_RATE)
-            .affine_learning_rate(LEARNING_RATE),
+        settings: demo_settings(),
         score: ScoreRule::default().score,
         score_temperature: ScoreRule::default().temperature,
         threshold_method: ThresholdMethod::default(),
@@ -119,19 +125,30 @@ fn write_inputs(output: &Path, architecture: DemoModel) -> Result<PathBuf, CliEr
         .map_or_else(OsString::new, OsString::from);
     name.push("-input");
     let inputs = output.with_file_name(name);
-    let model = inputs.join(MODEL);
+    write_demo(&inputs, architecture)?;
+    Ok(inputs)
+}
+
+/// Writes the inputs of the demonstration into a directory: a checkpoint `model`, the drawings `images.tar` and the names of
+/// the known classes `classes.txt`.
+///
+/// # Errors
+///
+/// [`CliError::Write`].
+pub fn write_demo(directory: &Path, architecture: DemoModel) -> Result<(), CliError> {
+    let model = directory.join(MODEL);
     fs::create_dir_all(&model).map_err(|source| CliError::Write {
         path: model.clone(),
         source,
     })?;
     let images = [
-        (inputs.join(IMAGES), ueo_demo_images::IMAGES),
-        (inputs.join(CLASSES), ueo_demo_images::CLASSES),
+        (directory.join(IMAGES), ueo_demo_images::IMAGES),
+        (directory.join(CLASSES), ueo_demo_images::CLASSES),
     ];
     let files = architecture.files();
     let files = files.map(|(name, content)| (model.join(name), content));
     for (path, content) in images.into_iter().chain(files) {
         write_file(&path, |file| file.write_all(content))?;
     }
-    Ok(inputs)
+    Ok(())
 }

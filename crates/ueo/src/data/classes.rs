@@ -51,6 +51,20 @@ impl ClassList {
         Self::of_entries(entries, path)
     }
 
+    /// The classes that a program names; what is wrong with one is said of an entry of `classes`.
+    ///
+    /// # Errors
+    /// [`DataError`], as for the names of a file; no names at all are no error here.
+    pub fn of_names(names: &[impl AsRef<str>]) -> Result<Self, DataError> {
+        let path = Path::new("classes");
+        let entries = names.iter().enumerate().map(|(index, name)| ClassEntry {
+            place: Place::Entry(index + 1),
+            id: None,
+            name: name.as_ref().trim().to_owned(),
+        });
+        Self::of_entries(entries.collect(), path)
+    }
+
     /// The classes that a run directory remembers; they were checked when their file was read.
     pub fn from_names(names: Vec<String>) -> Self {
         Self { names, ids: None }

@@ -88,10 +88,7 @@ impl Images {
         let options = DatasetOptions {
             image_root: image_root.map(Path::to_owned),
         };
-        let cache = CacheOptions {
-            budget_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
-            content,
-        };
+        let cache = caching(content, cache_bytes);
         let source = ImageSource::new(
             Dataset::open(path, &options)?,
             preprocessing.clone(),
@@ -109,11 +106,21 @@ impl Images {
         files: impl IntoIterator<Item = PathBuf>,
         preprocessing: &Preprocessing,
     ) -> Self {
+        Self::of_files_keeping(CacheContent::default(), files, preprocessing, 0)
+    }
+
+    /// [`Self::of_files`], with a choice of what stays in memory, and up to how many bytes.
+    pub fn of_files_keeping(
+        content: CacheContent,
+        files: impl IntoIterator<Item = PathBuf>,
+        preprocessing: &Preprocessing,
+        cache_bytes: u64,
+    ) -> Self {
         let source = ImageSource::new(
             Dataset::of_files(files),
             preprocessing.clone(),
             decoding(preprocessing),
-            CacheOptions::default(),
+            caching(content, cache_bytes),
         );
         Self::of_source(source)
     }
@@ -277,6 +284,14 @@ impl Images {
 
     pub(super) fn dataset(&self) -> &Dataset {
         self.source.dataset()
+    }
+}
+
+/// What stays in memory.
+fn caching(content: CacheContent, cache_bytes: u64) -> CacheOptions {
+    CacheOptions {
+        budget_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+        content,
     }
 }
 

@@ -1,4 +1,7 @@
 //! The command line of `ueo`: reads arguments, resolves settings, calls the library and prints what it answers.
+//!
+//! A library so that the Python package has the same program, [`run`], and the same words: those of errors ([`CliError`],
+//! [`explained`]), of what a job tells ([`notice`]), and the demonstration ([`write_demo`]).
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +23,6 @@ mod target;
 mod words;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -30,9 +32,14 @@ use commands::{
     Context, adapt, benchmark, completions, demo, embed, evaluate, inspect, man, predict, report,
     run,
 };
-use error::CliError;
 use exit::Ending;
 use printer::{Printer, Verbosity};
+
+pub use commands::demo::{DemoModel, demo_settings, write_demo};
+pub use error::CliError;
+pub use hints::guard::hint as guard_hint;
+pub use printer::explained;
+pub use reporter::{Notice, notice};
 
 const ABOUT: &str = "Fine-tune CLIP without labels, and tell known classes from unknown ones";
 
@@ -97,17 +104,19 @@ enum Command {
     Man(man::ManArgs),
 }
 
-fn main() -> ExitCode {
-    let (cli, from_file) = match parse(std::env::args_os().collect()) {
+/// Runs the program with these arguments, of which the first is its own name, and returns its exit code. `--help` and
+/// mistakes in the arguments end the process.
+pub fn run(arguments: Vec<OsString>) -> u8 {
+    let (cli, from_file) = match parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => return fail(&Printer::new(Verbosity::Normal), &error),
     };
     let printer = Printer::new(cli.global.verbosity());
     match run_command(&cli, &printer) {
-        Ok(ending) => ending.into(),
+        Ok(ending) => ending.code(),
         Err(error) if error.is_interruption() => {
             printer.message(&error);
-            Ending::Interrupted.into()
+            Ending::Interrupted.code()
         }
         Err(error) => {
             if from_file && error.is_setting() {
@@ -170,9 +179,9 @@ fn run_command(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
     }
 }
 
-fn fail(printer: &Printer, error: &CliError) -> ExitCode {
+fn fail(printer: &Printer, error: &CliError) -> u8 {
     printer.error(error, error.hint().as_deref());
-    ExitCode::from(2)
+    exit::FAILED
 }
 
 #[cfg(test)]

@@ -1,0 +1,67 @@
+//! What a Python program chooses, from JSON to the types of ueo. Wrong values are named as the program wrote them.
+
+use pyo3::PyResult;
+use pyo3::exceptions::PyValueError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use ueo::Settings;
+
+/// Values by name. What is not asked for stays, and is found by [`Self::finish`].
+pub struct Choices(Map<String, Value>);
+
+impl Choices {
+    /// Reads an object.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn parse(json: &str) -> Result<Self, String> {
+        let values = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Ok(Self(values))
+    }
+
+    /// The value of a name, `None` where there is none or null.
+    ///
+    /// # Errors
+    ///
+    /// In words, with the name.
+    pub fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, String> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => of_value(name, value).map(Some),
+        }
+    }
+
+    /// The value of a name that is there always.
+    ///
+    /// # Errors
+    ///
+    /// In words, with the name.
+    pub fn need<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, String> {
+        self.take(name)?
+            .ok_or_else(|| format!("{name}: expected a value, found none"))
+    }
+
+    /// All that is left as settings of an adaptation.
+    ///
+    /// # Errors
+    ///
+    /// In words, with the name of the first setting that is wrong.
+    pub fn settings(self) -> Result<Settings, String> {
+        for (name, value) in &self.0 {
+            let alone = Map::from_iter([(name.clone(), value.clone())]);
+            of_value::<Settings>(name, Value::Object(alone))?;
+        }
+        of_value("settings", Value::Object(self.0))
+    }
+}
+
+fn of_value<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
+}
+
+/// A value as JSON.
+pub fn to_json(value: &impl Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))
+}

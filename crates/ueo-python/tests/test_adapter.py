@@ -155,7 +155,9 @@ def test_scikit_learn_clones_it(fitted):
         ({"classes": []}, "at least one class"),
         ({"classes": [1]}, "found int at position 0"),
         ({"model": "nowhere"}, "nowhere"),
-        ({"seed": np.float64("nan")}, "seed|expected value"),
+        ({"trade_off": np.float32("nan")}, "^trade_off: expected a finite number, found nan"),
+        ({"threads": 0}, "^threads: expected a whole number of at least 1"),
+        ({"model": object()}, "found object"),
         ({"method": "info-max", "trade_off": 0.5}, "trade-off: expected no choice with the method info-max"),
     ],
 )

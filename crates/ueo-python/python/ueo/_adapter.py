@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -224,8 +226,8 @@ class Adapter:
         if output is None:
             if resume or overwrite:
                 raise Error("resume and overwrite need an output, the run directory that they are about")
-            temporary = tempfile.TemporaryDirectory(prefix="ueo-")
-            output = Path(temporary.name) / "run"
+            temporary = _TemporaryFolder()
+            output = temporary.path / "run"
         choices = {name: getattr(self, name) for name in _REQUEST}
         choices |= {"model": self.model, "classes": classes, "method": self.method} | self._settings
         with Listener(self.progress) as listener:
@@ -235,11 +237,10 @@ class Adapter:
                 output,
                 resume=resume,
                 overwrite=overwrite,
-                threads=self.threads,
+                threads=_threads(self.threads),
                 listener=listener,
             )
         self._become(_ueo.Model.open(output, "{}"), Path(output), classes)
-        # Goes with this object.
         self._temporary = temporary
         for doubt in doubts:
             warn(doubt)
@@ -256,7 +257,9 @@ class Adapter:
         `threshold` as for `predictions`.
         """
         found = self.predictions(images, threshold=threshold)
-        return np.where(found.known, found.labels, None)
+        decided = found.labels.copy()
+        decided[~found.known] = None
+        return decided
 
     def predict_proba(self, images: Images) -> npt.NDArray[np.float64]:
         """Probabilities of the classes at the checkpoint's own logit scale, `[images, classes]`."""
@@ -289,11 +292,11 @@ class Adapter:
         }
         handed = given(images, self.exif_orientation)
         with Listener(self.progress) as listener:
-            found = model.predict(_json(choices), handed, threads=self.threads, listener=listener)
+            found = model.predict(_json(choices), handed, threads=_threads(self.threads), listener=listener)
         _warn_of(found.skipped)
         indices = np.array(found.classes, dtype=np.int64)
-        # Beside the classes, for -1.
-        names = np.append(self.classes_, None)
+        # The last one is that of -1.
+        names = np.array([*self.classes_, None], dtype=object)
         return Predictions(
             paths=found.paths,
             labels=names[indices],
@@ -314,7 +317,7 @@ class Adapter:
                 handed,
                 image_root=self.image_root,
                 strict=self.strict,
-                threads=self.threads,
+                threads=_threads(self.threads),
                 listener=listener,
             )
         _warn_of(skipped)
@@ -444,7 +447,24 @@ def _names(classes: Sequence[str] | PathLike) -> list[str]:
     return _ueo.check_classes(names)
 
 
+class _TemporaryFolder:
+    """A folder that goes when nobody holds this any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="ueo-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def _threads(threads: int | None) -> int | None:
+    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
+        raise Error(f"threads: expected a whole number of at least 1, found {threads!r}")
+    return threads
+
+
 def _json(choices: dict[str, Any]) -> str:
+    for name, value in choices.items():
+        if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+            raise Error(f"{name}: expected a finite number, found {value}")
     return json.dumps(choices, default=_plain)
 
 

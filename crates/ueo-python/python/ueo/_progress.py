@@ -93,7 +93,7 @@ def _depth() -> int:
 
 def _tqdm(*, required: bool) -> Any:
     try:
-        from tqdm.auto import tqdm
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
     except ImportError:
         if required:
             raise

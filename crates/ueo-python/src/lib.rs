@@ -26,7 +26,7 @@ mod _ueo {
     #[pymodule_export]
     use super::adapting::adapt;
     #[pymodule_export]
-    use super::model::Model;
+    use super::model::{Model, Predicted};
     #[pymodule_export]
     use super::{check_classes, command, default_settings, read_classes, write_demo, write_report};
 

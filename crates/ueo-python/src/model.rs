@@ -99,19 +99,19 @@ impl Model {
         let images = images
             .into_input()
             .map_err(|failure| in_words(failure.to_string()))?;
-        let classes: Vec<String> = choices.need("classes").map_err(in_words)?;
+        let classes: Option<Vec<String>> = choices.take("classes").map_err(in_words)?;
         let request = PredictRequest {
             images: images.place().to_owned(),
             image_root: choices.take("image_root").map_err(in_words)?,
             score: choices.take("score").map_err(in_words)?,
             score_temperature: choices.take("score_temperature").map_err(in_words)?,
             threshold: threshold(&mut choices).map_err(in_words)?,
-            top_k: classes.len(),
+            top_k: classes.as_ref().map_or(0, Vec::len),
             strict: choices
                 .take("strict")
                 .map_err(in_words)?
                 .unwrap_or_default(),
-            classes: Some(classes),
+            classes,
         };
         let (paths, predictions) = work(listener, threads, |reporter| {
             let mut paths = Vec::new();

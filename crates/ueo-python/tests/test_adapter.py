@@ -43,7 +43,8 @@ def test_paths_pictures_and_arrays_are_the_same_images(fitted, images, files):
     for given in (files, [str(file) for file in files], pictures, arrays, tuple(arrays), np.stack(arrays)):
         assert np.array_equal(fitted.transform(given), expected)
     assert np.array_equal(fitted.transform(files[::-1]), expected[::-1])
-    assert np.array_equal(fitted.transform(str(files[3])), expected[3:4])
+    # Batches of other sizes round otherwise.
+    assert np.allclose(fitted.transform(str(files[3])), expected[3:4], atol=1e-6)
     grey = [array[:, :, 0] for array in arrays[:2]]
     assert np.array_equal(fitted.transform(grey), fitted.transform([np.repeat(g[:, :, None], 3, 2) for g in grey]))
 
@@ -76,7 +77,7 @@ def test_an_image_that_cannot_be_read_keeps_its_row(demo, fitted, files, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("images", "words"),
+    ("given", "words"),
     [
         ([], "at least one image"),
         (3, "found int"),
@@ -88,9 +89,9 @@ def test_an_image_that_cannot_be_read_keeps_its_row(demo, fitted, files, tmp_pat
         ("nowhere", "cannot be opened"),
     ],
 )
-def test_what_is_no_image_is_named(fitted, images, words):
+def test_what_is_no_image_is_named(fitted, given, words):
     with pytest.raises(ueo.Error, match=words):
-        fitted.predict(images)
+        fitted.predict(given)
 
 
 def test_a_checkpoint_predicts_as_it_is(demo, images):
@@ -98,8 +99,9 @@ def test_a_checkpoint_predicts_as_it_is(demo, images):
     same = ueo.Adapter(demo.model, CLASSES, method="zero-shot").fit(images)
     assert list(zero_shot.predict(images)) == list(same.predict(images))
     assert zero_shot.method == "zero-shot" and zero_shot.run_ is None and zero_shot.history_ == []
-    with pytest.raises(ueo.Error, match="at least one class"):
+    with pytest.raises(ueo.Error, match="knows no classes"):
         ueo.load(demo.model).predict(images)
+    assert ueo.load(demo.model).transform(images).shape[0] == 24
     with pytest.raises(ueo.Error, match="plain checkpoint"):
         zero_shot.save("run")
 
@@ -158,7 +160,7 @@ def test_scikit_learn_clones_it(fitted):
         ({"trade_off": np.float32("nan")}, "^trade_off: expected a finite number, found nan"),
         ({"threads": 0}, "^threads: expected a whole number of at least 1"),
         ({"model": object()}, "found object"),
-        ({"method": "info-max", "trade_off": 0.5}, "trade-off: expected no choice with the method info-max"),
+        ({"method": "info-max", "weight_temperature": 0.5}, "^weight-temperature: expected no choice with"),
     ],
 )
 def test_choices_that_make_no_sense_are_named(demo, images, choices, words):

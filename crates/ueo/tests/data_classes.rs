@@ -74,6 +74,25 @@ fn names_that_mean_the_same_are_refused_with_both_lines() {
 }
 
 #[test]
+fn names_of_a_program_are_checked_like_those_of_a_file() {
+    let names = |names: &[&str]| ClassList::of_names(names).map(|list| list.names().to_vec());
+    assert_eq!(names(&["cat", " red fox "]).unwrap(), ["cat", "red fox"]);
+    assert!(names(&[]).unwrap().is_empty());
+    for (wrong, expected) in [
+        (
+            ["cat", "cat"],
+            "classes, entry 2: expected every class once",
+        ),
+        (["red fox", "red_fox"], "classes, entry 2"),
+        (["cat", " "], "classes, entry 2: expected a class name"),
+        (["a\tb", "cat"], "classes, entry 1: expected a class name"),
+    ] {
+        let error = names(&wrong).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn an_empty_file() {
     assert_eq!(
         message(""),

@@ -283,7 +283,7 @@ class Adapter:
         """
         model = self._fitted()
         choices: dict[str, Any] = {
-            "classes": list(self.classes_),
+            "classes": list(self.classes_) or None,
             "score": self.score,
             "score_temperature": self.score_temperature,
             "threshold": threshold,

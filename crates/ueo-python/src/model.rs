@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use ueo::Device;
 use ueo::checkpoint::LoadOptions;
-use ueo::evaluate::ThresholdMethod;
+use ueo::evaluate::{ThresholdMethod, Verdict};
 use ueo::image::{CacheContent, ExifOrientation};
 use ueo::session::{ImagePrediction, Images, PredictionSet, SkippedImage, embed_images};
 use ueo_run::{OpenedModel, PredictRequest, RunDirectory, ThresholdRequest, predict_for};
@@ -35,6 +35,8 @@ pub struct Predicted {
     /// `[images, classes]`
     probabilities: Py<PyByteArray>,
     known: Vec<bool>,
+    /// Words; nothing for images that cannot be read.
+    verdicts: Vec<Option<&'static str>>,
     threshold: f64,
     skipped: Skipped,
 }
@@ -190,10 +192,22 @@ impl Predicted {
             known: images()
                 .map(|image| image.is_some_and(|image| image.known))
                 .collect(),
+            verdicts: images()
+                .map(|image| image.map(|image| word(image.verdict)))
+                .collect(),
             threshold: predictions.threshold,
             skipped: names_of(predictions.skipped),
             paths,
         }
+    }
+}
+
+/// The command line's word.
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Review => "review",
+        Verdict::Reject => "reject",
     }
 }
 

@@ -64,7 +64,7 @@ def test_an_image_that_cannot_be_read_keeps_its_row(demo, fitted, files, tmp_pat
     with pytest.warns(ueo.UeoWarning, match="1 input was skipped:\n.*broken.png") as warned:
         found = fitted.predictions(given)
     assert warned[0].filename == __file__
-    assert found.labels[1] is None and found.indices[1] == -1 and not found.known[1]
+    assert found.labels[1] is None and found.verdicts[1] is None and found.indices[1] == -1 and not found.known[1]
     assert np.isnan(found.confidences[1]) and np.isnan(found.probabilities[1]).all()
     assert list(found.labels[[0, 2]]) == list(fitted.predict(files[:2]))
     with pytest.warns(ueo.UeoWarning):

@@ -43,6 +43,7 @@ def test_both_predict_the_same(adapted, fitted, images, command, tmp_path):
     assert found.paths == [row["path"] for row in rows]
     assert list(found.labels) == [row["predicted"] for row in rows]
     assert list(found.confidences) == [float(row["confidence"]) for row in rows]
+    assert list(found.verdicts) == [row["verdict"] for row in rows]
     assert list(found.known) == [row["decision"] == "known" for row in rows]
     assert list(np.max(found.probabilities, axis=1)) == [float(row["probability"]) for row in rows]
 

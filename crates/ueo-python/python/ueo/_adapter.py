@@ -52,7 +52,7 @@ _OWN = ("model", "classes", "method", *_REQUEST, "threads", "progress")
 class Predictions(NamedTuple):
     """What a model says about images: a row per image, in the order of the images.
 
-    An image that cannot be read keeps its row: label None, index -1, confidence and probabilities NaN, not known.
+    An image that cannot be read keeps its row: label and verdict None, index -1, confidence and probabilities NaN, not known.
     """
 
     paths: list[str]
@@ -65,6 +65,8 @@ class Predictions(NamedTuple):
     """What separates known from unknown images, higher for known ones, `[images]`."""
     known: npt.NDArray[np.bool_]
     """Whether the confidence reaches the threshold, `[images]`."""
+    verdicts: npt.NDArray[np.object_]
+    """`accept`, `reject`, or `review` where a person should look, `[images]`."""
     probabilities: npt.NDArray[np.float64]
     """At the checkpoint's own logit scale, `[images, classes]`."""
     threshold: float
@@ -86,7 +88,7 @@ class Adapter:
         model: A CLIP checkpoint of any layout.
         classes: Names of the known classes, or a file with them.
         method: What the images are used for, such as `ueo`, `info-max` or `zero-shot`.
-        score: What tells known from unknown images, such as `msp`, `energy` or `maximum-logit`.
+        score: What tells known from unknown images, such as `maximum-logit`, `msp` or `energy`.
         score_temperature: Divides the cosines where the score has a softmax.
         threshold: How the threshold between known and unknown is chosen: `auto`, `gaussian-mixture`, `otsu`,
             `target-rejection-rate=0.2` or `target-known-acceptance=0.95`.
@@ -303,6 +305,7 @@ class Adapter:
             indices=indices,
             confidences=np.frombuffer(found.confidences, dtype=np.float64),
             known=np.array(found.known, dtype=np.bool_),
+            verdicts=np.array(found.verdicts, dtype=object),
             probabilities=np.frombuffer(found.probabilities, dtype=np.float64).reshape(-1, len(self.classes_)),
             threshold=found.threshold,
             skipped=found.skipped,

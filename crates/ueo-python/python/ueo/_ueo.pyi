@@ -21,6 +21,7 @@ class Predicted:
     confidences: bytearray
     probabilities: bytearray
     known: list[bool]
+    verdicts: list[str | None]
     threshold: float
     skipped: _Skipped
 

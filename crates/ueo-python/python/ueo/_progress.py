@@ -93,7 +93,10 @@ def _depth() -> int:
 
 def _tqdm(*, required: bool) -> Any:
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+        with warnings.catch_warnings():
+            # In a notebook without its widgets there are bars of text, which is no reason to warn.
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
     except ImportError:
         if required:
             raise

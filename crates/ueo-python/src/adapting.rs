@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use ueo::Device;
+use ueo::data::ClassList;
 use ueo::evaluate::ScoreRule;
 use ueo_run::{AdaptRequest, RunStatus, Start};
 
@@ -85,6 +86,7 @@ fn start(request: AdaptRequest, existing: Existing) -> Start {
         Existing::Resume => Start::Resume {
             request: Some(request),
             base: None,
+            epochs: None,
         },
         Existing::Refuse | Existing::Overwrite => Start::New {
             request,
@@ -102,6 +104,11 @@ fn request(
     let mut choices = Choices::parse(choices)?;
     let model: PathBuf = choices.need("model")?;
     let image_root: Option<PathBuf> = choices.take("image_root")?;
+    let names: Vec<String> = choices.need("classes")?;
+    let classes = match choices.take::<PathBuf>("class_file")? {
+        Some(file) => ClassList::read(&file).map_err(|error| error.to_string())?,
+        None => ClassList::from_names(names),
+    };
     let oracle_labels: Option<PathBuf> = choices.take("labels_for_oracle")?;
     let threshold_images: Option<PathBuf> = choices.take("threshold_images")?;
     let score = choices.take("score")?.unwrap_or_default();
@@ -113,7 +120,9 @@ fn request(
             place => absolute(place)?,
         },
         image_root: image_root.as_deref().map(absolute).transpose()?,
-        classes: choices.need("classes")?,
+        class_ids: classes.ids().map(<[String]>::to_vec),
+        classes: classes.names().to_vec(),
+        labels: choices.take("labels")?.unwrap_or_default(),
         oracle_labels: oracle_labels.as_deref().map(absolute).transpose()?,
         score: rule.score,
         score_temperature: rule.temperature,

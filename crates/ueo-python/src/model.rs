@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use ueo::Device;
 use ueo::checkpoint::LoadOptions;
+use ueo::data::{ClassList, LabelChoice};
 use ueo::evaluate::{ThresholdMethod, Verdict};
 use ueo::image::{CacheContent, ExifOrientation};
 use ueo::session::{ImagePrediction, Images, PredictionSet, SkippedImage, embed_images};
@@ -113,7 +114,8 @@ impl Model {
                 .take("strict")
                 .map_err(in_words)?
                 .unwrap_or_default(),
-            classes,
+            classes: classes.map(ClassList::from_names),
+            labels: LabelChoice::default(),
         };
         let (paths, predictions) = work(listener, threads, |reporter| {
             let mut paths = Vec::new();

@@ -18,7 +18,7 @@ from . import _ueo
 from ._errors import Error
 from ._images import given
 from ._progress import Listener, ProgressChoice, warn
-from ._settings import Settings, default_settings
+from ._settings import Settings
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,6 +38,7 @@ _REQUEST = (
     "score_temperature",
     "threshold",
     "threshold_images",
+    "labels",
     "labels_for_oracle",
     "image_root",
     "precision",
@@ -93,6 +94,7 @@ class Adapter:
         threshold: How the threshold between known and unknown is chosen: `auto`, `gaussian-mixture`, `otsu`,
             `target-rejection-rate=0.2` or `target-known-acceptance=0.95`.
         threshold_images: Labelled images that `target-known-acceptance` is measured on.
+        labels: Where labels to measure by come from: `auto`, `folders`, `list` or `none`.
         labels_for_oracle: The same images with labels, for oracle weights.
         image_root: Folder that the paths of a list file are relative to.
         precision: Number format of the frozen weights, `f32` or `bf16`.
@@ -128,6 +130,7 @@ class Adapter:
         score_temperature: float | None = None,
         threshold: str | None = None,
         threshold_images: PathLike | None = None,
+        labels: str | None = None,
         labels_for_oracle: PathLike | None = None,
         image_root: PathLike | None = None,
         precision: str | None = None,
@@ -146,6 +149,7 @@ class Adapter:
         self.score_temperature = score_temperature
         self.threshold = threshold
         self.threshold_images = threshold_images
+        self.labels = labels
         self.labels_for_oracle = labels_for_oracle
         self.image_root = image_root
         self.precision = precision
@@ -185,7 +189,7 @@ class Adapter:
         Raises:
             Error: For a name that is no parameter and no setting.
         """
-        settings = [name for name in default_settings() if name != "method"]
+        settings = list(Settings.__annotations__)
         for name in params:
             if name not in _OWN and name not in settings:
                 expected = "`, `".join((*_OWN, *settings))
@@ -232,6 +236,9 @@ class Adapter:
             output = temporary.path / "run"
         choices = {name: getattr(self, name) for name in _REQUEST}
         choices |= {"model": self.model, "classes": classes, "method": self.method} | self._settings
+        if isinstance(self.classes, (str, os.PathLike)):
+            # It may have ids beside the names, by which labels spell them.
+            choices["class_file"] = self.classes
         with Listener(self.progress) as listener:
             doubts = _ueo.adapt(
                 _json(choices),

@@ -43,6 +43,10 @@ class Settings(TypedDict, total=False):
     """Whether each epoch visits the images in a new random order."""
     seed: int
     """Seed of everything random."""
+    template: str | list[str]
+    """Sentences that class names stand in, such as `a drawing of a {}.`; those of the checkpoint where there are none."""
+    restart_after: list[int]
+    """Epochs after which the learning rates begin anew."""
     keep: str
     """Which epoch's parameters are the result."""
 

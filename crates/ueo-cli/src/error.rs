@@ -7,6 +7,7 @@ use thiserror::Error;
 use ueo::data::DataError;
 use ueo::session::SessionError;
 use ueo_benchmark::BenchmarkError;
+use ueo_export::ExportError;
 use ueo_report::ReportError;
 use ueo_run::RunError;
 
@@ -27,6 +28,9 @@ pub enum CliError {
     /// The benchmark cannot run.
     #[error(transparent)]
     Benchmark(#[from] BenchmarkError),
+    /// A run cannot be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -142,6 +146,7 @@ impl CliError {
             Self::Run(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Benchmark(error) => error.hint(),
+            Self::Export(error) => error.hint(),
             Self::Report(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Config(error) => error.hint(),

@@ -29,8 +29,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::GlobalArgs;
 use commands::{
-    Context, adapt, benchmark, completions, demo, embed, evaluate, inspect, man, predict, report,
-    run,
+    Context, adapt, benchmark, completions, demo, embed, evaluate, export, inspect, man, predict,
+    report, run,
 };
 use exit::Ending;
 use printer::{Printer, Verbosity};
@@ -58,6 +58,7 @@ A session:
   ueo predict  --model run/ --images photos/ --output predictions.csv
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
   ueo report   run/
+  ueo export   run/ --to onnx --output model.onnx
 
 Nothing at hand? `ueo demo` adapts an embedded model to embedded images.
 
@@ -96,6 +97,7 @@ enum Command {
     Predict(predict::PredictArgs),
     Evaluate(evaluate::EvaluateArgs),
     Embed(embed::EmbedArgs),
+    Export(export::ExportArgs),
     Benchmark(Box<benchmark::BenchmarkArgs>),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
@@ -170,6 +172,7 @@ fn run_command(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
         Command::Predict(args) => predict::run(args, &context),
         Command::Evaluate(args) => evaluate::run(args, &context),
         Command::Embed(args) => embed::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Benchmark(args) => benchmark::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Demo(args) => demo::run(args, &context),

@@ -30,6 +30,7 @@ const CRATES: &[&str] = &[
     "ueo-kernels",
     "ueo",
     "ueo-run",
+    "ueo-export",
     "ueo-benchmark",
     "ueo-report",
     "ueo-cli",

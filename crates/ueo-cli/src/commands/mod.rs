@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod embed;
 pub mod evaluate;
+pub mod export;
 pub mod inspect;
 mod machine;
 pub mod man;

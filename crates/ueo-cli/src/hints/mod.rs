@@ -6,6 +6,7 @@ mod benchmark;
 mod checkpoint;
 mod data;
 mod evaluate;
+mod export;
 pub mod guard;
 mod report;
 mod run;

@@ -632,7 +632,9 @@ fn quiet_says_nothing() {
 #[test]
 fn every_command_explains_itself() {
     let place = Workplace::new();
-    for command in ["inspect", "adapt", "predict", "evaluate", "embed", "demo"] {
+    for command in [
+        "inspect", "adapt", "predict", "evaluate", "embed", "export", "demo",
+    ] {
         let help = place.run(&format!("{command} --help"), 0).stdout;
         assert!(help.contains("Exit codes: 0"), "{command}:\n{help}");
         assert!(

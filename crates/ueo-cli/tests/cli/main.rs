@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod costs;
 mod demonstration;
+mod export;
 mod first_hour;
 mod hostile_names;
 mod image_memory;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use image::{Rgb, RgbImage};
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -264,4 +265,15 @@ fn drawing(kind: usize, number: usize) -> RgbImage {
         color[kind % 3] = if on { 230 } else { 90 + 10 * number as u8 };
         Rgb(color)
     })
+}
+
+/// All values of the first tensor of a features file.
+pub fn features_of(path: &Path) -> Vec<f32> {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, view) = file.tensors().into_iter().next().unwrap();
+    view.data()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+        .collect()
 }

@@ -4,10 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::Workplace;
+use crate::support::{Workplace, features_of};
 
 fn repository(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -92,15 +91,4 @@ fn pieces_of_a_batch_train_as_the_whole_does() {
             "{whole} and {pieces}"
         );
     }
-}
-
-/// All values of the first tensor of a features file.
-fn features_of(path: &Path) -> Vec<f32> {
-    let bytes = fs::read(path).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let (_, view) = file.tensors().into_iter().next().unwrap();
-    view.data()
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-        .collect()
 }

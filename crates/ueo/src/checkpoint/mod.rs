@@ -47,7 +47,8 @@ pub use config::{
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};
 pub use load::{load, load_with};
-pub use save::{Saved, save};
+pub use save::{Layout, Saved, save, save_as, save_descriptions};
+pub use write::save_tensors;
 
 /// Where a checkpoint came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

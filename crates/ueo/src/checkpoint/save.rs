@@ -18,7 +18,7 @@ use super::parameters::parameters;
 use super::write::{self, Entry};
 use super::{
     Activation, Checkpoint, CheckpointError, CheckpointKind, TensorMismatch, TransformerConfig,
-    VisionConfig, VitConfig,
+    VisionConfig,
 };
 
 /// Tokens of OpenAI's vocabulary; the last two are `[SOS]` and `[EOS]`.
@@ -46,6 +46,15 @@ pub struct Saved {
     pub notes: Vec<String>,
 }
 
+/// A layout that a checkpoint can be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// That of transformers; it has no modified ResNet.
+    HuggingFace,
+    /// That of open_clip, with OpenAI's tensor names.
+    OpenClip,
+}
+
 /// Writes a full checkpoint in f32 into `directory`, which is made when it does not exist.
 ///
 /// A vision transformer is written in Hugging Face's layout. What that layout cannot express (a modified ResNet, or a
@@ -54,20 +63,71 @@ pub struct Saved {
 ///
 /// # Errors
 ///
-/// [`CheckpointError::Tensors`] when the tensors are not those of the configuration, [`CheckpointError::Unsupported`] when
-/// neither layout can express the architecture, [`CheckpointError::Io`] when a file cannot be written.
+/// As [`save_as`].
 pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
-    check_tensors(checkpoint, directory)?;
-    crate::disk::create_directories(directory).map_err(CheckpointError::io("create", directory))?;
     let config = &checkpoint.config;
     let readable_vocabulary = checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
         || config.text.vocab_size == OPENAI_VOCAB_SIZE;
-    match &config.vision {
-        VisionConfig::Vit(vit) if readable_vocabulary => {
-            save_hugging_face(directory, checkpoint, vit)
-        }
-        _ => save_open_clip(directory, checkpoint),
+    let layout = match &config.vision {
+        VisionConfig::Vit(_) if readable_vocabulary => Layout::HuggingFace,
+        _ => Layout::OpenClip,
+    };
+    save_as(directory, checkpoint, layout)
+}
+
+/// Writes a full checkpoint in f32 in a layout into `directory`, which is made when it does not exist.
+///
+/// # Errors
+///
+/// [`CheckpointError::Tensors`] when the tensors are not those of the configuration, [`CheckpointError::Unsupported`] when
+/// the layout cannot express the architecture or what is done to its inputs, [`CheckpointError::Io`] when a file cannot be
+/// written.
+pub fn save_as(
+    directory: &Path,
+    checkpoint: &Checkpoint,
+    layout: Layout,
+) -> Result<Saved, CheckpointError> {
+    check_tensors(checkpoint, directory)?;
+    crate::disk::create_directories(directory).map_err(CheckpointError::io("create", directory))?;
+    match (layout, &checkpoint.config.vision) {
+        (Layout::OpenClip, _) => save_open_clip(directory, checkpoint),
+        (Layout::HuggingFace, VisionConfig::Vit(_)) => save_hugging_face(directory, checkpoint),
+        (Layout::HuggingFace, _) => Err(CheckpointError::unsupported(
+            directory,
+            "an image tower other than a vision transformer, in Hugging Face's layout,",
+        )),
     }
+}
+
+/// Writes what stands beside the weights in Hugging Face's layout into `directory`, which is made when it does not exist:
+/// configuration, preprocessing, tokenizer. Returns what a user should know about the files, one sentence each.
+///
+/// Of an image tower that the layout has no words for the configuration names the input size alone, for programs that get the
+/// tower itself from elsewhere.
+///
+/// # Errors
+///
+/// [`CheckpointError::Io`] when a file cannot be written.
+pub fn save_descriptions(
+    directory: &Path,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<String>, CheckpointError> {
+    crate::disk::create_directories(directory).map_err(CheckpointError::io("create", directory))?;
+    let config = hugging_face_config(checkpoint)?;
+    write::json(&directory.join("config.json"), &config)?;
+    write::json(
+        &directory.join("preprocessor_config.json"),
+        &hugging_face_preprocessing(&checkpoint.preprocessing),
+    )?;
+    let mut notes = copy_tokenizer(directory, &checkpoint.tokenizer)?;
+    if let Some(name) = checkpoint.tokenizer.cleaning.open_clip_name()
+        && checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
+    {
+        notes.push(format!(
+            "texts: this program cleans them as open_clip does (`{name}`) before the tokenizer; transformers does not"
+        ));
+    }
+    Ok(notes)
 }
 
 fn check_tensors(checkpoint: &Checkpoint, directory: &Path) -> Result<(), CheckpointError> {
@@ -97,11 +157,7 @@ fn torch_metadata() -> BTreeMap<String, String> {
     BTreeMap::from([("format".to_owned(), "pt".to_owned())])
 }
 
-fn save_hugging_face(
-    directory: &Path,
-    checkpoint: &Checkpoint,
-    vit: &VitConfig,
-) -> Result<Saved, CheckpointError> {
+fn save_hugging_face(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
     let mut entries = Vec::new();
     for (name, shape) in parameters(&checkpoint.config) {
         let tensor = &checkpoint.tensors[&name];
@@ -134,20 +190,7 @@ fn save_hugging_face(
     }
     let weights_path = directory.join("model.safetensors");
     write::safetensors(&weights_path, entries, &torch_metadata())?;
-    let config = hugging_face_config(checkpoint, vit)?;
-    write::json(&directory.join("config.json"), &config)?;
-    write::json(
-        &directory.join("preprocessor_config.json"),
-        &hugging_face_preprocessing(&checkpoint.preprocessing),
-    )?;
-    let mut notes = copy_tokenizer(directory, &checkpoint.tokenizer)?;
-    if let Some(name) = checkpoint.tokenizer.cleaning.open_clip_name()
-        && checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
-    {
-        notes.push(format!(
-            "texts: this program cleans them as open_clip does (`{name}`) before the tokenizer; transformers does not"
-        ));
-    }
+    let notes = save_descriptions(directory, checkpoint)?;
     Ok(Saved {
         kind: CheckpointKind::HuggingFace,
         weights_path,
@@ -155,7 +198,7 @@ fn save_hugging_face(
     })
 }
 
-fn hugging_face_config(checkpoint: &Checkpoint, vit: &VitConfig) -> Result<Value, CheckpointError> {
+fn hugging_face_config(checkpoint: &Checkpoint) -> Result<Value, CheckpointError> {
     let config = &checkpoint.config;
     let tower = |transformer: &TransformerConfig| {
         json!({
@@ -183,10 +226,15 @@ fn hugging_face_config(checkpoint: &Checkpoint, vit: &VitConfig) -> Result<Value
         text["bos_token_id"] = Value::Null;
         text["eos_token_id"] = eos_token_id(&checkpoint.tokenizer)?.into();
     }
-    let mut vision = tower(&vit.transformer);
+    let mut vision = match &config.vision {
+        VisionConfig::Vit(vit) => tower(&vit.transformer),
+        _ => json!({"projection_dim": config.embed_dim}),
+    };
     vision["model_type"] = "clip_vision_model".into();
-    vision["image_size"] = vit.image_size.into();
-    vision["patch_size"] = vit.patch_size.into();
+    vision["image_size"] = config.vision.image_size().into();
+    if let VisionConfig::Vit(vit) = &config.vision {
+        vision["patch_size"] = vit.patch_size.into();
+    }
     vision["num_channels"] = 3.into();
     let mut value = json!({
         "architectures": ["CLIPModel"],

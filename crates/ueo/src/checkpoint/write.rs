@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::CheckpointError;
 use crate::disk::DiskFile;
+use crate::tensor::HostTensor;
 use crate::write_atomically;
 
 /// Elements that are converted to bytes at a time.
@@ -56,6 +57,24 @@ pub(super) fn safetensors(
         }
         Ok(())
     })
+}
+
+/// Writes tensors by name with free-form strings as a safetensors file in f32. Equal content gives equal bytes.
+///
+/// # Errors
+///
+/// [`CheckpointError::Io`] when the file cannot be written.
+pub fn save_tensors(
+    path: &Path,
+    tensors: &[(&str, &HostTensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), CheckpointError> {
+    let entries = tensors.iter().map(|(name, tensor)| Entry {
+        name: (*name).to_owned(),
+        shape: tensor.shape.clone(),
+        data: Cow::Borrowed(&tensor.data),
+    });
+    safetensors(path, entries.collect(), metadata)
 }
 
 /// Writes a JSON file for people to read.

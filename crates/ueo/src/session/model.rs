@@ -20,6 +20,7 @@ use crate::text::{Overlong, PromptSet, Template, TextError, Tokenizer, tokenize_
 
 use super::SessionError;
 use super::encode::check_features;
+use super::negative_labels::NegativeLabels;
 
 /// The checkpoint that a model started from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -328,6 +329,18 @@ impl Model {
         Ok(normalize_rows(means))
     }
 
+    /// Text features of unit norm of the words that [`Score::NegativeLabels`](crate::evaluate::Score::NegativeLabels) chooses
+    /// for these classes, `[words, embed_dim]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompts`], and when this model's method has no use for cosines to other words.
+    pub fn negative_label_features(&self, classes: &[String]) -> Result<HostTensor, SessionError> {
+        let words = NegativeLabels::choose(self, classes)?;
+        let classifier = words.classifier(self, self.method, &self.parameters)?;
+        Ok(classifier.host_text_features())
+    }
+
     /// A classifier for a list of class names, with this model's context and method.
     ///
     /// # Errors
@@ -423,6 +436,11 @@ impl Classifier {
     /// Text features of unit norm, `[classes, embed_dim]`, as the text tower gives them.
     pub fn text_features(&self) -> &Tensor<2> {
         &self.text_features
+    }
+
+    /// Text features of unit norm in host memory, `[classes, embed_dim]`.
+    pub fn host_text_features(&self) -> HostTensor {
+        to_host(&self.text_features)
     }
 
     /// Number of classes.

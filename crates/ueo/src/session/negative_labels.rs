@@ -61,6 +61,21 @@ impl NegativeLabels {
         })
     }
 
+    /// A classifier of the words, in prompts with the context of `parameters`.
+    pub fn classifier(
+        &self,
+        model: &Model,
+        method: Method,
+        parameters: &TrainedParameters,
+    ) -> Result<Classifier, SessionError> {
+        let classifier = Classifier::of_method(model, method, &self.words, parameters)?;
+        // What a method makes of all images together is on no common scale with cosines to other words.
+        if classifier.rescoring().is_some() {
+            return Err(EvaluateError::NoNegativeLabels.into());
+        }
+        Ok(classifier)
+    }
+
     /// Cosines of images to the words, in prompts with the context of `parameters`, `[images, words]`, row-major.
     pub fn cosines(
         &self,
@@ -69,11 +84,7 @@ impl NegativeLabels {
         parameters: &TrainedParameters,
         encoded: &ImageFeatures,
     ) -> Result<Vec<f32>, SessionError> {
-        let classifier = Classifier::of_method(model, method, &self.words, parameters)?;
-        // What a method makes of all images together is on no common scale with cosines to other words.
-        if classifier.rescoring().is_some() {
-            return Err(EvaluateError::NoNegativeLabels.into());
-        }
+        let classifier = self.classifier(model, method, parameters)?;
         Ok(encoded.class_scores(&model.clip, &classifier))
     }
 }

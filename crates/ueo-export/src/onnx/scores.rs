@@ -1,0 +1,182 @@
+//! What is made of image features: cosines, probabilities, the confidence by the run's score, the decision.
+
+use ueo::evaluate::{Score, ScoreRule};
+use ueo::tensor::HostTensor;
+
+use crate::ExportError;
+use crate::subject::Subject;
+
+use super::graph::{Attribute, Axis, Graph, Value};
+use super::proto::ElementType;
+use super::weights::transposed;
+
+/// Adds all outputs to a graph whose image features are `[batch, embed_dim]`.
+///
+/// # Errors
+///
+/// [`ExportError::Score`] for a score that this version cannot write as a graph.
+pub fn outputs(graph: &mut Graph, subject: &Subject, features: &Value) -> Result<(), ExportError> {
+    graph.enter("classifier");
+    let classes = subject.classes().len();
+    let features = normalized(graph, features);
+    let cosines = cosines(graph, &features, &subject.class_embeddings);
+    let negatives = subject
+        .negative_embeddings
+        .as_ref()
+        .map(|embeddings| self::cosines(graph, &features, embeddings));
+    let attributes = [Attribute::Int("axis", 1), Attribute::Int("keepdims", 0)];
+    let label = graph.node("ArgMax", &[&cosines], &attributes);
+    let scale = graph.float(subject.logit_scale as f32);
+    let logits = graph.mul(&cosines, &scale);
+    let probabilities = graph.softmax(&logits);
+    let confidence = confidence(graph, subject.rule, &cosines, negatives.as_ref(), classes)?;
+    let confidence = graph.pick(&confidence, 0);
+    let threshold = graph.float(at_most(subject.threshold));
+    let known = graph.node("GreaterOrEqual", &[&confidence, &threshold], &[]);
+
+    let (batch, per_class) = (Axis::Free("batch"), Axis::Fixed(classes));
+    let float = ElementType::Float;
+    graph.output(
+        "label",
+        &label,
+        ElementType::Int64,
+        &[batch],
+        "Index of the most similar class in class_names of the metadata",
+    );
+    graph.output(
+        "probabilities",
+        &probabilities,
+        float,
+        &[batch, per_class],
+        "Softmax of the cosines times logit_scale",
+    );
+    graph.output(
+        "confidence",
+        &confidence,
+        float,
+        &[batch],
+        "What tells known from unknown images; higher is more probably known",
+    );
+    graph.output(
+        "known",
+        &known,
+        ElementType::Bool,
+        &[batch],
+        "Whether the confidence reaches the threshold: the image probably shows one of the classes",
+    );
+    graph.output(
+        "cosines",
+        &cosines,
+        float,
+        &[batch, per_class],
+        "Cosines of the image to all classes",
+    );
+    Ok(())
+}
+
+/// The largest f32 that is not above a number: the image that a threshold was taken from reaches it in f32, too.
+fn at_most(value: f64) -> f32 {
+    let nearest = value as f32;
+    match f64::from(nearest) > value {
+        true => nearest.next_down(),
+        false => nearest,
+    }
+}
+
+/// Rows of unit L2 norm.
+fn normalized(graph: &mut Graph, features: &Value) -> Value {
+    let squares = graph.mul(features, features);
+    let sum = graph.sum_last(&squares);
+    let norm = graph.node("Sqrt", &[&sum], &[]);
+    graph.div(features, &norm)
+}
+
+/// Cosines to embeddings `[names, embed_dim]`. They stay in f32: they decide, and are small.
+fn cosines(graph: &mut Graph, features: &Value, embeddings: &HostTensor) -> Value {
+    let HostTensor { shape, data } = transposed(embeddings);
+    let embeddings = graph.floats(&shape, data);
+    graph.matmul(features, &embeddings)
+}
+
+/// The confidence, `[batch, 1]`; [`Score`] has the equations.
+fn confidence(
+    graph: &mut Graph,
+    rule: ScoreRule,
+    cosines: &Value,
+    negatives: Option<&Value>,
+    classes: usize,
+) -> Result<Value, ExportError> {
+    let temperature = graph.float(rule.temperature as f32);
+    let divided = |graph: &mut Graph, cosines: &Value| graph.div(cosines, &temperature);
+    Ok(match rule.score {
+        Score::Msp => {
+            let logits = divided(graph, cosines);
+            let probabilities = graph.softmax(&logits);
+            graph.max_last(&probabilities)
+        }
+        Score::MaximumLogit => graph.max_last(cosines),
+        Score::Energy => {
+            let largest = graph.max_last(cosines);
+            let below = graph.sub(cosines, &largest);
+            let exponents = divided(graph, &below);
+            let weights = graph.node("Exp", &[&exponents], &[]);
+            let sum = graph.sum_last(&weights);
+            let log = graph.node("Log", &[&sum], &[]);
+            let scaled = graph.mul(&log, &temperature);
+            graph.add(&largest, &scaled)
+        }
+        Score::Entropy => {
+            let logits = divided(graph, cosines);
+            let logs = graph.node("LogSoftmax", &[&logits], &[Attribute::Int("axis", -1)]);
+            let probabilities = graph.node("Exp", &[&logs], &[]);
+            let terms = graph.mul(&probabilities, &logs);
+            graph.sum_last(&terms)
+        }
+        Score::Margin => {
+            let logits = divided(graph, cosines);
+            let probabilities = graph.softmax(&logits);
+            // One class has no second best.
+            if classes == 1 {
+                return Ok(probabilities);
+            }
+            let two = graph.integers(&[2]);
+            let best = graph
+                .nodes_of(
+                    "TopK",
+                    &[&probabilities, &two],
+                    &[Attribute::Int("axis", -1)],
+                    2,
+                )
+                .remove(0);
+            let signs = graph.floats(&[2], vec![1.0, -1.0]);
+            let signed = graph.mul(&best, &signs);
+            graph.sum_last(&signed)
+        }
+        Score::NegativeLabels => {
+            let negatives = negatives.ok_or(ExportError::Score { score: rule.score })?;
+            let all = graph.concat(&[cosines, negatives], 1);
+            let logits = divided(graph, &all);
+            let probabilities = graph.softmax(&logits);
+            let start = graph.integers(&[0]);
+            let end = graph.integers(&[classes as i64]);
+            let axes = graph.integers(&[1]);
+            let known = graph.node("Slice", &[&probabilities, &start, &end, &axes], &[]);
+            graph.sum_last(&known)
+        }
+        score => return Err(ExportError::Score { score }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_most;
+
+    #[test]
+    fn a_threshold_in_f32_is_never_above_that_in_f64() {
+        for value in [0.1, 0.25, 0.3, -0.1, -2.7, 1.0 / 3.0] {
+            let rounded = at_most(value);
+            assert!(f64::from(rounded) <= value);
+            assert!(f64::from(rounded.next_up()) > value);
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! The messages of the ONNX format that a graph of this crate needs, with the field numbers of `onnx.proto3`.
 //!
 //! Written out because a compiler of protocol buffers would be one more thing to install for a build. Fields that readers
-//! tell "absent" from "zero" by are optional.
+//! tell "absent" from "zero" by are optional, and lists of numbers are not packed, as in `onnx.proto`, which is of the second version
+//! of the language.
 
 use prost::{Enumeration, Message, Oneof};
 
@@ -93,7 +94,7 @@ pub struct AttributeProto {
     pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub r#type: i32,
@@ -112,7 +113,7 @@ pub enum AttributeType {
 /// Constant numbers.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(enumeration = "ElementType", tag = "2")]
     pub data_type: i32,

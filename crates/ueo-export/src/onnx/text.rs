@@ -29,7 +29,13 @@ pub fn text_features(
     let transformer = &config.transformer;
     let x = residual_blocks(graph, weights, transformer, "transformer", x, Some(&mask));
     graph.enter("text");
-    let x = at_first(graph, ids, end_of_text, &x);
+    let x = at_first(
+        graph,
+        (ids, &length),
+        end_of_text,
+        config.context_length,
+        &x,
+    );
     let x = weights.layer_norm(graph, &x, "ln_final", transformer.layer_norm_epsilon);
     let projection = weights.put(graph, "text_projection");
     graph.matmul(&x, &projection)
@@ -59,10 +65,22 @@ fn causal_mask(graph: &mut Graph, context_length: usize, length: &Value) -> Valu
 }
 
 /// The token of each row where its ids have `wanted` for the first time, `[batch, width]`.
-fn at_first(graph: &mut Graph, ids: &Value, wanted: u32, x: &Value) -> Value {
+fn at_first(
+    graph: &mut Graph,
+    (ids, length): (&Value, &Value),
+    wanted: u32,
+    context_length: usize,
+    x: &Value,
+) -> Value {
     let wanted = graph.integer(i64::from(wanted));
     let found = graph.node("Equal", &[ids, &wanted], &[]);
-    let found = graph.cast(&found, ElementType::Int32);
+    let found = graph.cast(&found, ElementType::Float);
+    // The earlier the larger: which of equal values is taken differs between runtimes.
+    let ranks = (0..context_length).map(|place| (context_length - place) as f32);
+    let ranks = graph.floats(&[context_length], ranks.collect());
+    let (start, axes) = (graph.integers(&[0]), graph.integers(&[0]));
+    let ranks = graph.node("Slice", &[&ranks, &start, length, &axes], &[]);
+    let found = graph.mul(&found, &ranks);
     let attributes = [Attribute::Int("axis", 1), Attribute::Int("keepdims", 1)];
     let place = graph.node("ArgMax", &[&found], &attributes);
     let attributes = [Attribute::Int("batch_dims", 1)];

@@ -1,0 +1,206 @@
+"""Shows that what `ueo export` writes says of images what `ueo predict` says, with the packages that it is written for.
+
+    cargo build --release
+    python tools/export/check.py target/release/ueo
+
+Both shipped models are adapted to the drawings of the demonstration and exported in all formats. ONNX Runtime, open_clip and
+transformers then judge every drawing; the programs that use them are those of docs/export.md, word for word. Labels and
+decisions must be equal, confidences within 1e-4. Prints what was found.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import re
+import subprocess
+import tarfile
+import tempfile
+
+import numpy
+import onnx
+import onnxruntime
+from PIL import Image
+from safetensors import safe_open
+from torchvision import transforms
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOLERANCE = 1e-4
+BATCHES = [1, 7, 64]
+# Sizes that shrink, grow, and have odd numbers of pixels to spare.
+SIZES = [(64, 64), (65, 64), (64, 67), (100, 80), (81, 301), (640, 480), (1023, 767), (31, 40), (20, 9), (2000, 1500)]
+
+
+def program(package: str) -> str:
+    """The program of docs/export.md that imports a package."""
+    text = (ROOT / "docs/export.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return next(block for block in blocks if re.search(rf"\b{package}\b", block))
+
+
+def predictor(package: str, place: str, replacement: pathlib.Path):
+    """The function `predict` of such a program, with the place that it names replaced."""
+    names: dict = {}
+    code = program(package)
+    assert place in code
+    exec(code.replace(place, str(replacement)), names)
+    return names["predict"]
+
+
+class Demonstration:
+    """A shipped model, adapted to the drawings of the demonstration."""
+
+    def __init__(self, ueo: pathlib.Path, architecture: str, directory: pathlib.Path):
+        self.ueo, self.directory = ueo, directory
+        self.call("demo", "--architecture", architecture, "--output", directory / "run")
+        images = directory / "images"
+        with tarfile.open(directory / "run-input/images.tar") as shard:
+            shard.extractall(images, filter="data")
+        self.call("predict", "--model", directory / "run", "--images", images, "--output", directory / "p.csv")
+        with open(directory / "p.csv", newline="") as file:
+            self.rows = list(csv.DictReader(file))
+        self.paths = [images / row["path"] for row in self.rows]
+
+    def call(self, *arguments) -> None:
+        subprocess.run([self.ueo, "--quiet", *map(str, arguments)], check=True)
+
+    def export(self, form: str, name: str, *more: str) -> pathlib.Path:
+        path = self.directory / name
+        self.call("export", self.directory / "run", "--to", form, "--output", path, *more)
+        return path
+
+    def compare(self, what: str, answers: list, exact: bool = True) -> None:
+        """Answers are (label, confidence, known)."""
+        assert len(answers) == len(self.rows)
+        labels = sum(row["predicted"] == answer[0] for row, answer in zip(self.rows, answers))
+        decisions = sum((row["decision"] == "known") == bool(answer[2]) for row, answer in zip(self.rows, answers))
+        apart = max(abs(float(row["confidence"]) - answer[1]) for row, answer in zip(self.rows, answers))
+        count = len(answers)
+        print(f"  {what:44} labels {labels}/{count}, decisions {decisions}/{count}, confidences within {apart:.1e}")
+        if exact:
+            assert labels == decisions == count and apart < TOLERANCE, what
+
+
+def view(path: pathlib.Path) -> numpy.ndarray:
+    """A drawing as open_clip prepares it, in 0..1."""
+    resized = transforms.Resize(64, transforms.InterpolationMode.BICUBIC)(Image.open(path).convert("RGB"))
+    return transforms.ToTensor()(transforms.CenterCrop(64)(resized)).numpy()
+
+
+def names_of(session: onnxruntime.InferenceSession) -> list[str]:
+    return json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+
+
+def from_pixels(graph: pathlib.Path, paths: list[pathlib.Path], batch: int) -> list:
+    session = onnxruntime.InferenceSession(graph)
+    names = names_of(session)
+    pixels = numpy.stack([view(path) for path in paths])
+    answers = []
+    for start in range(0, len(pixels), batch):
+        outputs = session.run(["label", "confidence", "known"], {"pixels": pixels[start : start + batch]})
+        answers += [(names[label], float(confidence), known) for label, confidence, known in zip(*outputs)]
+    return answers
+
+
+def from_towers(directory: pathlib.Path, paths: list[pathlib.Path], demonstration: Demonstration) -> list:
+    """The decision by hand, from the image tower and the classifier's file."""
+    with safe_open(directory / "classifier.safetensors", "np") as file:
+        said, embeddings = file.metadata(), file.get_tensor("class_embeddings")
+    names = json.loads(said["class_names"])
+    preprocessing = json.loads((directory / "preprocessor_config.json").read_text())
+    mean, std = (numpy.array(preprocessing[key], numpy.float32)[:, None, None] for key in ("image_mean", "image_std"))
+    pixels = numpy.stack([(view(path) - mean) / std for path in paths]).astype(numpy.float32)
+    session = onnxruntime.InferenceSession(directory / "onnx/vision_model.onnx")
+    (features,) = session.run(["image_embeds"], {"pixel_values": pixels})
+    cosines = features / numpy.linalg.norm(features, axis=1, keepdims=True) @ embeddings.T
+    exponents = numpy.exp(cosines / float(said["score_temperature"]))
+    confidences = exponents.max(1) / exponents.sum(1)
+    known = confidences >= float(said["threshold"])
+    return [(names[row.argmax()], float(c), k) for row, c, k in zip(cosines, confidences, known)]
+
+
+def check_texts(directory: pathlib.Path, demonstration: Demonstration) -> None:
+    """The text tower on texts of several lengths, padded together."""
+    from tokenizers import Tokenizer
+
+    texts = ["a photo of a dog", "house", "an icon of an umbrella in the rain, with a red apple beside it"]
+    (demonstration.directory / "texts.txt").write_text("\n".join(texts) + "\n")
+    features = demonstration.directory / "texts.safetensors"
+    demonstration.call(
+        "embed", "--model", demonstration.directory / "run", "--texts", demonstration.directory / "texts.txt", "--output", features
+    )
+    with safe_open(features, "np") as file:
+        expected = file.get_tensor("text_features")
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    start, end = (tokenizer.token_to_id(token) for token in ("<|startoftext|>", "<|endoftext|>"))
+    rows = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    rows = [[start, *row, end] for row in rows]
+    longest = max(map(len, rows))
+    ids = numpy.array([row + [end] * (longest - len(row)) for row in rows], numpy.int64)
+    session = onnxruntime.InferenceSession(directory / "onnx/text_model.onnx")
+    (found,) = session.run(["text_embeds"], {"input_ids": ids})
+    found = found / numpy.linalg.norm(found, axis=1, keepdims=True)
+    apart = abs(found - expected).max()
+    print(f"  {'text tower, ' + str(len(texts)) + ' texts':44} features within {apart:.1e}")
+    assert apart < TOLERANCE
+
+
+def check_preprocessing(graph: pathlib.Path) -> None:
+    """The pixels inside the graph against Pillow and torchvision, on noise: the hardest there is."""
+    model = onnx.load(graph)
+    sub = next(node for node in model.graph.node if node.name.startswith("normalization/Sub"))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(sub.input[0], onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    generator = numpy.random.default_rng(0)
+    differing = total = largest = 0
+    for width, height in SIZES:
+        noise = generator.integers(0, 256, (height, width, 3), numpy.uint8)
+        (found,) = session.run([sub.input[0]], {"image": noise[None]})
+        resized = transforms.Resize(64, transforms.InterpolationMode.BICUBIC)(Image.fromarray(noise))
+        expected = numpy.asarray(transforms.CenterCrop(64)(resized)).transpose(2, 0, 1)
+        levels = abs(numpy.rint(found[0] * 255) - expected)
+        differing, total, largest = differing + (levels > 0).sum(), total + levels.size, max(largest, levels.max())
+    print(f"  preprocessing of {len(SIZES)} sizes of noise: {differing} of {total} values differ from Pillow's, by {largest:.0f} at most")
+    assert largest <= 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ueo", type=pathlib.Path, help="the program")
+    arguments = parser.parse_args()
+    print(f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}")
+    for architecture in ("resnet", "vit"):
+        print(architecture)
+        with tempfile.TemporaryDirectory() as place:
+            demonstration = Demonstration(arguments.ueo.resolve(), architecture, pathlib.Path(place))
+            check(demonstration, architecture)
+
+
+def check(demonstration: Demonstration, architecture: str) -> None:
+    paths = demonstration.paths
+    graph = demonstration.export("onnx", "model.onnx")
+    onnx.checker.check_model(graph, full_check=True)
+    for batch in BATCHES:
+        demonstration.compare(f"onnx, pixels, batches of {batch}", from_pixels(graph, paths, batch))
+    half = demonstration.export("onnx", "half.onnx", "--weights", "f16")
+    sizes = f"{half.stat().st_size / 1e6:.1f} of {graph.stat().st_size / 1e6:.1f} MB"
+    demonstration.compare(f"onnx, weights of 16 bits, {sizes}", from_pixels(half, paths, 64), exact=False)
+    decoded = demonstration.export("onnx", "decoded.onnx", "--preprocess")
+    onnx.checker.check_model(decoded, full_check=True)
+    predict = predictor("onnxruntime", "model.onnx", decoded)
+    demonstration.compare("onnx, decoded images, program of the docs", [predict(path) for path in paths])
+    check_preprocessing(decoded)
+    towers = demonstration.export("onnx-encoder", "web")
+    for name in ("vision_model", "text_model"):
+        onnx.checker.check_model(towers / f"onnx/{name}.onnx", full_check=True)
+    demonstration.compare("onnx-encoder, image tower and classifier", from_towers(towers, paths, demonstration))
+    check_texts(towers, demonstration)
+    predict = predictor("open_clip", "clip/", demonstration.export("open_clip", "clip"))
+    demonstration.compare("open_clip, program of the docs", [predict(path) for path in paths])
+    if architecture == "vit":
+        predict = predictor("transformers", "hf/", demonstration.export("hugging-face", "hf"))
+        demonstration.compare("transformers, program of the docs", [predict(path) for path in paths])
+
+
+if __name__ == "__main__":
+    main()

@@ -47,7 +47,7 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
         text.push('\n');
     };
     line(format_args!(
-        "# CLIP adapted to {} classes without labels\n\nThis model names images of {0} classes and says of an image when it \
+        "# CLIP adapted to {} classes\n\nThis model names images of {0} classes and says of an image when it \
          probably shows none of them. It was adapted by `ueo` {}, method {} ({}).\n",
         classes.len(),
         record.ueo_version,
@@ -69,7 +69,7 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
     line(format_args!("## Data\n"));
     let images = &record.images;
     line(format_args!(
-        "- images, without labels: {}, and {} that could not be read",
+        "- images: {}, and {} that could not be read",
         images.used,
         images.skipped.len()
     ));
@@ -79,9 +79,7 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
         (Some(before), Some(after)) => {
             line(format_args!("{}", measurements(before, after)));
         }
-        _ => line(format_args!(
-            "None: the images had no labels. `ueo evaluate` measures the run on labelled ones.\n"
-        )),
+        _ => line(format_args!("None: the images had no labels.\n")),
     }
     line(format_args!("## Decision\n"));
     line(format_args!(
@@ -166,7 +164,7 @@ fn listed(classes: &[String]) -> String {
 
 fn measurements(before: &Evaluation, after: &Evaluation) -> String {
     let mut table = format!(
-        "On the images of the adaptation, {} of known classes and {} of others, whose labels took no part:\n\n\
+        "On the images of the adaptation, {} of known classes and {} of others:\n\n\
          | measure | before | adapted |\n|---|---|---|\n",
         after.n_known, after.n_unknown
     );

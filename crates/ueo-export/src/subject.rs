@@ -101,6 +101,12 @@ impl Subject {
                 request.precision
             ));
         }
+        if request.oracle_labels.is_some() {
+            notes.push(
+                "true labels took part in the adaptation; its measurements are an upper bound"
+                    .to_owned(),
+            );
+        }
         if request.exif_orientation == ExifOrientation::Apply {
             notes.push(
                 "the run turns images as their EXIF data says; a program that decodes them must do so too".to_owned(),

@@ -114,7 +114,7 @@ fn the_classifier_has_what_a_decision_needs() {
     for text in [
         "cat, dog, red_fox",
         "AUROC",
-        "- images, without labels: 24",
+        "- images: 24, and 0 that",
         "licence: not stated",
     ] {
         assert!(card.contains(text), "{text} in\n{card}");

@@ -45,7 +45,7 @@ def predictor(package: str, place: str, replacement: pathlib.Path):
     names: dict = {}
     code = program(package)
     assert place in code
-    exec(code.replace(place, str(replacement)), names)
+    exec(code.replace(place, f"{replacement}/" if place.endswith("/") else str(replacement)), names)
     return names["predict"]
 
 
@@ -107,16 +107,17 @@ def from_pixels(graph: pathlib.Path, paths: list[pathlib.Path], batch: int) -> l
 def from_towers(directory: pathlib.Path, paths: list[pathlib.Path], demonstration: Demonstration) -> list:
     """The decision by hand, from the image tower and the classifier's file."""
     with safe_open(directory / "classifier.safetensors", "np") as file:
-        said, embeddings = file.metadata(), file.get_tensor("class_embeddings")
+        said, embeddings, offset = file.metadata(), file.get_tensor("class_embeddings"), file.get_tensor("image_offset")
+    assert said["score"] == "maximum-logit"
     names = json.loads(said["class_names"])
     preprocessing = json.loads((directory / "preprocessor_config.json").read_text())
     mean, std = (numpy.array(preprocessing[key], numpy.float32)[:, None, None] for key in ("image_mean", "image_std"))
     pixels = numpy.stack([(view(path) - mean) / std for path in paths]).astype(numpy.float32)
     session = onnxruntime.InferenceSession(directory / "onnx/vision_model.onnx")
     (features,) = session.run(["image_embeds"], {"pixel_values": pixels})
+    features = features / numpy.linalg.norm(features, axis=1, keepdims=True) - offset
     cosines = features / numpy.linalg.norm(features, axis=1, keepdims=True) @ embeddings.T
-    exponents = numpy.exp(cosines / float(said["score_temperature"]))
-    confidences = exponents.max(1) / exponents.sum(1)
+    confidences = cosines.max(1)
     known = confidences >= float(said["threshold"])
     return [(names[row.argmax()], float(c), k) for row, c, k in zip(cosines, confidences, known)]
 

@@ -201,24 +201,23 @@ fn measurements(before: &Evaluation, after: &Evaluation) -> String {
     table
 }
 
-fn usage(format: Format) -> &'static str {
-    match format {
+fn usage(format: Format) -> String {
+    let weights = match format {
         Format::OpenClip => {
-            "`open_clip.create_model_and_transforms(\"local-dir:THIS_DIRECTORY\")` loads the weights. `classifier.safetensors` has \
-             the class embeddings with the learned prompt, and names, score and threshold in its metadata: cosines of normalized \
-             image features to the embeddings say the class.\n"
+            "`open_clip.create_model_and_transforms(\"local-dir:THIS_DIRECTORY\")` loads the weights."
         }
         Format::HuggingFace => {
-            "`transformers.CLIPModel.from_pretrained(\"THIS_DIRECTORY\")` loads the weights. `classifier.safetensors` has the class \
-             embeddings with the learned prompt, and names, score and threshold in its metadata: cosines of normalized image \
-             features to the embeddings say the class.\n"
+            "`transformers.CLIPModel.from_pretrained(\"THIS_DIRECTORY\")` loads the weights."
         }
         Format::OnnxEncoder | Format::Onnx => {
-            "`onnx/` has the two towers: `pixel_values` to `image_embeds`, `input_ids` to `text_embeds`. `classifier.safetensors` has \
-             the class embeddings with the learned prompt, and names, score and threshold in its metadata: cosines of normalized \
-             image features to the embeddings say the class.\n"
+            "`onnx/` has the two towers: `pixel_values` to `image_embeds`, `input_ids` to `text_embeds`."
         }
-    }
+    };
+    format!(
+        "{weights} `classifier.safetensors` has `class_embeddings` with the learned prompt, and names, score and threshold in its \
+         metadata. Image features get unit length, `image_offset` is subtracted, they get unit length again, and their cosines to the \
+         class embeddings say the class.\n"
+    )
 }
 
 #[cfg(test)]

@@ -19,10 +19,13 @@ pub struct Subject {
     pub record: RunRecord,
     /// The adapted checkpoint.
     pub checkpoint: Checkpoint,
-    /// Normalized text features of the classes with the learned context, `[classes, embed_dim]`.
+    /// Text features of unit norm of the classes with the learned context, centred where the method does that,
+    /// `[classes, embed_dim]`.
     pub class_embeddings: HostTensor,
     /// Those of the words that name none of the classes, for the score that needs them, `[words, embed_dim]`.
     pub negative_embeddings: Option<HostTensor>,
+    /// What is subtracted from image features of unit norm before they are of unit norm again and compared, `[embed_dim]`.
+    pub image_offset: Option<HostTensor>,
     /// What the confidence is.
     pub rule: ScoreRule,
     /// Images with at least this confidence are known.
@@ -60,14 +63,11 @@ impl Subject {
         }
         let rule = record.request.score_rule();
         let negative_embeddings = match rule.score.needs_negative_labels() {
-            true => Some(
-                model
-                    .negative_label_features(classes)
-                    .map_err(RunError::from)?,
-            ),
+            true => Some(model.negative_embeddings(classes).map_err(RunError::from)?),
             false => None,
         };
-        let class_embeddings = classifier.host_text_features();
+        let class_embeddings = classifier.embeddings();
+        let image_offset = classifier.image_offset();
         let adapted = model.parameters.to_adapted();
         let logit_scale = model.clip.logit_scale();
         let end_of_text = model.tokenizer.end_of_text();
@@ -78,6 +78,7 @@ impl Subject {
             checkpoint,
             class_embeddings,
             negative_embeddings,
+            image_offset,
             rule,
             threshold,
             logit_scale,

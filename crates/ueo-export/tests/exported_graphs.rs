@@ -369,6 +369,19 @@ fn every_score_is_the_same_in_a_graph() {
 }
 
 #[test]
+fn centred_features_are_centred_in_a_graph() {
+    let files = ueo_iconclip_resnet::FILES;
+    let demonstration = Demonstration::new(files, Method::HalfCentring, Score::MaximumLogit);
+    let graph = demonstration.export(Format::Onnx, "model.onnx", OnnxOptions::default());
+    let answers = demonstration.answers(&graph);
+    assert_agree(
+        &answers,
+        &demonstration.predictions(),
+        &classes(&demonstration),
+    );
+}
+
+#[test]
 fn a_method_that_judges_all_images_together_is_refused() {
     let files = ueo_iconclip_resnet::FILES;
     let demonstration = Demonstration::new(files, Method::TransductiveGaussians, Score::Msp);

@@ -18,7 +18,12 @@ use super::weights::transposed;
 pub fn outputs(graph: &mut Graph, subject: &Subject, features: &Value) -> Result<(), ExportError> {
     graph.enter("classifier");
     let classes = subject.classes().len();
-    let features = normalized(graph, features);
+    let mut features = normalized(graph, features);
+    if let Some(offset) = &subject.image_offset {
+        let offset = graph.floats(&offset.shape, offset.data.clone());
+        let centred = graph.sub(&features, &offset);
+        features = normalized(graph, &centred);
+    }
     let cosines = cosines(graph, &features, &subject.class_embeddings);
     let negatives = subject
         .negative_embeddings

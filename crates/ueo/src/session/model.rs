@@ -329,16 +329,16 @@ impl Model {
         Ok(normalize_rows(means))
     }
 
-    /// Text features of unit norm of the words that [`Score::NegativeLabels`](crate::evaluate::Score::NegativeLabels) chooses
-    /// for these classes, `[words, embed_dim]`.
+    /// [Embeddings](Classifier::embeddings) of the words that
+    /// [`Score::NegativeLabels`](crate::evaluate::Score::NegativeLabels) chooses for these classes, `[words, embed_dim]`.
     ///
     /// # Errors
     ///
     /// As [`Self::prompts`], and when this model's method has no use for cosines to other words.
-    pub fn negative_label_features(&self, classes: &[String]) -> Result<HostTensor, SessionError> {
+    pub fn negative_embeddings(&self, classes: &[String]) -> Result<HostTensor, SessionError> {
         let words = NegativeLabels::choose(self, classes)?;
         let classifier = words.classifier(self, self.method, &self.parameters)?;
-        Ok(classifier.host_text_features())
+        Ok(classifier.embeddings())
     }
 
     /// A classifier for a list of class names, with this model's context and method.
@@ -438,9 +438,23 @@ impl Classifier {
         &self.text_features
     }
 
-    /// Text features of unit norm in host memory, `[classes, embed_dim]`.
-    pub fn host_text_features(&self) -> HostTensor {
-        to_host(&self.text_features)
+    /// What image features of unit norm are compared with, in host memory, `[classes, embed_dim]`: text features of unit norm,
+    /// centred where the classifier is.
+    pub fn embeddings(&self) -> HostTensor {
+        match &self.centred {
+            Some((_, texts)) => to_host(texts),
+            None => to_host(&self.text_features),
+        }
+    }
+
+    /// What is subtracted from image features of unit norm before they are of unit norm again and compared, `[embed_dim]`.
+    pub fn image_offset(&self) -> Option<HostTensor> {
+        let (centring, _) = self.centred.as_ref()?;
+        let scaled = |mean: &f32| centring.factor * mean;
+        Some(HostTensor {
+            shape: vec![centring.image_mean.len()],
+            data: centring.image_mean.iter().map(scaled).collect(),
+        })
     }
 
     /// Number of classes.

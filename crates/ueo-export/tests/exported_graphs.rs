@@ -10,7 +10,7 @@ use rten_tensor::{NdTensor, Tensor};
 use tempfile::TempDir;
 use ueo::Device;
 use ueo::adapt::Settings;
-use ueo::data::{Dataset, DatasetOptions};
+use ueo::data::{Dataset, DatasetOptions, LabelChoice};
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
 use ueo::image::{DecodeOptions, Preprocessing, RgbImage, decode};
 use ueo::method::Method;
@@ -49,6 +49,8 @@ impl Demonstration {
             images: path("images.tar"),
             image_root: None,
             classes: classes.lines().map(str::to_owned).collect(),
+            class_ids: None,
+            labels: LabelChoice::default(),
             oracle_labels: None,
             settings: Settings::new(method)
                 .epochs(1)
@@ -100,6 +102,7 @@ impl Demonstration {
         let request = PredictRequest {
             images: self.path("images.tar"),
             image_root: None,
+            labels: LabelChoice::default(),
             classes: None,
             score: None,
             score_temperature: None,

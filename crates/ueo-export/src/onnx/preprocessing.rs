@@ -1,8 +1,8 @@
 //! Decoded images to normalized pixels: resizing, centre crop and normalization as operations of a graph.
 //!
 //! Pillow's antialiased resizing is a product with a matrix per axis, whose rows are the filter around the place of each pixel
-//! of the result. ONNX's `Resize` can do it too since operator set 18, in few runtimes and without Pillow's rounding between
-//! the two passes; the matrices are made of operations that every runtime has, and only the rows inside the crop.
+//! of the result, and its rounding after each. ONNX's `Resize` is antialiased since operator set 18, in few runtimes; the matrices
+//! are made of operations that every runtime has, and only of the rows inside the crop.
 
 use ueo::image::{CropRule, Interpolation, Preprocessing};
 

@@ -71,10 +71,12 @@ impl GlobalArgs {
 /// The model of a command.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// CLIP checkpoint or run directory; the kind is recognized
+    /// CLIP checkpoint, run directory or hf-hub:OWNER/NAME; the kind is recognized
     ///
     /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
     /// cache), an open_clip directory or file, an OpenAI .pt archive or state dict, or a run directory made by `ueo adapt`.
+    /// hf-hub:OWNER/NAME[@REVISION] is a model of the Hugging Face Hub, fetched if it is not in the cache; `ueo models`
+    /// lists names.
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
 

@@ -8,6 +8,7 @@ use ueo::data::DataError;
 use ueo::session::SessionError;
 use ueo_benchmark::BenchmarkError;
 use ueo_export::ExportError;
+use ueo_hub::HubError;
 use ueo_report::ReportError;
 use ueo_run::RunError;
 
@@ -34,6 +35,9 @@ pub enum CliError {
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A model cannot be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A text file of the user cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -127,6 +131,7 @@ impl CliError {
         let of_session = |error: &SessionError| error.is_interruption();
         match self {
             Self::Session(error) | Self::Run(RunError::Session(error)) => of_session(error),
+            Self::Hub(HubError::Stopped) => true,
             _ => false,
         }
     }
@@ -148,6 +153,7 @@ impl CliError {
             Self::Benchmark(error) => error.hint(),
             Self::Export(error) => error.hint(),
             Self::Report(error) => error.hint(),
+            Self::Hub(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Target(error) => error.hint(),

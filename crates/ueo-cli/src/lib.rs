@@ -12,6 +12,7 @@ mod costs;
 mod error;
 mod exit;
 mod hints;
+mod hub;
 mod interrupt;
 mod labels;
 mod output;

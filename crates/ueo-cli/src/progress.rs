@@ -3,7 +3,9 @@
 use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{
+    HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle,
+};
 
 use crate::printer::Printer;
 
@@ -17,6 +19,8 @@ pub enum Unit {
     Images,
     /// Training steps, at a rate of steps/s.
     Steps,
+    /// Bytes of a file, shown in units that suit their number.
+    Bytes,
     /// Images of many pieces of work, each epoch counted; the detail says how many pieces are done.
     Work,
 }
@@ -26,6 +30,7 @@ impl Unit {
         match self {
             Self::Images | Self::Work => "images",
             Self::Steps => "steps",
+            Self::Bytes => "bytes",
         }
     }
 
@@ -33,6 +38,7 @@ impl Unit {
         match self {
             Self::Images | Self::Work => "image",
             Self::Steps => "step",
+            Self::Bytes => "byte",
         }
     }
 
@@ -43,6 +49,9 @@ impl Unit {
             }
             Self::Steps => {
                 "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} steps, {msg}, {eta} left"
+            }
+            Self::Bytes => {
+                "{prefix} {wide_bar:.cyan/dim} {msg} {bytes}/{total_bytes}, {rate}, {eta} left"
             }
             Self::Work => "{prefix} {wide_bar:.cyan/dim} {msg}, {rate}, {eta} left",
         }
@@ -145,7 +154,10 @@ impl Progress {
 impl Lines {
     fn print(&self, done: u64, detail: impl Display) {
         let Self { what, total, .. } = self;
-        let unit = self.unit.name();
+        let count = match self.unit {
+            Unit::Bytes => format!("{} of {}", HumanBytes(done), HumanBytes(*total)),
+            unit => format!("{done}/{total} {}", unit.name()),
+        };
         let pace = pace(
             done.saturating_sub(self.already_done),
             total.saturating_sub(done),
@@ -154,15 +166,16 @@ impl Lines {
         );
         let detail = detail.to_string();
         let separator = if detail.is_empty() { "" } else { ", " };
-        self.printer.message(format_args!(
-            "{what}: {done}/{total} {unit}, {pace}{separator}{detail}"
-        ));
+        self.printer
+            .message(format_args!("{what}: {count}, {pace}{separator}{detail}"));
     }
 }
 
 /// A rate with the precision that people read: below one a second, the seconds that each takes.
 pub fn rate(per_sec: f64, unit: Unit) -> String {
-    if per_sec > 0.0 && per_sec < 1.0 {
+    if unit == Unit::Bytes {
+        format!("{}/s", HumanBytes(per_sec as u64))
+    } else if per_sec > 0.0 && per_sec < 1.0 {
         format!("{:.1} s/{}", per_sec.recip(), unit.one())
     } else {
         format!("{per_sec:.1} {}/s", unit.name())
@@ -193,6 +206,10 @@ mod tests {
         assert_eq!(
             pace(2, 60, Duration::from_secs(10), Unit::Steps),
             "5.0 s/step, 5 minutes left"
+        );
+        assert_eq!(
+            pace(3 << 20, 60 << 20, Duration::from_secs(2), Unit::Bytes),
+            "1.50 MiB/s, 40 seconds left"
         );
     }
 }

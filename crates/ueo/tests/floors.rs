@@ -28,6 +28,7 @@ const MODULES: &[&str] = &[
 /// The crates of the workspace from the lowest floor to the highest; each may depend on those before it.
 const CRATES: &[&str] = &[
     "ueo-kernels",
+    "ueo-hub",
     "ueo",
     "ueo-run",
     "ueo-export",

@@ -1,5 +1,6 @@
 //! `ueo adapt`: from a checkpoint, class names and unlabeled images to a run directory.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use crate::args::{
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::hints::guard;
+use crate::hub;
 use crate::interrupt::Interrupt;
 use crate::reporter::ProgressReporter;
 use crate::tables;
@@ -132,10 +134,11 @@ pub struct AdaptArgs {
 /// What is adapted to what. Each of the three is required, but not for `--resume`.
 #[derive(Clone, Debug, Args)]
 pub struct InputArgs {
-    /// CLIP checkpoint; its kind is recognized
+    /// CLIP checkpoint or hf-hub:OWNER/NAME; its kind is recognized
     ///
     /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
-    /// cache), an open_clip directory or file, or an OpenAI .pt archive or state dict.
+    /// cache), an open_clip directory or file, or an OpenAI .pt archive or state dict. hf-hub:OWNER/NAME[@REVISION] is a
+    /// model of the Hugging Face Hub, fetched if it is not in the cache; `ueo models` lists names.
     #[arg(long, value_name = "PATH", required_unless_present = "resume")]
     pub model: Option<PathBuf>,
 
@@ -289,14 +292,18 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
             request,
             overwrite: args.overwrite,
         },
-        request => Start::Resume {
-            request,
-            base: args.base.clone(),
-            epochs: match args.epochs_given {
-                true => args.training.settings.epochs.given(),
-                false => None,
-            },
-        },
+        request => {
+            let base = args.base.as_deref();
+            let base = base.map(|base| hub::resolve(base, context.printer));
+            Start::Resume {
+                request,
+                base: base.transpose()?.map(Cow::into_owned),
+                epochs: match args.epochs_given {
+                    true => args.training.settings.epochs.given(),
+                    false => None,
+                },
+            }
+        }
     };
     if let Start::Resume {
         epochs: Some(epochs),
@@ -560,8 +567,11 @@ impl AdaptArgs {
         let threshold_images = self.threshold.threshold_images.as_deref();
         let threshold_images = threshold_images.map(absolute).transpose()?;
         let rule = ScoreRule::new(self.threshold.score, self.threshold.score_temperature);
+        let classes = read_classes(classes)?;
+        // Last, because it may take long.
+        let model = hub::resolve(model, context.printer)?;
         Ok(Some(AdaptRequest {
-            model: absolute(model)?,
+            model: absolute(&model)?,
             images: absolute(images)?,
             image_root: inputs.image_root.as_deref().map(absolute).transpose()?,
             classes: classes.names().to_vec(),

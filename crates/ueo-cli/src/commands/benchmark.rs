@@ -20,6 +20,7 @@ use super::Context;
 use crate::args::{ByteSize, positive_integer};
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::hub;
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::progress::{Progress, Unit};
@@ -80,7 +81,7 @@ pub struct BenchmarkArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// CLIP checkpoint; its kind is recognized
+    /// CLIP checkpoint or hf-hub:OWNER/NAME; its kind is recognized
     #[arg(long, value_name = "PATH", required_unless_present = "tables_only")]
     pub model: Option<PathBuf>,
 
@@ -310,7 +311,12 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         ));
     }
     let precision = context.precision.unwrap_or_default();
-    let opened = OpenedModel::open(path, None, &context.device, Some(precision))?;
+    let opened = OpenedModel::open(
+        &hub::resolve(path, printer)?,
+        None,
+        &context.device,
+        Some(precision),
+    )?;
     // The benchmark adapts a checkpoint itself.
     if opened.run.is_some() {
         let path = path.clone();
@@ -368,6 +374,9 @@ fn data_folder<'a>(
 
 /// What a checkpoint is called if nothing else is said: its file or folder.
 fn model_name(path: &Path) -> String {
+    if let Some(name) = hub::shown_name(path) {
+        return name.chars().take(LONGEST_NAME).collect();
+    }
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = match whole.is_dir() {
         true => whole.file_name(),

@@ -16,6 +16,7 @@ use super::{Context, machine};
 use crate::args::KnowledgeArgs;
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::hub;
 use crate::tables;
 use crate::words::counted;
 
@@ -37,7 +38,7 @@ Exit codes: 0 it can be used, 2 it cannot.";
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct InspectArgs {
-    /// CLIP checkpoint or run directory; the kind is recognized
+    /// CLIP checkpoint, run directory or hf-hub:OWNER/NAME; the kind is recognized
     #[arg(long, value_name = "PATH", required_unless_present = "machine")]
     pub model: Option<PathBuf>,
 
@@ -67,6 +68,11 @@ pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
     let (Some(model), base) = (&args.model, args.base.as_deref()) else {
         return machine::show(args.json, context);
     };
+    let model = &*hub::resolve(model, context.printer)?;
+    let base = base
+        .map(|base| hub::resolve(base, context.printer))
+        .transpose()?;
+    let base = base.as_deref();
     let run = if RunDirectory::recognizes(model) {
         Some(RunDirectory::open(model)?.read_record()?)
     } else {

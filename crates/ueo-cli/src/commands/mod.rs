@@ -29,6 +29,7 @@ use ueo_run::{OpenedModel, PredictRequest, RunDirectory, predict as run_predict}
 use crate::args::{DecodingArgs, GlobalArgs, ImageArgs, KnowledgeArgs, ModelArgs, ScoreArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::hub;
 use crate::interrupt::Interrupt;
 use crate::printer::Printer;
 use crate::reporter::ProgressReporter;
@@ -80,7 +81,8 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// [`CliError::Run`], and [`CliError::ActivationOfRun`] or [`CliError::TemplateOfRun`] for a choice that a run has made already.
+    /// [`CliError::Run`], [`CliError::Hub`], and [`CliError::ActivationOfRun`] or [`CliError::TemplateOfRun`] for a choice
+    /// that a run has made already.
     pub fn open_model(
         &self,
         model: &Path,
@@ -89,12 +91,22 @@ impl<'a> Context<'a> {
         templates: &[Template],
         decoding: DecodingArgs,
     ) -> Result<OpenedModel, CliError> {
+        let model = hub::resolve(model, self.printer)?;
+        let model: &Path = &model;
+        let base = base
+            .map(|base| hub::resolve(base, self.printer))
+            .transpose()?;
         if RunDirectory::recognizes(model) {
             refuse_for_runs(model, knowledge, templates)?;
         }
         let options = LoadOptions::new().activation(knowledge.activation);
-        let mut opened =
-            OpenedModel::open_with(model, base, &self.device, self.precision, &options)?;
+        let mut opened = OpenedModel::open_with(
+            model,
+            base.as_deref(),
+            &self.device,
+            self.precision,
+            &options,
+        )?;
         opened.model = opened
             .model
             .with_templates(templates)

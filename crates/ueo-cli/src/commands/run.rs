@@ -1,5 +1,6 @@
 //! `ueo run`: what can be done to a run directory itself.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -8,6 +9,7 @@ use ueo_run::{NewPlaces, move_run};
 use super::Context;
 use crate::error::CliError;
 use crate::exit::Ending;
+use crate::hub;
 
 const AFTER_HELP: &str = "\
 A run remembers where its checkpoint and its images are. Where they have moved, say so once, instead of --base in every \
@@ -61,11 +63,15 @@ pub struct MoveArgs {
 ///
 /// # Errors
 ///
-/// [`CliError::Run`]; the run is then as it was.
+/// [`CliError::Run`] and [`CliError::Hub`]; the run is then as it was.
 pub fn run(args: &RunArgs, context: &Context) -> Result<Ending, CliError> {
     let RunCommand::Move(args) = &args.command;
+    let base = args.base.as_deref();
+    let base = base
+        .map(|base| hub::resolve(base, context.printer))
+        .transpose()?;
     let places = NewPlaces {
-        base: args.base.clone(),
+        base: base.map(Cow::into_owned),
         images: args.images.clone(),
         image_root: args.image_root.clone(),
     };

@@ -8,8 +8,8 @@ impl Hint for CheckpointError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotFound { .. } => {
-                "check the spelling of the path. A checkpoint to begin with: `hf download openai/clip-vit-base-patch16` \
-                 fetches one and prints the directory to name"
+                "check the spelling of the path. To begin with: `--model hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K` fetches \
+                 a checkpoint, and `ueo models` lists others"
             }
             Self::Io { .. } => {
                 "check that the path exists, that you may access it and that the disk is not full"

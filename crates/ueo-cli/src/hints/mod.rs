@@ -8,6 +8,7 @@ mod data;
 mod evaluate;
 mod export;
 pub mod guard;
+mod hub;
 mod report;
 mod run;
 mod session;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use ueo::checkpoint::{
     Activation, Checkpoint, CheckpointKind, TransformerConfig, VisionConfig, load,
 };
+use ueo::image::ResizeRule;
 use ueo::text::{TextCleaning, TokenizerSource, Vocabulary};
 
 fn fixture(name: &str) -> PathBuf {
@@ -322,8 +323,16 @@ fn old_forms_of_the_preprocessing() {
         preprocessing.interpolation,
         ueo::image::Interpolation::Bilinear
     );
+    assert_eq!(preprocessing.resize_rule, ResizeRule::Shortest);
+    // Both sides: transformers squeezes images that are not square.
+    let squeezed =
+        format!(r#"{{"size": {{"height": {size}, "width": {size}}}, "crop_size": {size}}}"#);
+    std::fs::write(&path, squeezed).unwrap();
+    let preprocessing = load(directory.path()).unwrap().preprocessing;
+    assert_eq!(preprocessing.resize_rule, ResizeRule::Squash);
+    assert_eq!((preprocessing.resize, preprocessing.crop), (size, size));
     for (text, words) in [
-        (r#"{"size": {"height": 32, "width": 32}}"#, "`size`"),
+        (r#"{"size": {"height": 32, "width": 40}}"#, "`size`"),
         (r#"{"do_center_crop": false}"#, "`do_center_crop`: false"),
     ] {
         std::fs::write(&path, text).unwrap();

@@ -177,7 +177,7 @@ fn flags_of_the_preprocessing_are_honoured_or_refused_by_name() {
     for (key, value) in [
         ("std", json!([0, 1, 1])),
         ("mode", json!("L")),
-        ("resize_mode", json!("squash")),
+        ("resize_mode", json!("longest")),
     ] {
         let directory = open_clip(|config| config["preprocess_cfg"][key] = value.clone());
         assert!(refusal(directory.path()).contains(&format!("`preprocess_cfg.{key}`")));

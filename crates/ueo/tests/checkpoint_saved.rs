@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ueo::checkpoint::{Adapted, Checkpoint, CheckpointError, CheckpointKind, load, save};
+use ueo::image::ResizeRule;
 use ueo::tensor::{HostTensor, TensorMap};
 
 fn fixture(name: &str) -> PathBuf {
@@ -44,6 +45,18 @@ fn a_resnet_round_trips_as_open_clip() {
         let checkpoint = load(&fixture(name)).unwrap();
         let (_directory, reloaded) = round_trip(&checkpoint, CheckpointKind::OpenClip);
         assert_eq!(reloaded.tokenizer, checkpoint.tokenizer);
+    }
+}
+
+#[test]
+fn squeezing_round_trips_in_both_layouts() {
+    for (name, kind) in [
+        ("openclip-vit/model", CheckpointKind::HuggingFace),
+        ("openclip-rn/model", CheckpointKind::OpenClip),
+    ] {
+        let mut checkpoint = load(&fixture(name)).unwrap();
+        checkpoint.preprocessing.resize_rule = ResizeRule::Squash;
+        round_trip(&checkpoint, kind);
     }
 }
 

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use ueo::image::{
-    DecodeOptions, ExifOrientation, Interpolation, Orientation, Preprocessing, Region, RgbImage,
-    decode, random_region, resize_region, view_rng,
+    DecodeOptions, ExifOrientation, Interpolation, Orientation, Preprocessing, Region, ResizeRule,
+    RgbImage, decode, random_region, resize_region, view_rng,
 };
 
 #[derive(Deserialize)]
 struct Cases {
     decode: Vec<DecodeCase>,
     views: Vec<ViewCase>,
+    squashed: Vec<ViewCase>,
     regions: Vec<RegionCase>,
     fallback: Vec<FallbackCase>,
     normalize: NormalizeCase,
@@ -124,11 +125,18 @@ fn every_format_and_mode_decodes_as_in_pillow() {
 
 #[test]
 fn test_views_are_torchvisions_within_one_level() {
-    for case in cases().views {
+    let Cases {
+        views, squashed, ..
+    } = cases();
+    assert_eq!(squashed.len(), 3);
+    let views = views.iter().map(|case| (case, ResizeRule::Shortest));
+    let squashed = squashed.iter().map(|case| (case, ResizeRule::Squash));
+    for (case, resize_rule) in views.chain(squashed) {
         let preprocessing = Preprocessing {
             resize: case.resize,
             crop: case.crop,
             interpolation: case.interpolation,
+            resize_rule,
             ..Preprocessing::clip(case.crop)
         };
         let view = preprocessing.test_view(&image(&case.source)).unwrap();

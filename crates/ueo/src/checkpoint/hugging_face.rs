@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::image::{CropRule, Interpolation, Preprocessing};
+use crate::image::{CropRule, Interpolation, Preprocessing, ResizeRule};
 use crate::quote;
 use crate::text::TextCleaning;
 
@@ -245,6 +245,13 @@ pub(super) fn preprocessing(
     let preprocessing = Preprocessing {
         resize: side(&section, "size", clip.resize)?,
         crop: side(&section, "crop_size", clip.crop)?,
+        resize_rule: match section
+            .get("size")
+            .is_some_and(|size| size.get("height").is_some())
+        {
+            true => ResizeRule::Squash,
+            false => ResizeRule::Shortest,
+        },
         mean: shrink(mean),
         std: shrink(std),
         interpolation,
@@ -255,7 +262,8 @@ pub(super) fn preprocessing(
     Ok(preprocessing)
 }
 
-/// A size in any of its forms: `224`, `{"shortest_edge": 224}`, or `{"height": 224, "width": 224}` for the crop.
+/// A size in any of its forms: `224`, `{"shortest_edge": 224}`, or `{"height": 224, "width": 224}`, which squeezes
+/// where it is the size to resize to.
 fn side(
     section: &Section<'_>,
     key: &'static str,
@@ -266,10 +274,7 @@ fn side(
             let axis = |axis: &str| object.get(axis).and_then(Value::as_u64);
             match (axis("shortest_edge"), axis("height"), axis("width")) {
                 (Some(side), None, None) if side > 0 => Ok(side as usize),
-                // For the resizing this would squash images that are not square.
-                (None, Some(height), Some(width))
-                    if key == "crop_size" && height == width && height > 0 =>
-                {
+                (None, Some(height), Some(width)) if height == width && height > 0 => {
                     Ok(height as usize)
                 }
                 _ => Err(section.unsupported(key, &Value::Object(object.clone()))),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::image::{Interpolation, Preprocessing};
+use crate::image::{Interpolation, Preprocessing, ResizeRule};
 use crate::text::TextCleaning;
 
 use super::infer::LAYER_NORM_EPSILON;
@@ -309,16 +309,20 @@ fn preprocessing(
         "bilinear" => Interpolation::Bilinear,
         other => return Err(section.unsupported("interpolation", &Value::from(other))),
     };
-    for (key, expected) in [("resize_mode", "shortest"), ("mode", "RGB")] {
-        let found = section.text(key, expected)?;
-        if found != expected {
-            return Err(section.unsupported(key, &Value::from(found)));
-        }
+    let resize_rule = match section.text("resize_mode", "shortest")? {
+        "shortest" => ResizeRule::Shortest,
+        "squash" => ResizeRule::Squash,
+        other => return Err(section.unsupported("resize_mode", &Value::from(other))),
+    };
+    let mode = section.text("mode", "RGB")?;
+    if mode != "RGB" {
+        return Err(section.unsupported("mode", &Value::from(mode)));
     }
     let preprocessing = Preprocessing {
         mean: section.rgb("mean", clip.mean)?,
         std: section.deviation("std", clip.std)?,
         interpolation,
+        resize_rule,
         ..clip
     };
     check_pixel_values(&preprocessing, path)?;

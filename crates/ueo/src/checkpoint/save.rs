@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::image::{CropRule, Interpolation, Preprocessing};
+use crate::image::{CropRule, Interpolation, Preprocessing, ResizeRule};
 use crate::text::{TextCleaning, TokenizerContent, TokenizerSource, Vocabulary};
 
 use super::assemble::{Recipe, transpose};
@@ -283,7 +283,12 @@ fn hugging_face_preprocessing(preprocessing: &Preprocessing) -> Value {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": true,
         "do_resize": true,
-        "size": {"shortest_edge": preprocessing.resize},
+        "size": match preprocessing.resize_rule {
+            ResizeRule::Shortest => json!({"shortest_edge": preprocessing.resize}),
+            ResizeRule::Squash => {
+                json!({"height": preprocessing.resize, "width": preprocessing.resize})
+            }
+        },
         // Pillow's numbers of its filters.
         "resample": match preprocessing.interpolation {
             Interpolation::Bicubic => 3,
@@ -448,7 +453,10 @@ fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, Check
                 Interpolation::Bicubic => "bicubic",
                 Interpolation::Bilinear => "bilinear",
             },
-            "resize_mode": "shortest",
+            "resize_mode": match preprocessing.resize_rule {
+                ResizeRule::Shortest => "shortest",
+                ResizeRule::Squash => "squash",
+            },
         },
     }))
 }

@@ -27,6 +27,7 @@ pub use memory::{DEFAULT_MAX_IMAGE_BYTES, DecodingMemory};
 pub use orientation::Orientation;
 pub use preprocessing::{
     CropRule, ExifOrientation, Interpolation, MAX_INPUT_SIDE, Preprocessing, PreprocessingError,
+    ResizeRule,
 };
 pub use resize::{Region, resize_region, resize_then_crop};
 pub use source::ImageSource;

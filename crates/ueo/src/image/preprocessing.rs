@@ -9,7 +9,7 @@ pub const MAX_INPUT_SIDE: usize = 8192;
 /// How an image becomes the input of a vision tower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// Length of the shorter side after resizing, in pixels.
+    /// Length of the shorter side after resizing, in pixels; of both sides where images are squeezed.
     pub resize: usize,
     /// Side of the square centre crop (the tower's input), in pixels.
     pub crop: usize,
@@ -19,6 +19,9 @@ pub struct Preprocessing {
     pub std: [f32; 3],
     /// Resampling filter, antialiased.
     pub interpolation: Interpolation,
+    /// What happens to images that are not square.
+    #[serde(default, skip_serializing_if = "ResizeRule::is_default")]
+    pub resize_rule: ResizeRule,
     /// Where the centre is when an odd number of pixels is left over.
     #[serde(default, skip_serializing_if = "CropRule::is_default")]
     pub crop_rule: CropRule,
@@ -40,6 +43,23 @@ pub enum ExifOrientation {
 }
 
 impl ExifOrientation {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens to images that are not square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResizeRule {
+    /// The aspect stays, and the centre crop cuts off what is left of the longer side.
+    #[default]
+    Shortest,
+    /// Both sides get the same length: everything is seen, squeezed (open_clip's `squash`).
+    Squash,
+}
+
+impl ResizeRule {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -118,6 +138,7 @@ impl Preprocessing {
             mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
             interpolation: Interpolation::Bicubic,
+            resize_rule: ResizeRule::Shortest,
             crop_rule: CropRule::Torchvision,
             exif_orientation: ExifOrientation::Ignore,
         }

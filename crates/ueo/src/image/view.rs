@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::resize::{Region, resize_region, resize_then_crop};
-use super::{CropRule, ImageError, Preprocessing, RgbImage};
+use super::{CropRule, ImageError, Preprocessing, ResizeRule, RgbImage};
 
 /// Which view of an image is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +47,18 @@ impl Preprocessing {
         }
     }
 
-    /// torchvision's `Resize(resize)` on a PIL image and the package's centre crop; what the crop has beyond the image
-    /// is black.
+    /// torchvision's `Resize(resize)` on a PIL image, or `Resize((resize, resize))` where images are squeezed, and the
+    /// package's centre crop; what the crop has beyond the image is black.
     ///
     /// # Errors
     /// [`ImageError::Preprocessing`] for values that make no input, [`ImageError::Resize`], which no decoded image should
     /// cause.
     pub fn test_view(&self, image: &RgbImage) -> Result<RgbImage, ImageError> {
         self.check()?;
-        let (width, height) = shorter_side_to(self.resize, image.width(), image.height());
+        let (width, height) = match self.resize_rule {
+            ResizeRule::Shortest => shorter_side_to(self.resize, image.width(), image.height()),
+            ResizeRule::Squash => (self.resize, self.resize),
+        };
         let (columns, rows) = (
             CenterCrop::new(width, self.crop, self.crop_rule),
             CenterCrop::new(height, self.crop, self.crop_rule),

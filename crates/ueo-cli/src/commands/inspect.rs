@@ -1,11 +1,12 @@
 //! `ueo inspect`: what a checkpoint or run directory is, before anything is done with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 use ueo::checkpoint::{
-    Activation, CheckpointKind, LoadOptions, TextConfig, TransformerConfig, VisionConfig,
+    Activation, CheckpointKind, ClipConfig, LoadOptions, TextConfig, TransformerConfig,
+    VisionConfig, check_configuration,
 };
 use ueo::image::Interpolation;
 use ueo::quote;
@@ -28,9 +29,10 @@ threshold. All tensors are checked, so exit code 0 means that the other commands
 Examples:
   ueo inspect --model ViT-B-16.pt
   ueo inspect --model clip-vit-base-patch16/ --json > model.json
+  ueo inspect --configuration open_clip_config.json
   ueo inspect --machine
 
-Exit codes: 0 it can be used, 2 it cannot.";
+Exit codes: 0 it can be used, 1 some of the configurations cannot, 2 it cannot.";
 
 /// Show what a checkpoint or run directory contains
 ///
@@ -39,8 +41,13 @@ Exit codes: 0 it can be used, 2 it cannot.";
 #[command(after_long_help = AFTER_HELP)]
 pub struct InspectArgs {
     /// CLIP checkpoint, run directory or hf-hub:OWNER/NAME; the kind is recognized
-    #[arg(long, value_name = "PATH", required_unless_present = "machine")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["machine", "configuration"])]
     pub model: Option<PathBuf>,
+
+    /// Say of configuration files (open_clip_config.json, config.json) whether models with them can be loaded, without
+    /// weights
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["model", "base", "machine"])]
+    pub configuration: Vec<PathBuf>,
 
     /// Base checkpoint of a run directory, where it has moved since
     #[arg(long, value_name = "PATH")]
@@ -65,10 +72,14 @@ pub struct InspectArgs {
 ///
 /// Anything that keeps the model from being used.
 pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
+    if !args.configuration.is_empty() {
+        return check_configurations(args, context);
+    }
     let (Some(model), base) = (&args.model, args.base.as_deref()) else {
         return machine::show(args.json, context);
     };
-    let model = &*hub::resolve(model, context.printer)?;
+    let model = hub::resolve(model, context.printer)?;
+    let model: &Path = &model;
     let base = base
         .map(|base| hub::resolve(base, context.printer))
         .transpose()?;
@@ -98,6 +109,61 @@ pub fn run(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
     }
     .map_err(CliError::Stdout)?;
     Ok(Ending::Complete)
+}
+
+/// What is said about a configuration.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    path: &'a Path,
+    loads: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// What it describes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<ClipConfig>,
+}
+
+/// Says of each configuration whether models with it can be loaded.
+fn check_configurations(args: &InspectArgs, context: &Context) -> Result<Ending, CliError> {
+    let verdicts: Vec<Verdict> = args
+        .configuration
+        .iter()
+        .map(|path| {
+            let (config, reason) = match check_configuration(path) {
+                Ok(config) => (Some(config), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            Verdict {
+                path,
+                loads: config.is_some(),
+                reason,
+                config,
+            }
+        })
+        .collect();
+    let shown = match args.json {
+        true => serde_json::to_string_pretty(&verdicts)?,
+        false => verdicts
+            .iter()
+            .map(|verdict| match (&verdict.config, &verdict.reason) {
+                (Some(config), _) => format!(
+                    "{}: loads ({}; {})",
+                    verdict.path.display(),
+                    vision(&config.vision),
+                    text(&config.text)
+                ),
+                // The message begins with the path.
+                (None, reason) => reason.clone().unwrap_or_default(),
+            })
+            .collect::<Vec<String>>()
+            .join("\n"),
+    };
+    context.printer.data(shown).map_err(CliError::Stdout)?;
+    Ok(match verdicts.iter().all(|verdict| verdict.loads) {
+        true => Ending::Complete,
+        false => Ending::SomeInputsFailed,
+    })
 }
 
 /// What `inspect` shows, as JSON or as a table.

@@ -13,10 +13,11 @@ use super::json::read_object;
 use super::state_dict::{Origin, refuse_relatives, unwrap_names};
 use super::store::TensorStore;
 use super::tokenizer::OpenClipTokenizer;
+use super::validate::validate;
 use super::weights_file::{self, WeightsFile};
 use super::{
-    ActivationSource, Checkpoint, CheckpointError, CheckpointKind, LoadOptions, VisionConfig,
-    hub_cache, hugging_face, open_clip, state_dict, tokenizer,
+    ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, LoadOptions,
+    VisionConfig, hub_cache, hugging_face, open_clip, state_dict, tokenizer,
 };
 
 const HF_CONFIG: &str = "config.json";
@@ -75,6 +76,24 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Checkpoint, Check
         }
         None => directory(&path)?.read(path, options),
     }
+}
+
+/// Reads a configuration file alone: whether [`load`] would take a checkpoint that it describes.
+///
+/// `path` is an `open_clip_config.json`, one of open_clip's bare model configurations, or a `config.json` of transformers.
+///
+/// # Errors
+///
+/// As [`load`], for everything that the configuration alone decides; it names the key.
+pub fn check_configuration(path: &Path) -> Result<ClipConfig, CheckpointError> {
+    let object = read_object(path)?;
+    let of_open_clip = object.contains_key("vision_cfg") || object.contains_key("model_cfg");
+    let config = match of_open_clip {
+        true => open_clip::config(&object, path)?.architecture,
+        false => hugging_face::read_config(&object, path)?.architecture,
+    };
+    validate(&config, path)?;
+    Ok(config)
 }
 
 fn first_file(directory: &Path, names: &[&str]) -> Option<PathBuf> {

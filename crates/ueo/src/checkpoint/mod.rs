@@ -46,7 +46,7 @@ pub use config::{
 };
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};
-pub use load::{load, load_with};
+pub use load::{check_configuration, load, load_with};
 pub use save::{Layout, Saved, save, save_as, save_descriptions};
 pub use write::save_tensors;
 

@@ -15,8 +15,8 @@ const SHOWN_SIZE: u64 = 4 << 20;
 /// Digits of a commit that people tell apart.
 const COMMIT_DIGITS: usize = 12;
 
-/// The path of what a user calls a model: of one of the hub, where the cache has it, after it was fetched if need be; of
-/// anything else the argument itself.
+/// The path of what a user calls a model: of one of the hub, where the cache has it, after it was fetched if need be;
+/// of anything else the argument itself.
 ///
 /// # Errors
 ///

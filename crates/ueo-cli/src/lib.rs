@@ -30,8 +30,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::GlobalArgs;
 use commands::{
-    Context, adapt, benchmark, completions, demo, embed, evaluate, export, inspect, man, predict,
-    report, run,
+    Context, adapt, benchmark, completions, demo, embed, evaluate, export, inspect, man, models,
+    predict, report, run,
 };
 use exit::Ending;
 use printer::{Printer, Verbosity};
@@ -61,7 +61,8 @@ A session:
   ueo report   run/
   ueo export   run/ --to onnx --output model.onnx
 
-Nothing at hand? `ueo demo` adapts an embedded model to embedded images.
+Nothing at hand? `ueo demo` adapts an embedded model to embedded images, and `ueo models` lists models that \
+--model hf-hub:OWNER/NAME fetches.
 
 Exit codes:
   0    everything was done
@@ -102,6 +103,7 @@ enum Command {
     Benchmark(Box<benchmark::BenchmarkArgs>),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
+    Models(models::ModelsArgs),
     Run(run::RunArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -177,6 +179,7 @@ fn run_command(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
         Command::Benchmark(args) => benchmark::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Demo(args) => demo::run(args, &context),
+        Command::Models(args) => models::run(args, &context),
         Command::Run(args) => run::run(args, &context),
         Command::Completions(args) => completions::run(args, parser()),
         Command::Man(args) => man::run(args, parser()),

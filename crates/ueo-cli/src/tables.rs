@@ -9,6 +9,28 @@ use crate::words::{counted, percent, points};
 /// Where tables of measurements end: what is sent by mail or read in a log has no other width.
 pub const COLUMNS: u16 = 80;
 
+/// Models by name, one a row: repository, pixels, millions of parameters, accuracy, licence, whether it is cached.
+pub fn models(rows: impl Iterator<Item = [String; 6]>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header([
+        "name",
+        "pixels",
+        "parameters, M",
+        "ImageNet, %",
+        "licence",
+        "cached",
+    ]);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in 1..4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
 /// The measurements of one or more models on the same images, one column each; of two models also how much the second differs
 /// from the first.
 pub fn measurements(columns: &[(&str, &Evaluation)], changes: Option<&ClassIntervals>) -> Table {

@@ -184,7 +184,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes it if nobody has it. A file system without locks gives it to everybody: content is checked before it gets its name.
+    /// Takes it if nobody has it. A file system without locks gives it to everybody: content is checked before it gets
+    /// its name.
     pub fn take(&self) -> Result<bool, HubError> {
         match self.file.try_lock() {
             Ok(()) => Ok(true),

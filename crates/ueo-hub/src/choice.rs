@@ -50,7 +50,8 @@ const fn hugging_face(name: &'static str) -> Weights {
     Weights { name, config }
 }
 
-/// What is taken first stands first: tensors without pickles, and open_clip's layout, which says how the model was trained.
+/// What is taken first stands first: tensors without pickles, and open_clip's layout, which says how the model was
+/// trained.
 const WEIGHTS: [Weights; 7] = [
     open_clip("open_clip_model.safetensors"),
     open_clip("open_clip_pytorch_model.safetensors"),
@@ -61,8 +62,8 @@ const WEIGHTS: [Weights; 7] = [
     hugging_face("pytorch_model.bin.index.json"),
 ];
 
-/// The weights that a repository offers, best first. `has` tells whether it has a file; `whole_model` whether its `config.json`
-/// describes both towers: an image tower of timm has one too.
+/// The weights that a repository offers, best first. `has` tells whether it has a file; `whole_model` whether its
+/// `config.json` describes both towers: an image tower of timm has one too.
 pub(crate) fn offered(has: impl Fn(&str) -> bool, whole_model: bool) -> Vec<Weights> {
     let usable = |weights: &Weights| {
         has(weights.name) && has(weights.config) && (weights.config != CONFIG || whole_model)

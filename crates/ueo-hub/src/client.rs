@@ -79,7 +79,8 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// A file's bytes from `offset` on. The answer is 200 with the whole file, 206 with the rest, or 416 where there is no rest.
+    /// A file's bytes from `offset` on. The answer is 200 with the whole file, 206 with the rest, or 416 where there is
+    /// no rest.
     pub fn file(
         &self,
         model: &ModelName,

@@ -1,7 +1,7 @@
 //! Where the cache and the hub are, as the environment variables of the Python client say.
 //!
-//! Names and meanings are those of `huggingface_hub` 2.4 (`constants.py`, `utils/_auth.py`). A variable that is set to nothing
-//! counts as not set.
+//! Names and meanings are those of `huggingface_hub` 2.4 (`constants.py`, `utils/_auth.py`). A variable that is set to
+//! nothing counts as not set.
 
 use std::fs;
 use std::io;

@@ -183,7 +183,8 @@ impl HubError {
         move |source| Self::Read { path, source }
     }
 
-    /// Whether a copy in the cache is as good as one can get now: the hub did not say that there is nothing of that name.
+    /// Whether a copy in the cache is as good as one can get now: the hub did not say that there is nothing of that
+    /// name.
     pub(crate) fn leaves_the_cache(&self) -> bool {
         matches!(
             self,

@@ -1,21 +1,22 @@
 //! Models by name: a repository of the Hugging Face Hub becomes a directory of the cache that its Python client keeps.
 //!
 //! ```no_run
-//! use ueo_hub::{Hub, HubSettings, Silent};
+//! use ueo_hub::{Hub, HubSettings, ModelName, Silent};
 //!
 //! let settings = HubSettings::from_environment()?;
-//! let name = "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K".parse()?;
+//! let name: ModelName = "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K".parse()?;
 //! let model = Hub::new(settings).fetch(&name, &mut Silent)?;
 //! println!("{}", model.path.display());
 //! # Ok::<(), ueo_hub::HubError>(())
 //! ```
 //!
-//! What is in the cache is not fetched again, whoever put it there; what is put there is found by the Python client. Nothing
-//! that a repository holds is executed.
+//! What is in the cache is not fetched again, whoever put it there; what is put there is found by the Python client.
+//! Nothing that a repository holds is executed.
 
 #![forbid(unsafe_code)]
 
 mod cache;
+mod catalog;
 mod choice;
 mod client;
 mod download;
@@ -27,6 +28,7 @@ mod name;
 use std::fs;
 use std::path::PathBuf;
 
+pub use catalog::{KnownModel, known_models};
 pub use environment::HubSettings;
 pub use error::HubError;
 pub use name::{ModelName, PREFIX};
@@ -71,8 +73,8 @@ impl Observer for Silent {
 /// A model in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedModel {
-    /// What to open: the file of weights, which stays the same whatever else another program puts beside it, or the directory
-    /// where the weights are several files.
+    /// What to open: the file of weights, which stays the same whatever else another program puts beside it, or the
+    /// directory where the weights are several files.
     pub path: PathBuf,
     /// The directory that holds its files.
     pub directory: PathBuf,
@@ -110,8 +112,8 @@ impl Hub {
 
     /// Sees to it that a model is in the cache.
     ///
-    /// The hub is asked what the revision stands for, unless that is a commit whose files are known. Where it cannot be asked, or
-    /// refuses, what the cache has is taken, and the observer is told.
+    /// The hub is asked what the revision stands for, unless that is a commit whose files are known. Where it cannot be
+    /// asked, or refuses, what the cache has is taken, and the observer is told.
     ///
     /// # Errors
     ///

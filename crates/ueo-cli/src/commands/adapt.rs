@@ -137,8 +137,8 @@ pub struct InputArgs {
     /// CLIP checkpoint or hf-hub:OWNER/NAME; its kind is recognized
     ///
     /// A Hugging Face directory (config.json, model.safetensors or pytorch_model.bin, or models--OWNER--NAME in a hub's
-    /// cache), an open_clip directory or file, or an OpenAI .pt archive or state dict. hf-hub:OWNER/NAME[@REVISION] is a
-    /// model of the Hugging Face Hub, fetched if it is not in the cache; `ueo models` lists names.
+    /// cache), an open_clip directory or file, or an OpenAI .pt archive or state dict. hf-hub:OWNER/NAME[@REVISION] is
+    /// a model of the Hugging Face Hub, fetched if it is not in the cache; `ueo models` lists names.
     #[arg(long, value_name = "PATH", required_unless_present = "resume")]
     pub model: Option<PathBuf>,
 

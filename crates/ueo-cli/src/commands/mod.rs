@@ -10,6 +10,7 @@ pub mod export;
 pub mod inspect;
 mod machine;
 pub mod man;
+pub mod models;
 pub mod predict;
 pub mod report;
 pub mod run;

@@ -345,7 +345,8 @@ fn a_model_that_is_not_there_comes_with_a_way_to_get_one() {
     place.run("inspect --model missing.pt", 2).says(&[
         "no such file or directory: missing.pt",
         "hint:",
-        "hf download",
+        "--model hf-hub:",
+        "ueo models",
     ]);
 }
 

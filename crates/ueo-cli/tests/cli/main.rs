@@ -12,6 +12,9 @@ mod demonstration;
 mod export;
 mod first_hour;
 mod hostile_names;
+mod hub;
+#[path = "../../../ueo-hub/tests/hub/server.rs"]
+mod hub_server;
 mod image_memory;
 mod instruction_sets;
 mod interruption;

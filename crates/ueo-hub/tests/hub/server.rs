@@ -1,6 +1,7 @@
 //! A hub on this machine: it answers as the Hugging Face Hub does, and fails as it is told to.
 //!
-//! What it answers is what the Python client asks for, too (`tools/hub/cache.py` uses it through the example `local_hub`).
+//! What it answers is what the Python client asks for, too (`tools/hub/cache.py` uses it through the example
+//! `local_hub`).
 
 #![allow(dead_code, reason = "every program that includes it uses a part")]
 
@@ -11,12 +12,18 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// Commit of every repository's newest state.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// What is sent at once, in bytes.
+const PIECE_BYTES: usize = 4096;
+/// Pause behind each piece of a slow answer.
+const PIECE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A request that the server was asked.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +52,8 @@ pub struct Faults {
     pub damaged: bool,
     /// Whether large files come as a whole only.
     pub without_ranges: bool,
+    /// Whether large files come a little at a time.
+    pub slow: bool,
     /// Whether everything fails with this status.
     pub status: Option<u16>,
 }
@@ -174,7 +183,12 @@ impl Server {
             if let Some(bytes) = answer.breaks_after {
                 answer.body.truncate(bytes);
             }
-            stream.write_all(&answer.body)?;
+            for piece in answer.body.chunks(PIECE_BYTES) {
+                stream.write_all(piece)?;
+                if answer.slow {
+                    thread::sleep(PIECE_PAUSE);
+                }
+            }
         }
         stream.flush()?;
         stream.shutdown(Shutdown::Both)
@@ -215,6 +229,7 @@ struct Answer {
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     breaks_after: Option<usize>,
+    slow: bool,
 }
 
 impl Answer {
@@ -407,6 +422,7 @@ impl State {
                 .with("Content-Range", format!("bytes {from}-{}/{size}", size - 1)),
         };
         answer.breaks_after = breaks_after;
+        answer.slow = self.faults.slow;
         answer.with("ETag", "\"of-the-file-server\"")
     }
 }

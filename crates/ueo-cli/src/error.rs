@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use ueo::checkpoint::CheckpointError;
 use ueo::data::DataError;
 use ueo::session::SessionError;
 use ueo_benchmark::BenchmarkError;
@@ -38,6 +39,9 @@ pub enum CliError {
     /// A model cannot be had from the hub.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// A model's configuration cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A text file of the user cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -154,6 +158,7 @@ impl CliError {
             Self::Export(error) => error.hint(),
             Self::Report(error) => error.hint(),
             Self::Hub(error) => error.hint(),
+            Self::Checkpoint(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Target(error) => error.hint(),

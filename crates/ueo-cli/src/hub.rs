@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use ueo::checkpoint::{CheckpointError, check_configuration};
 use ueo_hub::{Hub, HubError, HubSettings, ModelName, Observer};
 
 use crate::error::CliError;
@@ -20,7 +21,8 @@ const COMMIT_DIGITS: usize = 12;
 ///
 /// # Errors
 ///
-/// [`CliError::Hub`] and [`CliError::Interrupt`].
+/// [`CliError::Hub`], [`CliError::Checkpoint`] for an architecture that is not known, which is found out before its
+/// weights are fetched, and [`CliError::Interrupt`].
 pub fn resolve<'a>(model: &'a Path, printer: &Printer) -> Result<Cow<'a, Path>, CliError> {
     let Some(name) = model.to_str().filter(|text| ModelName::recognizes(text)) else {
         return Ok(model.into());
@@ -34,8 +36,13 @@ pub fn resolve<'a>(model: &'a Path, printer: &Printer) -> Result<Cow<'a, Path>, 
         name: name.to_string(),
         announced: false,
         bar: None,
+        refused: None,
     };
-    let model = hub.fetch(&name, &mut observer)?;
+    let fetched = hub.fetch(&name, &mut observer);
+    if let Some(reason) = observer.refused {
+        return Err(reason.into());
+    }
+    let model = fetched?;
     printer.detail(format_args!("{name} is {}", model.path.display()));
     Ok(model.path.into())
 }
@@ -55,6 +62,8 @@ struct OnTheScreen<'a> {
     announced: bool,
     /// The bar of a large file, with the file's name.
     bar: Option<(Progress, String)>,
+    /// Why the weights were not fetched.
+    refused: Option<CheckpointError>,
 }
 
 impl Observer for OnTheScreen<'_> {
@@ -101,5 +110,10 @@ impl Observer for OnTheScreen<'_> {
 
     fn wants_to_stop(&self) -> bool {
         self.interrupt.requested()
+    }
+
+    fn accepts(&mut self, configuration: &Path) -> bool {
+        self.refused = check_configuration(configuration).err();
+        self.refused.is_none()
     }
 }

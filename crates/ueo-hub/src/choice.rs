@@ -30,7 +30,7 @@ pub(crate) struct Weights {
     /// Name of the file.
     pub name: &'static str,
     /// The configuration that belongs to it.
-    config: &'static str,
+    pub config: &'static str,
 }
 
 impl Weights {

@@ -165,6 +165,12 @@ pub enum HubError {
         #[source]
         source: io::Error,
     },
+    /// The observer does not accept the model's configuration.
+    #[error("{model} was not fetched: its configuration is refused")]
+    Refused {
+        /// What was asked for.
+        model: String,
+    },
     /// The user asked to stop.
     #[error("stopped; what was received is kept, and the same command goes on from there")]
     Stopped,

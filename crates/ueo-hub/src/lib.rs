@@ -26,7 +26,7 @@ mod listing;
 mod name;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use catalog::{KnownModel, known_models};
 pub use environment::HubSettings;
@@ -53,6 +53,10 @@ pub trait Observer {
     fn takes_the_cached(&mut self, model: &ModelName, commit: &str, reason: &HubError);
     /// Whether the user wants to stop.
     fn wants_to_stop(&self) -> bool;
+    /// Whether weights with this configuration file are of use; asked before they are fetched.
+    fn accepts(&mut self, _configuration: &Path) -> bool {
+        true
+    }
 }
 
 /// Nobody watches.
@@ -205,8 +209,13 @@ impl Source<'_> {
                 found: self.found(),
             });
         };
-        self.get(vec![weights.name.to_owned()], observer)?;
         let directory = self.repository.snapshot(&self.commit);
+        if !there(&weights) && !observer.accepts(&directory.join(weights.config)) {
+            return Err(HubError::Refused {
+                model: self.model.to_string(),
+            });
+        }
+        self.get(vec![weights.name.to_owned()], observer)?;
         let mut path = directory.join(weights.name);
         if weights.is_index() {
             let index = fs::read(&path).map_err(HubError::read(&path))?;

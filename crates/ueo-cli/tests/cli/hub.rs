@@ -191,6 +191,22 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
+fn weights_of_an_architecture_that_is_not_known_are_not_fetched() {
+    let place = Place::new();
+    place.server.change(NAME, |repository| {
+        repository.add(
+            "open_clip_config.json",
+            "{\"model_cfg\": {\"embed_dim\": 8, \"vision_cfg\": {\"timm_model_name\": \"convnext_base\"}, \"text_cfg\": {}}}",
+        );
+    });
+    place
+        .inspect(&[], 2)
+        .says(&["error:", "timm_model_name", "not supported", "hint:"]);
+    let requests = place.server.take_requests().into_iter();
+    assert_eq!(requests.filter(|request| request.to_cdn).count(), 0);
+}
+
+#[test]
 fn what_is_not_in_the_cache_is_not_there_offline() {
     let place = Place::new();
     place.inspect(OFFLINE, 2).says(&[

@@ -392,8 +392,9 @@ impl State {
             .values()
             .flat_map(|repository| repository.files.values());
         let found = all
-            .cloned()
-            .find(|content| Some(sha256(content).as_str()) == digest);
+            .into_iter()
+            .find(|content| Some(sha256(content).as_str()) == digest)
+            .cloned();
         let Some(mut content) = found else {
             return Answer::of(404, "no such file");
         };

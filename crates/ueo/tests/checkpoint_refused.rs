@@ -249,7 +249,7 @@ fn other_architectures_are_named() {
             "act_kwargs",
             serde_json::json!({"approximate": "tanh"}),
         ),
-        ("vision_cfg", "ls_init_value", serde_json::json!(0.1)),
+        ("vision_cfg", "ls_init_value", serde_json::json!(true)),
         (
             "vision_cfg",
             "norm_kwargs",

@@ -25,6 +25,7 @@ fn every_layout_gives_the_features_of_its_own_package() {
         "openclip-rn",
         "openclip-training-checkpoint",
         "openclip-vit",
+        "openclip-vit-layer-scale",
         "openclip-vit-quickgelu-bin",
     ];
     for name in names {

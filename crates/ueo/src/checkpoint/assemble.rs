@@ -15,6 +15,8 @@ pub(super) enum Recipe {
     Copy(String),
     /// The transpose of a matrix.
     Transpose(String),
+    /// The first tensor, each row times the row's number in the second.
+    Scaled(String, String),
     /// Three tensors one after the other along the first axis.
     Stack([String; 3]),
     /// A table of image positions of this shape, resampled to another grid.
@@ -43,6 +45,12 @@ impl Parameter {
             Recipe::Transpose(name) => {
                 vec![(name, self.shape.iter().rev().copied().collect())]
             }
+            Recipe::Scaled(name, scale) => {
+                vec![
+                    (name, self.shape.clone()),
+                    (scale, self.shape[..1].to_vec()),
+                ]
+            }
             Recipe::Stack(names) => {
                 let mut part = self.shape.clone();
                 if let Some(rows) = part.first_mut() {
@@ -62,6 +70,14 @@ impl Parameter {
             Recipe::Transpose(name) => transpose(&store.read(name)?),
             Recipe::Grid(name, _) => positions::grid(&store.read(name)?, self.shape[0]),
             Recipe::Line(name, _) => positions::line(&store.read(name)?, self.shape[0]),
+            Recipe::Scaled(name, scale) => {
+                let (mut rows, scale) = (store.read(name)?.data, store.read(scale)?.data);
+                let width = rows.len() / scale.len().max(1);
+                for (row, factor) in rows.chunks_mut(width.max(1)).zip(scale) {
+                    row.iter_mut().for_each(|value| *value *= factor);
+                }
+                rows
+            }
             Recipe::Stack(names) => {
                 let mut data = Vec::new();
                 for name in names {

@@ -8,6 +8,7 @@ use crate::text::{END_OF_TEXT, TokenizerContent, TokenizerSource};
 
 use super::assemble::{Parameter, assemble};
 use super::digest::{content_sha256, sha256_of_files};
+use super::open_clip::LayerScale;
 use super::parameters::parameters;
 use super::store::TensorStore;
 use super::validate::validate;
@@ -38,6 +39,7 @@ pub(super) struct Draft {
     pub preprocessing: Preprocessing,
     pub tokenizer: TokenizerSource,
     pub feature_token: FeatureToken,
+    pub layer_scale: LayerScale,
     pub activation_source: ActivationSource,
     pub kind: CheckpointKind,
     pub store: TensorStore,
@@ -119,6 +121,7 @@ impl Draft {
             CheckpointKind::HuggingFace => hugging_face::place(list),
             CheckpointKind::OpenClip => {
                 let mut placed = state_dict::place(list);
+                self.layer_scale.fold(&mut placed);
                 let said = positions::resize(&mut placed, &self.store, &self.config);
                 self.decisions.extend(said);
                 placed

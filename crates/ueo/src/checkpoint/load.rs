@@ -10,6 +10,7 @@ use crate::quote;
 
 use super::draft::{Draft, FeatureToken};
 use super::json::read_object;
+use super::open_clip::LayerScale;
 use super::state_dict::{Origin, refuse_relatives, unwrap_names};
 use super::store::TensorStore;
 use super::tokenizer::OpenClipTokenizer;
@@ -240,6 +241,7 @@ fn state_dict_draft(path: &Path, unwrapped: Unwrapped) -> Result<Draft, Checkpoi
         CheckpointKind::StateDict
     };
     Ok(Draft {
+        layer_scale: LayerScale::default(),
         preprocessing: Preprocessing::clip(config.vision.image_size()),
         config,
         tokenizer,
@@ -348,6 +350,7 @@ fn hugging_face_draft(weights: &Path, file: WeightsFile) -> Result<Draft, Checkp
         &mut decisions,
     )?;
     Ok(Draft {
+        layer_scale: LayerScale::default(),
         config: architecture,
         preprocessing,
         tokenizer,
@@ -391,6 +394,9 @@ fn open_clip_draft(
         "activation: {}, by `quick_gelu` in {OPEN_CLIP_CONFIG} (not there means false)",
         activation.name()
     ));
+    if config.layer_scale != LayerScale::default() {
+        decisions.push("layer scale: multiplied into the matrices that it follows".to_owned());
+    }
     let mut warnings = Vec::new();
     let tokenizer = tokenizer::for_openai_names(
         directory,
@@ -400,6 +406,7 @@ fn open_clip_draft(
         &mut warnings,
     )?;
     Ok(Draft {
+        layer_scale: config.layer_scale,
         config: architecture,
         preprocessing: config.preprocessing,
         tokenizer,

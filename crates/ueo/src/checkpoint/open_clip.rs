@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::image::{Interpolation, Preprocessing, ResizeRule};
 use crate::text::TextCleaning;
 
+use super::assemble::{Parameter, Recipe};
 use super::infer::LAYER_NORM_EPSILON;
 use super::json::{Section, read_object};
 use super::tokenizer::OpenClipTokenizer;
@@ -32,12 +33,11 @@ const TEXT_LAYERS: usize = 12;
 const RESNET_EXPANSION: usize = 32;
 
 /// Keys that change the architecture; any value but null, false and the one given here is refused.
-const FIXED_VISION_KEYS: [(&str, &str); 20] = [
+const FIXED_VISION_KEYS: [(&str, &str); 19] = [
     ("timm_model_name", ""),
     ("attentional_pool", ""),
     ("attn_pooler_queries", "*"),
     ("attn_pooler_heads", "*"),
-    ("ls_init_value", ""),
     ("no_ln_pre", ""),
     ("pos_embed_type", "learnable"),
     ("final_ln_after_pool", ""),
@@ -54,10 +54,9 @@ const FIXED_VISION_KEYS: [(&str, &str); 20] = [
     ("scale_fc", ""),
     ("output_tokens", ""),
 ];
-const FIXED_TEXT_KEYS: [(&str, &str); 18] = [
+const FIXED_TEXT_KEYS: [(&str, &str); 17] = [
     ("hf_model_name", ""),
     ("embed_cls", ""),
-    ("ls_init_value", ""),
     ("no_causal_mask", ""),
     ("final_ln_after_pool", ""),
     ("pool_type", "argmax"),
@@ -89,7 +88,8 @@ const MODEL_KEYS: [&str; 11] = [
     "model_cfg",
     "preprocess_cfg",
 ];
-const VISION_KEYS: [&str; 14] = [
+const VISION_KEYS: [&str; 15] = [
+    "ls_init_value",
     "layers",
     "width",
     "head_width",
@@ -106,7 +106,8 @@ const VISION_KEYS: [&str; 14] = [
     "timm_drop",
     "timm_drop_path",
 ];
-const TEXT_KEYS: [&str; 14] = [
+const TEXT_KEYS: [&str; 15] = [
+    "ls_init_value",
     "context_length",
     "vocab_size",
     "hf_tokenizer_name",
@@ -131,6 +132,42 @@ pub(super) struct OpenClipConfig {
     pub preprocessing: Preprocessing,
     /// What it says about texts.
     pub tokenizer: OpenClipTokenizer,
+    /// Which towers scale what their blocks add.
+    pub layer_scale: LayerScale,
+}
+
+/// Which towers have a learned factor per channel behind attention and perceptron (`ls_1`, `ls_2`). Nothing trains it
+/// here, so it is multiplied into the matrices before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LayerScale {
+    pub vision: bool,
+    pub text: bool,
+}
+
+impl LayerScale {
+    /// Puts the factors into the recipes of the parameters that they belong to.
+    pub(super) fn fold(self, parameters: &mut [Parameter]) {
+        for parameter in parameters {
+            let scaled = match parameter.name.starts_with("visual.") {
+                true => self.vision,
+                false => self.text,
+            };
+            let Recipe::Copy(name) = &parameter.recipe else {
+                continue;
+            };
+            let factors = [
+                (".attn.out_proj.", ".ls_1.gamma"),
+                (".mlp.c_proj.", ".ls_2.gamma"),
+            ];
+            let factor = factors.iter().find_map(|(layer, factor)| {
+                let (block, _) = name.split_once(layer)?;
+                Some(format!("{block}{factor}"))
+            });
+            if let (true, Some(factor)) = (scaled, factor) {
+                parameter.recipe = Recipe::Scaled(name.clone(), factor);
+            }
+        }
+    }
 }
 
 /// Reads `open_clip_config.json`, or one of open_clip's bare model configurations.
@@ -192,7 +229,20 @@ pub(super) fn config(
         architecture,
         preprocessing,
         tokenizer: tokenizer(&text)?,
+        layer_scale: LayerScale {
+            vision: has_layer_scale(&vision)?,
+            text: has_layer_scale(&text)?,
+        },
     })
+}
+
+/// Whether a first value of the factors is given; which one is of no interest to a model that was trained.
+fn has_layer_scale(tower: &Section<'_>) -> Result<bool, CheckpointError> {
+    match tower.get("ls_init_value") {
+        None | Some(Value::Bool(false)) => Ok(false),
+        Some(value @ Value::Bool(true)) => Err(tower.unsupported("ls_init_value", value)),
+        Some(_) => tower.number("ls_init_value", 0.0).map(|_| true),
+    }
 }
 
 /// The tokenizer's name and text cleaning; any other argument of open_clip's tokenizers is refused.

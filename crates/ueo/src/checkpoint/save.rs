@@ -162,13 +162,14 @@ fn save_hugging_face(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved,
     for (name, shape) in parameters(&checkpoint.config) {
         let tensor = &checkpoint.tensors[&name];
         match hugging_face::recipe(&name) {
-            Recipe::Copy(name) | Recipe::Grid(name, _) | Recipe::Line(name, _) => {
-                entries.push(Entry {
-                    name,
-                    shape,
-                    data: Cow::Borrowed(&tensor.data),
-                })
-            }
+            Recipe::Copy(name)
+            | Recipe::Scaled(name, _)
+            | Recipe::Grid(name, _)
+            | Recipe::Line(name, _) => entries.push(Entry {
+                name,
+                shape,
+                data: Cow::Borrowed(&tensor.data),
+            }),
             Recipe::Transpose(name) => entries.push(Entry {
                 name,
                 shape: shape.iter().rev().copied().collect(),

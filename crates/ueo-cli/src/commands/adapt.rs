@@ -567,7 +567,6 @@ impl AdaptArgs {
         let threshold_images = self.threshold.threshold_images.as_deref();
         let threshold_images = threshold_images.map(absolute).transpose()?;
         let rule = ScoreRule::new(self.threshold.score, self.threshold.score_temperature);
-        let classes = read_classes(classes)?;
         // Last, because it may take long.
         let model = hub::resolve(model, context.printer)?;
         Ok(Some(AdaptRequest {

@@ -41,6 +41,7 @@
 //!
 //! ```text
 //! session       a model, its images and its predictions: what a program calls
+//! discover      groups of images that show none of the classes, and names for them
 //! adapt         the loop and its events
 //! method        what each method minimizes and remembers
 //! guard, evaluate, objective   numbers: signs of harm, scores and metrics, entropies
@@ -60,6 +61,7 @@ pub mod checkpoint;
 mod command_line;
 pub mod data;
 mod device;
+pub mod discover;
 pub mod disk;
 pub mod evaluate;
 pub mod guard;

@@ -21,6 +21,7 @@ const MODULES: &[&str] = &[
     "guard",
     "method",
     "adapt",
+    "discover",
     "session",
     "command_line",
 ];

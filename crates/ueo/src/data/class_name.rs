@@ -7,7 +7,7 @@ const COMPARED_CHARS: usize = 64;
 
 /// A name without what spellings differ in: Unicode's form (NFC), case, and which of white space, underscores and
 /// hyphens separates its words.
-pub(super) fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     let lower = name.nfc().collect::<String>().to_lowercase();
     let lower: String = lower.nfc().collect();
     let words: Vec<&str> = lower

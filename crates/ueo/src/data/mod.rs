@@ -25,6 +25,7 @@ mod table;
 mod tar_reader;
 mod text_file;
 
+pub(crate) use class_name::fold;
 pub use class_names::ClassNameMap;
 pub use classes::ClassList;
 pub use dataset::{

@@ -156,7 +156,7 @@ pub fn mirrored_mean(features: &[f32], mirrored: &[f32], embed_dim: usize) -> Ve
 }
 
 /// Mean over the rows, in f64; zero without any.
-fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     let count = (rows.len() / width.max(1)).max(1) as f64;
     let mut sums = vec![0.0_f64; width];
     for row in rows.chunks_exact(width.max(1)) {
@@ -167,7 +167,7 @@ fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// Every row minus `factor` times the mean, of unit norm; a row that becomes zero stays zero.
-fn centred(rows: &[f32], mean: &[f32], factor: f32) -> Vec<f32> {
+pub(crate) fn centred(rows: &[f32], mean: &[f32], factor: f32) -> Vec<f32> {
     let mut centred = Vec::with_capacity(rows.len());
     for row in rows.chunks_exact(mean.len().max(1)) {
         let differences = row.iter().zip(mean);
@@ -181,7 +181,7 @@ fn centred(rows: &[f32], mean: &[f32], factor: f32) -> Vec<f32> {
     centred
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
     products.sum::<f64>() as f32
 }

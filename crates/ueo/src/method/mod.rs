@@ -31,6 +31,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use centring::{Centring, mirrored_mean};
+pub(crate) use centring::{centred, dot, mean_row};
 pub use error::{MethodError, ParseMethodError};
 pub use memory::Memory;
 pub use pass::ZeroShotPass;

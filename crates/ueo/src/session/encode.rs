@@ -239,7 +239,7 @@ impl ImageFeatures {
     }
 
     /// `[images, embed_dim]`
-    fn tensor(&self, clip: &Clip) -> Tensor<2> {
+    pub(super) fn tensor(&self, clip: &Clip) -> Tensor<2> {
         let shape = [self.indices.len(), self.embed_dim];
         Tensor::from_data(TensorData::new(self.features.clone(), shape), clip.device())
     }

@@ -90,6 +90,14 @@ pub enum SessionError {
         /// The image.
         id: String,
     },
+    /// A vocabulary has no name beside the known classes.
+    #[error("the vocabulary has no name for unknown images: {}", nothing_left(*.known, *.too_long))]
+    NoNames {
+        /// Names that are those of known classes.
+        known: usize,
+        /// Names that are too long for the text tower.
+        too_long: usize,
+    },
     /// The caller asked to stop between two steps.
     #[error("interrupted after step {step}")]
     Stopped {
@@ -113,6 +121,16 @@ impl SessionError {
     /// Whether the caller asked to stop, which is no failure.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted { .. } | Self::Stopped { .. })
+    }
+}
+
+fn nothing_left(known: usize, too_long: usize) -> String {
+    match (known, too_long) {
+        (0, 0) => "it is empty".to_owned(),
+        (known, 0) => format!("all of its {known} names are those of known classes"),
+        (known, too_long) => format!(
+            "{known} of its names are those of known classes, and {too_long} are too long for the text tower"
+        ),
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod adapting;
+mod discovering;
 mod encode;
 mod engine;
 mod error;
@@ -25,6 +26,10 @@ use crate::guard::{EpochRecord, Warning};
 use crate::image::CacheUse;
 
 pub use adapting::{adapt, adapt_in_memory};
+pub use discovering::{
+    CutBasis, DiscoverQuestion, Discovery, Member, NamedGroup, SimilarName, Vocabulary, VocabularyUse,
+    discover,
+};
 pub use encode::{
     ENCODING_BATCH, FeatureStore, ImageFeatures, Subset, encode_images, encode_images_keeping,
     encode_readable, list_skipped,

@@ -10,8 +10,9 @@ use super::SessionError;
 use super::encode::ImageFeatures;
 use super::model::{Classifier, Model};
 
-/// Nouns for things that a photograph can show, one per line (`tools/words/negative_words.py`).
-const WORDS: &str = include_str!("../../assets/negative_words.txt");
+/// Nouns for things that a photograph can show, one per line (`tools/words/negative_words.py`); names for groups of unknown images
+/// come from them too.
+pub(super) const WORDS: &str = include_str!("../../assets/negative_words.txt");
 /// Words that stay: those farthest from all classes.
 const KEPT_WORDS: usize = 1000;
 /// A word is as near to a list of classes as to the class at this quantile of its cosines, which forgives single classes that

@@ -7,7 +7,7 @@ use crate::model::to_host;
 use crate::text::{Overlong, Template};
 
 use super::adapting::names;
-use super::encode::encode_readable;
+use super::encode::{ImageFeatures, encode_readable};
 use super::images::Images;
 use super::labels::Labels;
 use super::model::Model;
@@ -137,6 +137,17 @@ pub fn predict(
     question: Question<'_>,
     reporter: &mut dyn Reporter,
 ) -> Result<PredictionSet, SessionError> {
+    let (predictions, _) = predict_encoded(model, images, question, reporter)?;
+    Ok(predictions)
+}
+
+/// [`predict`] with the features that the predictions were made of, one row per predicted image.
+pub(super) fn predict_encoded(
+    model: &Model,
+    images: &Images,
+    question: Question<'_>,
+    reporter: &mut dyn Reporter,
+) -> Result<(PredictionSet, ImageFeatures), SessionError> {
     let classes = question.classes;
     let threshold_method = match question.cut {
         Cut::Choose(method) => method,
@@ -190,9 +201,9 @@ pub fn predict(
         None if confidence >= threshold => Verdict::Accept,
         None => Verdict::Reject,
     };
-    let predictions = encoded.indices.iter().enumerate();
-    Ok(PredictionSet {
-        images: predictions
+    let rows = encoded.indices.iter().enumerate();
+    let predictions = PredictionSet {
+        images: rows
             .map(|(row, &index)| ImagePrediction {
                 path: images.id(index).to_owned(),
                 label: classes[predicted.classes[row]].clone(),
@@ -217,7 +228,8 @@ pub fn predict(
         rule: question.rule,
         labels,
         evaluation,
-    })
+    };
+    Ok((predictions, encoded))
 }
 
 /// Features by name.

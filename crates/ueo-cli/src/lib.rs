@@ -30,8 +30,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::GlobalArgs;
 use commands::{
-    Context, adapt, benchmark, completions, demo, embed, evaluate, export, inspect, man, models,
-    predict, report, run,
+    Context, adapt, benchmark, completions, demo, discover, embed, evaluate, export, inspect, man,
+    models, predict, report, run,
 };
 use exit::Ending;
 use printer::{Printer, Verbosity};
@@ -59,6 +59,7 @@ A session:
   ueo predict  --model run/ --images photos/ --output predictions.csv
   ueo evaluate --model run/ --images labelled/ --output evaluation.json
   ueo report   run/
+  ueo discover run/ --images photos/
   ueo export   run/ --to onnx --output model.onnx
 
 Nothing at hand? `ueo demo` adapts an embedded model to embedded images, and `ueo models` lists models that \
@@ -98,6 +99,7 @@ enum Command {
     Adapt(Box<adapt::AdaptArgs>),
     Predict(predict::PredictArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Discover(discover::DiscoverArgs),
     Embed(embed::EmbedArgs),
     Export(export::ExportArgs),
     Benchmark(Box<benchmark::BenchmarkArgs>),
@@ -174,6 +176,7 @@ fn run_command(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
         Command::Adapt(args) => adapt::run(args, &context),
         Command::Predict(args) => predict::run(args, &context),
         Command::Evaluate(args) => evaluate::run(args, &context),
+        Command::Discover(args) => discover::run(args, &context),
         Command::Embed(args) => embed::run(args, &context),
         Command::Export(args) => export::run(args, &context),
         Command::Benchmark(args) => benchmark::run(args, &context),

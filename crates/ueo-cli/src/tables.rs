@@ -88,6 +88,18 @@ pub fn rows(header: &[String], rows: &[Vec<String>]) -> Table {
     table
 }
 
+/// Texts in columns that wrap where the screen ends.
+pub fn texts<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
+    table.set_header(header);
+    table.add_rows(rows.iter().map(|row| row.iter()));
+    table
+}
+
 /// A row of the table of measurements.
 struct Measure {
     name: &'static str,

@@ -8,6 +8,7 @@
 
 mod benchmark;
 mod comparison;
+mod discovery;
 mod error;
 mod measures;
 mod numbers;
@@ -23,19 +24,20 @@ use std::path::{Path, PathBuf};
 use maud::html;
 
 use ueo::write_atomically;
-use ueo_run::RunDirectory;
+use ueo_run::{DiscoveryDirectory, RunDirectory};
 
 use numbers::{count, counted};
 use page::page;
 use run_data::RunData;
 use sections::{
-    calibration, classes, confidence, confusion, epochs, gallery, provenance, remarks, separation,
-    summary, training,
+    calibration, classes, confidence, confusion, discovered, epochs, gallery, provenance, remarks,
+    separation, summary, training,
 };
 use thumbnails::Thumbnails;
 
 pub use benchmark::write_benchmark_report;
 pub use comparison::write_comparison;
+pub use discovery::write_discovery;
 pub use error::ReportError;
 
 /// A report that was written.
@@ -60,6 +62,7 @@ pub fn write_report(run: &Path, output: Option<&Path>) -> Result<WrittenReport, 
     let thumbnails = Thumbnails::draw(
         &request.images,
         request.image_root.as_deref(),
+        request.exif_orientation,
         &gallery::paths(&galleries),
     );
     let mut parts = vec![summary::section(&data)];
@@ -71,6 +74,8 @@ pub fn write_report(run: &Path, output: Option<&Path>) -> Result<WrittenReport, 
     parts.extend(confusion::section(&data));
     parts.extend(calibration::section(&data)?);
     parts.push(gallery::section(&data, &galleries, &thumbnails));
+    let found = DiscoveryDirectory::of_run(run)?;
+    parts.extend(discovered::section(found.as_ref()));
     parts.push(provenance::section(&data));
     parts.extend(remarks::section(&data));
 

@@ -10,7 +10,9 @@ use image::codecs::jpeg::JpegEncoder;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use ueo::data::{Dataset, DatasetOptions};
-use ueo::image::{DecodeOptions, Interpolation, Region, RgbImage, decode, resize_region};
+use ueo::image::{
+    DecodeOptions, ExifOrientation, Interpolation, Region, RgbImage, decode, resize_region,
+};
 
 /// Longer side of a thumbnail in pixels. Smaller images are not enlarged.
 const SIDE: usize = 96;
@@ -26,7 +28,16 @@ pub struct Thumbnails {
 
 impl Thumbnails {
     /// Draws the thumbnails of some images of a data set. Images that are no longer there, or cannot be read, have none.
-    pub fn draw(images: &Path, image_root: Option<&Path>, paths: &BTreeSet<&str>) -> Self {
+    pub fn draw(
+        images: &Path,
+        image_root: Option<&Path>,
+        exif_orientation: ExifOrientation,
+        paths: &BTreeSet<&str>,
+    ) -> Self {
+        let decoding = DecodeOptions {
+            exif_orientation,
+            ..DecodeOptions::default()
+        };
         let options = DatasetOptions {
             image_root: image_root.map(Path::to_owned),
         };
@@ -40,7 +51,7 @@ impl Thumbnails {
             .into_par_iter()
             .filter_map(|path| {
                 let bytes = dataset.as_ref()?.read_bytes(*positions.get(path)?).ok()?;
-                let image = decode(&bytes, &DecodeOptions::default()).ok()?;
+                let image = decode(&bytes, &decoding).ok()?;
                 Some(((*path).to_owned(), data_uri(&image)?))
             })
             .collect();
@@ -118,7 +129,12 @@ mod tests {
     #[test]
     fn images_that_are_gone_are_counted() {
         let paths = BTreeSet::from(["a.png", "b.png"]);
-        let thumbnails = Thumbnails::draw(Path::new("/nowhere/at/all"), None, &paths);
+        let thumbnails = Thumbnails::draw(
+            Path::new("/nowhere/at/all"),
+            None,
+            ExifOrientation::default(),
+            &paths,
+        );
         assert_eq!(thumbnails.missing(), 2);
         assert_eq!(thumbnails.uri("a.png"), None);
     }

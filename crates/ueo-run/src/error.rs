@@ -42,6 +42,14 @@ pub enum RunError {
         /// Whether it holds an earlier run.
         is_run: bool,
     },
+    /// Another discovery, or something else, is where one is to be written.
+    #[error("{} exists and is not empty, expected a new or empty directory", path.display())]
+    DiscoveryExists {
+        /// The output directory.
+        path: PathBuf,
+        /// Whether it holds an earlier discovery.
+        is_discovery: bool,
+    },
     /// A path is no run directory.
     #[error("{} is no run directory: it has no run.json", path.display())]
     NotARun {

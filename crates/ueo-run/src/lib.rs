@@ -6,6 +6,8 @@
 mod adapting;
 mod changes;
 mod directory;
+mod discovering;
+mod discovery;
 mod error;
 mod features;
 mod frame;
@@ -28,6 +30,10 @@ mod tensorboard;
 pub use adapting::{AdaptReport, adapt, adapt_to};
 pub use changes::changes;
 pub use directory::RunDirectory;
+pub use discovering::{DiscoverRequest, discover};
+pub use discovery::{
+    DISCOVERY_FORMAT_VERSION, DiscoveredGroup, DiscoveredImage, DiscoveryDirectory, DiscoveryRecord,
+};
 pub use error::RunError;
 pub use held::HeldDirectory;
 pub use moving::{NewPlaces, move_run};

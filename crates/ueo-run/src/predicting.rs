@@ -55,13 +55,7 @@ pub fn predict(
     reporter: &mut dyn Reporter,
 ) -> Result<PredictionSet, RunError> {
     predict_for(opened, request, reporter, |model| {
-        let root = request.image_root.as_deref();
-        Ok(Images::open(
-            &request.images,
-            root,
-            &model.preprocessing,
-            0,
-        )?)
+        request.images_of(&model.preprocessing)
     })
 }
 
@@ -76,40 +70,81 @@ pub fn predict_for(
     reporter: &mut dyn Reporter,
     open_images: impl FnOnce(&Model) -> Result<Images, RunError>,
 ) -> Result<PredictionSet, RunError> {
-    let run = opened.run.as_ref();
-    let (classes, class_ids) = match (&request.classes, run) {
-        (Some(list), _) => (list.names().to_vec(), list.ids().map(<[String]>::to_vec)),
-        (None, Some(run)) => (run.request.classes.clone(), run.request.class_ids.clone()),
-        (None, None) => return Err(RunError::NoClasses),
-    };
-    let rule = score_rule(request, run);
-    // A stored threshold belongs to the classes and the score that it was chosen with.
-    let stored = run
-        .filter(|run| run.request.classes == classes && run.request.score_rule() == rule)
-        .and_then(|run| run.threshold);
-    let method = run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
-    let images = open_images(&opened.model)?
-        .with_label_choice(request.labels)
-        .with_class_ids(class_ids);
-    images.tell_left_out(reporter);
-    let question = Question {
-        classes: &classes,
-        rule,
-        cut: match (request.threshold, stored) {
-            (ThresholdRequest::At(value), _) => Cut::At(value),
-            (ThresholdRequest::Choose(method), _) => Cut::Choose(method),
-            (ThresholdRequest::Stored, Some(stored)) => Cut::Chosen(stored),
-            (ThresholdRequest::Stored, None) => Cut::Choose(method),
-        },
-        top_k: request.top_k,
-        strict: request.strict,
-    };
+    let known = request.known_classes(opened)?;
+    let images = request.labelled_by(&known, open_images(&opened.model)?, reporter);
     Ok(ueo::session::predict(
         &opened.model,
         &images,
-        question,
+        request.question(opened, known.names()),
         reporter,
     )?)
+}
+
+impl PredictRequest {
+    /// The classes that were asked for, else the run's.
+    pub(super) fn known_classes(&self, opened: &OpenedModel) -> Result<ClassList, RunError> {
+        if let Some(classes) = &self.classes {
+            return Ok(classes.clone());
+        }
+        let run = opened.run.as_ref().ok_or(RunError::NoClasses)?;
+        let classes = ClassList::from_names(run.request.classes.clone());
+        Ok(match &run.request.class_ids {
+            Some(ids) => classes.with_ids(ids.clone()),
+            None => classes,
+        })
+    }
+
+    /// The images, with a word about what was not taken.
+    pub(super) fn open_images(
+        &self,
+        opened: &OpenedModel,
+        known: &ClassList,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Images, RunError> {
+        let images = self.images_of(&opened.model.preprocessing)?;
+        Ok(self.labelled_by(known, images, reporter))
+    }
+
+    fn images_of(&self, preprocessing: &Preprocessing) -> Result<Images, RunError> {
+        let root = self.image_root.as_deref();
+        Ok(Images::open(&self.images, root, preprocessing, 0)?)
+    }
+
+    fn labelled_by(
+        &self,
+        known: &ClassList,
+        images: Images,
+        reporter: &mut dyn Reporter,
+    ) -> Images {
+        let images = images
+            .with_label_choice(self.labels)
+            .with_class_ids(known.ids().map(<[String]>::to_vec));
+        images.tell_left_out(reporter);
+        images
+    }
+
+    /// What is asked, with all that the run decides where the caller did not.
+    pub(super) fn question<'a>(&self, opened: &OpenedModel, classes: &'a [String]) -> Question<'a> {
+        let run = opened.run.as_ref();
+        let rule = score_rule(self, run);
+        // A stored threshold belongs to the classes and the score that it was chosen with.
+        let stored = run
+            .filter(|run| run.request.classes == classes && run.request.score_rule() == rule)
+            .and_then(|run| run.threshold);
+        let method = run.map_or_else(ThresholdMethod::default, |run| run.request.threshold_method);
+        Question {
+            classes,
+            rule,
+            cut: match (self.threshold, stored) {
+                (ThresholdRequest::At(value), _) => Cut::At(value),
+                (ThresholdRequest::Choose(method), _) => Cut::Choose(method),
+                (ThresholdRequest::Stored, Some(stored)) => Cut::Chosen(stored),
+                (ThresholdRequest::Stored, None) => Cut::Choose(method),
+            },
+            top_k: self.top_k,
+            strict: self.strict,
+        }
+    }
 }
 
 /// The score that was asked for, else the run's.

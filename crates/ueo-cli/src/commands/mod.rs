@@ -4,6 +4,7 @@ pub mod adapt;
 pub mod benchmark;
 pub mod completions;
 pub mod demo;
+pub mod discover;
 pub mod embed;
 pub mod evaluate;
 pub mod export;

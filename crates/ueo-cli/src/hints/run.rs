@@ -23,6 +23,10 @@ impl Hint for RunError {
                 "choose another --output, continue the run with --resume, or replace it with --overwrite"
             }
             Self::OutputExists { .. } => "choose another --output",
+            Self::DiscoveryExists {
+                is_discovery: true, ..
+            } => "name another --output, or replace it with --overwrite",
+            Self::DiscoveryExists { .. } => "name another --output",
             Self::NotARun { .. } => "name a directory that `ueo adapt --output` made",
             Self::InUse { .. } => "wait until it ends, or choose another --output",
             Self::OtherSetting { .. } => {

@@ -29,6 +29,9 @@ impl Hint for SessionError {
             }
             Self::NoReadableImages { .. } => "check that --images names a folder of image files",
             Self::SkippedImages { .. } => "repair or remove them, or run without --strict",
+            Self::NoNames { .. } => {
+                "give other names with --vocabulary, one per line, or leave it out for the nouns that come with ueo"
+            }
             Self::NoLabels { .. } => {
                 "sort the images into one folder per class, or give a list file with `path label` lines; folders with other names are \
                  labels with --labels folders"

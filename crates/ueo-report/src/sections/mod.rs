@@ -4,6 +4,7 @@ pub mod calibration;
 pub mod classes;
 pub mod confidence;
 pub mod confusion;
+pub mod discovered;
 pub mod epochs;
 pub mod gallery;
 pub mod provenance;

@@ -35,7 +35,8 @@ pub fn cut_by_classes(tree: &Tree, classes: &[usize]) -> Option<f64> {
     let (mut found, mut right) = (0, 0);
     let mut best = (0.0, None);
     for (step, join) in tree.joins().iter().enumerate() {
-        let [first, second] = [join.first, join.second].map(|group| std::mem::take(&mut groups[group]));
+        let [first, second] =
+            [join.first, join.second].map(|group| std::mem::take(&mut groups[group]));
         let size = |group: &HashMap<usize, usize>| group.values().sum::<usize>();
         found += size(&first) * size(&second);
         let (mut larger, smaller) = match first.len() < second.len() {
@@ -90,7 +91,11 @@ mod tests {
         let tree = Tree::average_linkage(&at_angles(&[0.0, 4.0, 90.0]), 2);
         assert_eq!(cut_by_classes(&tree, &[0, 0, 0]), None, "one class");
         assert_eq!(cut_by_classes(&tree, &[0, 1, 2]), None, "no pair");
-        assert_eq!(cut_by_classes(&tree, &[0, 0, 1]), None, "pairs of one class");
+        assert_eq!(
+            cut_by_classes(&tree, &[0, 0, 1]),
+            None,
+            "pairs of one class"
+        );
         assert_eq!(cut_by_classes(&Tree::average_linkage(&[], 2), &[]), None);
     }
 

@@ -23,7 +23,11 @@ pub fn group(
     let images = unit_features.len() / embed_dim.max(1);
     let row = |image: usize| &unit_features[image * embed_dim..(image + 1) * embed_dim];
     let sample = evenly_spaced(images, most_compared);
-    let sampled: Vec<f32> = sample.iter().flat_map(|image| row(*image)).copied().collect();
+    let sampled: Vec<f32> = sample
+        .iter()
+        .flat_map(|image| row(*image))
+        .copied()
+        .collect();
     let tree = Tree::average_linkage(&sampled, embed_dim);
     let mut groups: Vec<Vec<usize>> = tree.groups_within(cut);
     for image in groups.iter_mut().flatten() {
@@ -35,10 +39,10 @@ pub fn group(
         .collect();
     // The mean of cosines to unit vectors is the dot product with their mean.
     let nearest = |image: &usize| {
-        let distances = means.iter().map(|mean| 1.0 - f64::from(dot(row(*image), mean)));
-        let (group, distance) = distances
-            .enumerate()
-            .min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let distances = means
+            .iter()
+            .map(|mean| 1.0 - f64::from(dot(row(*image), mean)));
+        let (group, distance) = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
         (distance <= cut).then_some(group)
     };
     let others: Vec<usize> = (0..images)
@@ -93,7 +97,9 @@ mod tests {
         let features = at_angles(&angles);
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build().unwrap().install(|| group(&features, 2, 0.05, 40))
+            pool.build()
+                .unwrap()
+                .install(|| group(&features, 2, 0.05, 40))
         };
         assert_eq!(on(1), on(4));
     }

@@ -132,14 +132,14 @@ pub(super) mod tests {
     #[test]
     fn an_image_far_from_all_stays_alone() {
         let tree = Tree::average_linkage(&at_angles(&[0.0, 90.0, 5.0, 95.0, 200.0]), 2);
-        assert_eq!(
-            tree.groups_within(0.1),
-            [vec![0, 2], vec![1, 3], vec![4]]
-        );
+        assert_eq!(tree.groups_within(0.1), [vec![0, 2], vec![1, 3], vec![4]]);
         assert_eq!(tree.groups_within(2.0), [vec![0, 1, 2, 3, 4]]);
         assert_eq!(tree.groups_within(-1.0).len(), 5);
         assert!(Tree::average_linkage(&[], 2).groups_within(1.0).is_empty());
-        assert_eq!(Tree::average_linkage(&[1.0, 0.0], 2).groups_within(1.0), [[0]]);
+        assert_eq!(
+            Tree::average_linkage(&[1.0, 0.0], 2).groups_within(1.0),
+            [[0]]
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod naming;
 pub use cut::{PRECISION_WEIGHT, cut_by_classes};
 pub use grouping::group;
 pub use linkage::{Tree, evenly_spaced};
-pub use naming::{NamedDirection, NameSpace, distinct_proposals};
+pub use naming::{NameSpace, NamedDirection, distinct_proposals};
 
 use crate::method::{centred, mean_row};
 

@@ -67,7 +67,9 @@ fn ranked(texts: &[f32], direction: &[f32], embed_dim: usize) -> Vec<NamedDirect
 }
 
 /// A name to propose for each group: its first that no group before it has, or none where all are taken.
-pub fn distinct_proposals<'a>(names: impl IntoIterator<Item = &'a [String]>) -> Vec<Option<&'a str>> {
+pub fn distinct_proposals<'a>(
+    names: impl IntoIterator<Item = &'a [String]>,
+) -> Vec<Option<&'a str>> {
     let mut taken: Vec<String> = Vec::new();
     let mut first_free = |names: &'a [String]| {
         let free = names.iter().find(|name| !taken.contains(&fold(name)))?;
@@ -99,7 +101,8 @@ mod tests {
 
     #[test]
     fn proposals_are_distinct_where_possible() {
-        let names = |names: &[&str]| -> Vec<String> { names.iter().map(|n| (*n).to_owned()).collect() };
+        let names =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|n| (*n).to_owned()).collect() };
         let groups = [
             names(&["Shopping_Cart", "cart"]),
             names(&["shopping cart", "pizza"]),

@@ -151,7 +151,12 @@ pub fn discover(
     let grouped = group(&features.of(&rejected), embed_dim, cut, MOST_COMPARED);
     let (mut groups, alone): (Vec<Vec<usize>>, Vec<Vec<usize>>) = grouped
         .into_iter()
-        .map(|group| group.into_iter().map(|position| rejected[position]).collect())
+        .map(|group| {
+            group
+                .into_iter()
+                .map(|position| rejected[position])
+                .collect()
+        })
         .partition(|group: &Vec<usize>| group.len() > 1);
     // Stable: of equal sizes the group with the first image.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
@@ -187,7 +192,10 @@ impl Features {
     }
 
     fn of(&self, rows: &[usize]) -> Vec<f32> {
-        rows.iter().flat_map(|row| self.row(*row)).copied().collect()
+        rows.iter()
+            .flat_map(|row| self.row(*row))
+            .copied()
+            .collect()
     }
 
     /// The distance at which joining stops.
@@ -287,7 +295,9 @@ fn usable_names(
     let unknown = names.len();
     match vocabulary {
         // Of a short context some of the nouns are too long, which no user can change.
-        Vocabulary::Shipped => names.retain(|name| model.prompts(std::slice::from_ref(name)).is_ok()),
+        Vocabulary::Shipped => {
+            names.retain(|name| model.prompts(std::slice::from_ref(name)).is_ok())
+        }
         Vocabulary::Names(_) if !names.is_empty() => {
             model.prompts(&names)?;
         }
@@ -331,8 +341,16 @@ mod tests {
             similarity,
         };
         NamedGroup {
-            members: (0..images).map(|row| Member { row, similarity: 1.0 }).collect(),
-            names: names.iter().map(|(name, near)| similar(name, *near)).collect(),
+            members: (0..images)
+                .map(|row| Member {
+                    row,
+                    similarity: 1.0,
+                })
+                .collect(),
+            names: names
+                .iter()
+                .map(|(name, near)| similar(name, *near))
+                .collect(),
             nearest_known: similar("cat", nearest_known),
             proposal: None,
         }

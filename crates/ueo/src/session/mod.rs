@@ -27,8 +27,8 @@ use crate::image::CacheUse;
 
 pub use adapting::{adapt, adapt_in_memory};
 pub use discovering::{
-    CutBasis, DiscoverQuestion, Discovery, Member, NamedGroup, SimilarName, Vocabulary, VocabularyUse,
-    discover,
+    CutBasis, DiscoverQuestion, Discovery, Member, NamedGroup, SimilarName, Vocabulary,
+    VocabularyUse, discover,
 };
 pub use encode::{
     ENCODING_BATCH, FeatureStore, ImageFeatures, Subset, encode_images, encode_images_keeping,

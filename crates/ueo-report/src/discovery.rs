@@ -73,8 +73,7 @@ pub fn groups_table(record: &DiscoveryRecord) -> Markup {
         .enumerate()
         .map(|(number, group)| {
             vec![
-                text(format!("{}", number + 1)),
-                html! { (proposal(group)) },
+                html! { (number + 1) " · " (proposal(group)) },
                 text(names(&group.names)),
                 html! { (group.nearest_known.name) " " span.quiet { (two_digits(group.nearest_known.similarity)) } },
                 text(count(group.images.len())),
@@ -90,7 +89,7 @@ pub fn groups_table(record: &DiscoveryRecord) -> Markup {
         "images",
         "mean confidence",
     ];
-    html! { div.texts { (table(&head, 4, &rows)) } }
+    html! { div.texts { (table(&head, 3, &rows)) } }
 }
 
 fn summary(record: &DiscoveryRecord) -> Section {
@@ -128,8 +127,7 @@ fn summary(record: &DiscoveryRecord) -> Section {
                 @if rejected == 0 {
                     "No image was rejected as unknown, so nothing is missing from the class list as far as these images tell."
                 } @else if proposals.is_empty() {
-                    "No name is proposed for the class list: no group of rejected images is large enough and nearer to a name of \
-                    the vocabulary than to a known class."
+                    "No name is proposed for the class list: no group of rejected images is large enough."
                 } @else {
                     "Perhaps the class list lacks " strong { (proposals.join(", ")) } ". Look at the groups before you believe it: \
                     names come from a vocabulary, and what it has no word for gets the name of something similar. The file "
@@ -152,7 +150,7 @@ fn overview(record: &DiscoveryRecord) -> Section {
         body: html! {
             p.quiet {
                 "The largest first. Numbers are similarities of a group to a name, comparable within this page only. A group that is \
-                nearer to a known class than to any name probably shows that class, and nothing is proposed for it."
+                about as near to a known class as to any name may show that class, rejected by mistake."
             }
             (groups_table(record))
         },
@@ -196,11 +194,8 @@ fn alone(record: &DiscoveryRecord, thumbnails: &Thumbnails) -> Section {
 
 fn how(record: &DiscoveryRecord) -> Section {
     let basis = match record.cut_basis {
-        CutBasis::AcceptedImages => {
-            "where groups of the accepted images agree best with their predicted classes"
-        }
-        CutBasis::AllImages => {
-            "where groups of all images agree best with their predicted classes, because too few are accepted"
+        CutBasis::PredictedClasses => {
+            "where groups of all images agree best with their predicted classes"
         }
         CutBasis::Default => {
             "a default, because the predicted classes of these images say nothing about it"

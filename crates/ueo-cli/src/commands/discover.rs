@@ -214,7 +214,7 @@ fn tell(
             (1, _) => "proposed  no name: one image is rejected, and one is no group".to_owned(),
             (_, 0) => "proposed  no name: no two rejected images are like each other".to_owned(),
             _ => format!(
-                "proposed  no name: no group has {} or more and is nearer to a name than to a known class",
+                "proposed  no name: no group has {} or more",
                 counted(found.smallest, "image")
             ),
         });

@@ -1,4 +1,4 @@
-//! Where to stop joining: the distance at which groups agree best with classes that are known.
+//! Where to stop joining: the distance at which groups agree best with classes that a model predicts.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Groups of images that show none of the known classes, and names for them: features in, groups and names out.
 //!
 //! Images are joined by average linkage on the cosine distance of features that are [centred](centred_images). Where to stop is
-//! chosen without labels, from images whose classes the model is sure of ([`cut_by_classes`]).
+//! chosen without labels, by the classes that a model predicts ([`cut_by_classes`]).
 
 mod cut;
 mod grouping;

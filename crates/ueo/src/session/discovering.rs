@@ -1,6 +1,6 @@
 //! What the images show that a model rejects as unknown: groups of them, and names that the class list lacks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,9 @@ use crate::discover::{
 };
 use crate::method::dot;
 use crate::model::{normalize_rows, to_host};
-use crate::text::Overlong;
 
 use super::images::Images;
-use super::model::{Classifier, Model};
+use super::model::Model;
 use super::negative_labels::WORDS;
 use super::predicting::{PredictionSet, Question, predict_encoded};
 use super::{Reporter, SessionError};
@@ -23,8 +22,7 @@ use super::{Reporter, SessionError};
 const NAMES_PER_GROUP: usize = 5;
 /// Images that the cut is chosen from; the agreement of groups and classes changes little with more.
 const MOST_FOR_CUT: usize = 2000;
-/// The cut where classes say nothing, for example because every image is of another class: the median of what they chose on the
-/// validation classes of IconNet.
+/// The cut where classes say nothing: the mean of what they chose on the validation classes of IconNet.
 const CUT_WITHOUT_CLASSES: f64 = 0.4;
 
 /// What is asked about unknown images.
@@ -68,11 +66,9 @@ pub struct Discovery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CutBasis {
-    /// The accepted images and their predicted classes.
-    AcceptedImages,
-    /// All images and their predicted classes, because too few are accepted.
-    AllImages,
-    /// Nothing: the predicted classes of these images say nothing, and a default was taken.
+    /// The predicted classes of all images.
+    PredictedClasses,
+    /// Nothing: the predicted classes say nothing, for example because every image is of another one, and a default was taken.
     Default,
 }
 
@@ -96,8 +92,8 @@ pub struct NamedGroup {
     pub names: Vec<SimilarName>,
     /// The nearest of the known classes.
     pub nearest_known: SimilarName,
-    /// The name to add to the class list: the first that no larger group has. `None` for a group that is too small, that is
-    /// nearer to a known class than to any name, or whose names are all taken.
+    /// The name to add to the class list: the first that no larger group has. `None` for a group that is too small or whose names
+    /// are all taken.
     pub proposal: Option<String>,
 }
 
@@ -141,13 +137,12 @@ pub fn discover(
         centred: centred_images(&unit, embed_dim),
         embed_dim,
     };
-    let rows = |known: bool| -> Vec<usize> {
-        let images = predictions.images.iter().enumerate();
-        let chosen = images.filter(|(_, image)| image.known == known);
-        chosen.map(|(row, _)| row).collect()
-    };
-    let rejected = rows(false);
-    let (cut, cut_basis) = features.cut(&predictions, &rows(true));
+    let images = predictions.images.iter().enumerate();
+    let rejected: Vec<usize> = images
+        .filter(|(_, image)| !image.known)
+        .map(|(row, _)| row)
+        .collect();
+    let (cut, cut_basis) = features.cut(&predictions);
     let grouped = group(&features.of(&rejected), embed_dim, cut, MOST_COMPARED);
     let (mut groups, alone): (Vec<Vec<usize>>, Vec<Vec<usize>>) = grouped
         .into_iter()
@@ -161,8 +156,8 @@ pub fn discover(
     // Stable: of equal sizes the group with the first image.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     let space = NameSpace::new(
-        &sentence_features(model, &names)?,
-        &sentence_features(model, classes)?,
+        &name_features(model, &names)?,
+        &name_features(model, classes)?,
         embed_dim,
     );
     let mut groups: Vec<NamedGroup> = groups
@@ -198,28 +193,25 @@ impl Features {
             .collect()
     }
 
-    /// The distance at which joining stops.
-    fn cut(&self, predictions: &PredictionSet, accepted: &[usize]) -> (f64, CutBasis) {
-        let index = |name: &str| predictions.classes.iter().position(|class| class == name);
-        let of_classes = |rows: &[usize]| {
-            let sample: Vec<usize> = evenly_spaced(rows.len(), MOST_FOR_CUT)
-                .into_iter()
-                .map(|position| rows[position])
-                .collect();
-            let classes: Option<Vec<usize>> = sample
-                .iter()
-                .map(|row| index(&predictions.images[*row].label))
-                .collect();
-            let tree = Tree::average_linkage(&self.of(&sample), self.embed_dim);
-            cut_by_classes(&tree, &classes?)
-        };
-        if let Some(cut) = of_classes(accepted) {
-            return (cut, CutBasis::AcceptedImages);
+    /// The distance at which joining stops: where groups of all images agree best with their predicted classes. Of accepted
+    /// images alone the groups are narrower than those of rejected ones, and more of these would stay alone.
+    fn cut(&self, predictions: &PredictionSet) -> (f64, CutBasis) {
+        let positions: HashMap<&str, usize> = predictions
+            .classes
+            .iter()
+            .enumerate()
+            .map(|(position, class)| (class.as_str(), position))
+            .collect();
+        let sample = evenly_spaced(predictions.images.len(), MOST_FOR_CUT);
+        let classes: Vec<usize> = sample
+            .iter()
+            .map(|row| positions[predictions.images[*row].label.as_str()])
+            .collect();
+        let tree = Tree::average_linkage(&self.of(&sample), self.embed_dim);
+        match cut_by_classes(&tree, &classes) {
+            Some(cut) => (cut, CutBasis::PredictedClasses),
+            None => (CUT_WITHOUT_CLASSES, CutBasis::Default),
         }
-        let all: Vec<usize> = (0..predictions.images.len()).collect();
-        of_classes(&all).map_or((CUT_WITHOUT_CLASSES, CutBasis::Default), |cut| {
-            (cut, CutBasis::AllImages)
-        })
     }
 
     /// A group with its names; nothing is proposed yet. `None` without known classes.
@@ -259,16 +251,10 @@ impl Features {
     }
 }
 
-/// Proposes a name for each group that is large enough and nearer to a name than to any known class.
+/// Proposes a name for each group that is large enough.
 fn propose(groups: &mut [NamedGroup], smallest: usize) {
-    let mut chosen: Vec<&mut NamedGroup> = groups
-        .iter_mut()
-        .filter(|group| group.members.len() >= smallest)
-        .filter(|group| {
-            let nearest = group.names.first();
-            nearest.is_some_and(|name| name.similarity > group.nearest_known.similarity)
-        })
-        .collect();
+    let large = |group: &&mut NamedGroup| group.members.len() >= smallest;
+    let mut chosen: Vec<&mut NamedGroup> = groups.iter_mut().filter(large).collect();
     let names: Vec<Vec<String>> = chosen
         .iter()
         .map(|group| group.names.iter().map(|name| name.name.clone()).collect())
@@ -317,28 +303,21 @@ fn usable_names(
     }
 }
 
-/// Features of unit norm of whole sentences with these names, `[names, embed_dim]`, row-major.
-fn sentence_features(model: &Model, names: &[String]) -> Result<Vec<f32>, SessionError> {
-    if std::env::var_os("UEO_TRIAL_CONTEXT").is_some() {
-        let classifier = Classifier::of_method(model, model.method, names, &model.parameters)?;
-        return Ok(to_host(classifier.text_features()).data);
-    }
-    let sentences: Vec<String> = names
-        .iter()
-        .map(|name| format!("a photo of a {}.", name.replace('_', " ")))
-        .collect();
-    let features = model.text_features(&sentences, Overlong::Error)?;
-    Ok(to_host(&features).data)
+/// Features of unit norm of names in the model's own prompts, which is what it would compare images with if the names were on
+/// its list, `[names, embed_dim]`, row-major.
+fn name_features(model: &Model, names: &[String]) -> Result<Vec<f32>, SessionError> {
+    let classifier = model.classifier(names)?;
+    Ok(to_host(classifier.text_features()).data)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn group(images: usize, names: &[(&str, f64)], nearest_known: f64) -> NamedGroup {
-        let similar = |name: &str, similarity| SimilarName {
-            name: name.to_owned(),
-            similarity,
+    fn group(images: usize, names: &[&str]) -> NamedGroup {
+        let similar = |name: &&str| SimilarName {
+            name: (*name).to_owned(),
+            similarity: 0.5,
         };
         NamedGroup {
             members: (0..images)
@@ -347,25 +326,22 @@ mod tests {
                     similarity: 1.0,
                 })
                 .collect(),
-            names: names
-                .iter()
-                .map(|(name, near)| similar(name, *near))
-                .collect(),
-            nearest_known: similar("cat", nearest_known),
+            names: names.iter().map(similar).collect(),
+            nearest_known: similar(&"cat"),
             proposal: None,
         }
     }
 
     #[test]
-    fn only_groups_of_something_new_propose_a_name() {
+    fn large_groups_propose_distinct_names() {
         let mut groups = [
-            group(9, &[("skull", 0.4), ("mask", 0.3)], 0.2),
-            group(8, &[("tiger", 0.4)], 0.5),
-            group(5, &[("skull", 0.6), ("pizza", 0.5)], 0.1),
-            group(2, &[("robot", 0.6)], 0.1),
+            group(9, &["skull", "mask"]),
+            group(5, &["skull", "pizza"]),
+            group(4, &["pizza"]),
+            group(2, &["robot"]),
         ];
         propose(&mut groups, 3);
         let proposals = groups.each_ref().map(|group| group.proposal.as_deref());
-        assert_eq!(proposals, [Some("skull"), None, Some("pizza"), None]);
+        assert_eq!(proposals, [Some("skull"), Some("pizza"), None, None]);
     }
 }

@@ -72,7 +72,6 @@ def figures(found: dict, vocabulary: set[str]) -> Counter:
     for group in groups:
         truth, majority = Counter(label(image) for image in group["images"]).most_common(1)[0]
         counts["majority"] += majority
-        counts["nearer_to_known"] += group["nearest_known"]["similarity"] >= group["names"][0]["similarity"]
         proposal = words(group["proposal"] or "")
         counts["proposals"] += bool(proposal)
         if truth in known:

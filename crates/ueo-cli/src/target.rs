@@ -90,7 +90,11 @@ pub fn check_file(
 }
 
 /// Makes a directory with all above it, unless it is there, and checks that it accepts new files.
-fn make_directory(path: &Path) -> Result<(), TargetError> {
+///
+/// # Errors
+///
+/// [`TargetError`].
+pub fn make_directory(path: &Path) -> Result<(), TargetError> {
     if path.exists() && !path.is_dir() {
         return Err(TargetError::Kind {
             path: path.to_owned(),

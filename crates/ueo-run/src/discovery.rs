@@ -163,6 +163,8 @@ impl DiscoveryRecord {
 #[derive(Clone, Debug)]
 pub struct DiscoveryDirectory {
     path: PathBuf,
+    /// Whether this process made it.
+    made: bool,
 }
 
 impl DiscoveryDirectory {
@@ -183,6 +185,7 @@ impl DiscoveryDirectory {
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
         let directory = Self {
             path: path.to_owned(),
+            made: !path.exists(),
         };
         let is_discovery = OURS.iter().any(|name| directory.file(name).is_file());
         let occupied = match fs::read_dir(path) {
@@ -213,6 +216,14 @@ impl DiscoveryDirectory {
         let record = read(&path)?;
         let same = record.adapted_sha256 == adapted_sha256(run)?;
         Ok(same.then_some(record))
+    }
+
+    /// Removes the directory when nothing was written: it was made and is still empty.
+    pub fn abandon(self) {
+        if self.made {
+            // Whoever put something into it meanwhile keeps it.
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 
     /// Where the page goes.

@@ -15,6 +15,7 @@ use crate::exit::Ending;
 use crate::interrupt::Interrupt;
 use crate::reporter::ProgressReporter;
 use crate::tables;
+use crate::target::make_directory;
 use crate::words::{counted, quoted};
 
 const AFTER_HELP: &str = "\
@@ -122,6 +123,7 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<Ending, CliError> {
     let decoding = args.images.decoding;
     let opened = context.open_model(model, args.base.as_deref(), args.knowledge, decoding)?;
     let directory = DiscoveryDirectory::create(&output, args.overwrite)?;
+    make_directory(&output)?;
     let request = DiscoverRequest {
         model: absolute(model)?,
         predict: PredictRequest {
@@ -141,7 +143,13 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<Ending, CliError> {
     let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
     let found = run_discover(&opened, &request, &mut reporter);
     reporter.finish();
-    let found = found?;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            directory.abandon();
+            return Err(error.into());
+        }
+    };
     directory.write(&found, |page| -> Result<(), CliError> {
         write_discovery(&found, &title(&output), page)?;
         Ok(())

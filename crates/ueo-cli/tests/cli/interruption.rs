@@ -172,6 +172,7 @@ mod signals {
             }
             let _ = fs::remove_dir_all(place.path("run"));
             let _ = fs::remove_file(place.path("output.csv"));
+            let _ = fs::remove_dir_all(place.path("output"));
         }
         panic!("`{arguments}` could not be interrupted in the middle");
     }
@@ -185,8 +186,9 @@ mod signals {
             format!("predict {model} --classes classes.txt --output output.csv"),
             format!("embed {model} --output output.safetensors"),
             format!("evaluate {model} --classes classes.txt --output output.json"),
+            format!("discover {model} --classes classes.txt --output output"),
         ];
-        for (command, signal) in commands.iter().zip(["-INT", "-TERM", "-INT"]) {
+        for (command, signal) in commands.iter().zip(["-INT", "-TERM", "-INT", "-TERM"]) {
             interrupt_command(&place, signal, command)
                 .expect_code(130, command)
                 .says(&[

@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod costs;
 mod demonstration;
+mod discover;
 mod export;
 mod first_hour;
 mod hostile_names;

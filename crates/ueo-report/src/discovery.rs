@@ -82,8 +82,7 @@ pub fn groups_table(record: &DiscoveryRecord) -> Markup {
         })
         .collect();
     let head = [
-        "group",
-        "proposed",
+        "group, proposed",
         "names, nearest first",
         "nearest known class",
         "images",

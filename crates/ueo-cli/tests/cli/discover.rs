@@ -128,6 +128,10 @@ fn the_demonstration_shows_what_its_class_list_lacks() {
     page.expect_self_contained();
     assert_eq!(page.ids(), ["summary", "groups", "images", "alone", "how"]);
     page.shows(&["Perhaps the class list lacks", "Group 1: ", "is shield"]);
+    // Each row of the table has a cell below each title.
+    let groups = found["groups"].as_array().unwrap().len();
+    let titles = page.count("th") - groups;
+    assert_eq!(page.count("td"), (titles - 1) * groups);
 
     // The report of the run shows it too, as long as the run has the same result.
     place.run("report demo", 0);

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ueo::data::ClassList;
 use ueo_report::write_discovery;
 use ueo_run::{
     DiscoverRequest, DiscoveryDirectory, DiscoveryRecord, PredictRequest, discover as run_discover,
 };
 
 use super::{Context, absolute, nearby, read_classes};
-use crate::args::{ImageArgs, KnowledgeArgs, ScoreArgs, positive_integer};
+use crate::args::{ImageArgs, KnowledgeArgs, NameArgs, ScoreArgs, positive_integer};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -92,6 +93,10 @@ pub struct DiscoverArgs {
     /// How images are scored.
     #[command(flatten)]
     pub score: ScoreArgs,
+
+    /// What names and labels mean.
+    #[command(flatten)]
+    pub names: NameArgs,
 }
 
 impl DiscoverArgs {
@@ -109,19 +114,25 @@ impl DiscoverArgs {
 /// [`CliError`]; an earlier discovery is then as it was, unless the files themselves cannot be written.
 pub fn run(args: &DiscoverArgs, context: &Context) -> Result<Ending, CliError> {
     let model = args.model();
-    let classes = args
-        .score
-        .classes
+    let names = &args.names;
+    let read = |path: &Path| read_classes(path, names.class_names.as_deref(), context);
+    let classes = args.score.classes.as_deref().map(read).transpose()?;
+    let vocabulary = args
+        .vocabulary
         .as_deref()
-        .map(read_classes)
+        .map(ClassList::read)
         .transpose()?;
-    let vocabulary = args.vocabulary.as_deref().map(read_classes).transpose()?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => DiscoveryDirectory::default_path(model),
     };
-    let decoding = args.images.decoding;
-    let opened = context.open_model(model, args.base.as_deref(), args.knowledge, decoding)?;
+    let opened = context.open_model(
+        model,
+        args.base.as_deref(),
+        args.knowledge,
+        &names.prompt.templates,
+        args.images.decoding,
+    )?;
     let directory = DiscoveryDirectory::create(&output, args.overwrite)?;
     make_directory(&output)?;
     let request = DiscoverRequest {
@@ -130,17 +141,20 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<Ending, CliError> {
             images: args.images.images.clone(),
             image_root: args.images.image_root.clone(),
             classes,
+            labels: names.labels,
             score: args.score.score,
             score_temperature: args.score.score_temperature,
             threshold: args.score.threshold.0,
             top_k: 1,
             strict: context.strict,
         },
-        vocabulary,
+        vocabulary: vocabulary.map(|list| list.names().to_vec()),
         smallest: args.smallest,
     };
     let interrupt = Interrupt::listen(context.printer)?;
-    let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
+    let reporter = ProgressReporter::interruptible(context.printer, interrupt);
+    // Nothing is measured here; the labels only stand beside the images.
+    let mut reporter = reporter.about_labels(false);
     let found = run_discover(&opened, &request, &mut reporter);
     reporter.finish();
     let found = match found {

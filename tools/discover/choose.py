@@ -78,8 +78,8 @@ def cuts(found: list) -> None:
             height = cut(linkage(x[of], "average", "cosine"), predicted[of], beta)
             groups, truth = fcluster(linkage(x[rejected], "average", "cosine"), height, "distance"), labels[rejected]
             most = [Counter(truth[groups == group]).most_common(1)[0] for group in large(groups)]
-            reached = {name for name, _ in most} - known
             findable = {name for name, size in Counter(truth).items() if size >= SMALLEST} - known
+            reached = {name for name, _ in most} & findable
             size = sum(int((groups == group).sum()) for group in large(groups))
             sums += (len(most), sum(count for _, count in most), size, len(reached), len(findable))
             scores.append(agreement(groups, truth, 1))

@@ -72,23 +72,24 @@ def figures(found: dict, vocabulary: set[str]) -> Counter:
     for group in groups:
         truth, majority = Counter(label(image) for image in group["images"]).most_common(1)[0]
         counts["majority"] += majority
-        proposal = words(group["proposal"] or "")
-        counts["proposals"] += bool(proposal)
+        if 2 * majority <= len(group["images"]):
+            counts["mixed"] += 1
+            continue
         if truth in known:
             counts["groups_of_known"] += 1
-            counts["proposals_for_known"] += bool(proposal)
             continue
         reached.add(truth)
         counts["groups_of_unknown"] += 1
         if truth not in vocabulary:
             continue
         five = [words(name["name"]) for name in group["names"]]
-        counts.update(nameable=1, first=five[0] == truth, among_five=truth in five, proposed=proposal == truth)
+        proposed = words(group["proposal"] or "") == truth
+        counts.update(nameable=1, first=five[0] == truth, among_five=truth in five, proposed=proposed)
     for group in found["groups"]:
         five = [words(name["name"]) for name in group["names"]]
         counts["images_among_five"] += sum(label(i) in five and label(i) not in known for i in group["images"])
     counts["images_nameable"] = sum(label(image) not in known and label(image) in vocabulary for image in rejected)
-    counts["found"] = len(reached)
+    counts["found"] = len(reached & findable)
     return counts
 
 
@@ -99,14 +100,13 @@ def share(part: int, whole: int) -> str:
 def line(title: str, counts: Counter) -> str:
     cells = (
         share(counts["unknown"], counts["rejected"]),
-        f"{counts['groups']}, {counts['groups_of_unknown']} of them unknown",
+        f"{counts['groups_of_unknown']}, {counts['groups_of_known']}, {counts['mixed']}",
         share(counts["majority"], counts["grouped"]),
         share(counts["found"], counts["findable"]),
         share(counts["first"], counts["nameable"]),
         share(counts["among_five"], counts["nameable"]),
         share(counts["images_among_five"], counts["images_nameable"]),
         share(counts["proposed"], counts["nameable"]),
-        share(counts["proposals_for_known"], counts["groups_of_known"]),
     )
     return f"| {title} | " + " | ".join(cells) + " |"
 
@@ -114,14 +114,13 @@ def line(title: str, counts: Counter) -> str:
 HEAD = (
     "model, vocabulary",
     "rejected images that are unknown",
-    f"groups of {SMALLEST} or more",
+    f"groups of {SMALLEST} or more: unknown, known, mixed",
     "images of a group's majority",
     "unknown classes with a group",
     "true name first",
     "true name among five",
     "images with their name among five",
     "true name proposed",
-    "groups of known classes with a proposal",
 )
 
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ueo::data::{ClassList, LabelChoice};
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
+use ueo::image::Preprocessing;
 use ueo::session::{Cut, Images, Model, PredictionSet, Question, Reporter};
 
 use super::RunError;

@@ -10,6 +10,7 @@ use ueo_run::{AdaptRequest, RunStatus, Start};
 
 use crate::choices::Choices;
 use crate::errors::error;
+use crate::hub;
 use crate::images::{Given, ImageInput};
 use crate::work::work;
 
@@ -51,7 +52,8 @@ pub fn adapt(
     let images = images
         .into_input()
         .map_err(|failure| in_words(failure.to_string()))?;
-    let request = request(choices, &images, threads).map_err(in_words)?;
+    let mut request = request(choices, &images, threads).map_err(in_words)?;
+    request.model = absolute(&hub::resolved(py, request.model)?).map_err(in_words)?;
     if request.settings.reduce_images.is_some() && matches!(images, ImageInput::Pixels(_)) {
         let message =
             "reduce-images: expected no choice with images in memory, which stay there as they are";
@@ -114,7 +116,7 @@ fn request(
     let score = choices.take("score")?.unwrap_or_default();
     let rule = ScoreRule::new(score, choices.take("score_temperature")?);
     Ok(AdaptRequest {
-        model: absolute(&model)?,
+        model,
         images: match images.place() {
             nowhere if nowhere == Path::new("") => nowhere.to_owned(),
             place => absolute(place)?,

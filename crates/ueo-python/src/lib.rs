@@ -6,6 +6,7 @@
 mod adapting;
 mod choices;
 mod errors;
+mod hub;
 mod images;
 mod model;
 mod telling;

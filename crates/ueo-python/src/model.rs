@@ -15,6 +15,7 @@ use ueo_run::{OpenedModel, PredictRequest, RunDirectory, ThresholdRequest, predi
 
 use crate::choices::{Choices, to_json};
 use crate::errors::{error, python_error};
+use crate::hub;
 use crate::images::Given;
 use crate::work::work;
 
@@ -54,6 +55,8 @@ impl Model {
         let activation = choices.take("activation").map_err(in_words)?;
         let orientation: Option<ExifOrientation> =
             choices.take("exif_orientation").map_err(in_words)?;
+        let path = hub::resolved(py, path)?;
+        let base = base.map(|base| hub::resolved(py, base)).transpose()?;
         if activation.is_some() && RunDirectory::recognizes(&path) {
             let failure = ueo_cli::CliError::ActivationOfRun { run: path };
             return Err(python_error(py, failure));

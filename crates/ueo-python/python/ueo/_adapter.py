@@ -86,7 +86,7 @@ class Adapter:
     paths, a list of PIL images, or a list or stack of arrays of unsigned bytes `[height, width, 3]`.
 
     Args:
-        model: A CLIP checkpoint of any layout.
+        model: A CLIP checkpoint of any layout, or ``hf-hub:OWNER/NAME[@REVISION]``.
         classes: Names of the known classes, or a file with them.
         method: What the images are used for, such as `ueo`, `info-max` or `zero-shot`.
         score: What tells known from unknown images, such as `maximum-logit`, `msp` or `energy`.

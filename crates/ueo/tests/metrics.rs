@@ -153,7 +153,10 @@ fn scores_are_spelled_the_same_everywhere() {
     for score in Score::ALL {
         assert!(error.contains(score.name()), "{error}");
     }
-    assert_eq!(ScoreRule::default(), ScoreRule::msp(1.0));
+    assert_eq!(
+        ScoreRule::default(),
+        ScoreRule::new(Score::MaximumLogit, None)
+    );
     assert_eq!(ScoreRule::new(Score::Energy, None).temperature, 0.01);
 }
 

@@ -62,8 +62,7 @@ pub fn notice(event: &Event<'_>) -> Option<Notice> {
             }
         }
         Event::Epoch(record) => Notice::Detail(epoch(record)),
-        Event::Cost(cost) if cost.secs < SHORT_RUN_SECS => Notice::Detail(costs::line(cost)),
-        Event::Cost(cost) => Notice::Message(costs::line(cost)),
+        Event::Cost(cost) => Notice::Detail(costs::line(cost)),
         Event::Warning(warning) => Notice::Warning(warning.to_string()),
         // Whoever asked for the job lists what was skipped at its end, all together.
         Event::Skipped(_) => return None,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use ueo::Settings;
+use ueo::adapt::Epochs;
 
 /// Values by name. What is not asked for stays, and is found by [`Self::finish`].
 pub struct Choices(Map<String, Value>);
@@ -43,7 +44,7 @@ impl Choices {
             .ok_or_else(|| format!("{name}: expected a value, found none"))
     }
 
-    /// All that is left as settings of an adaptation.
+    /// All that is left as settings of an adaptation; epochs are chosen as on the command line where none are named.
     ///
     /// # Errors
     ///
@@ -53,7 +54,12 @@ impl Choices {
             let alone = Map::from_iter([(name.clone(), value.clone())]);
             of_value::<Settings>(name, Value::Object(alone))?;
         }
-        of_value("settings", Value::Object(self.0))
+        let epochs = (!self.0.contains_key("epochs")).then_some(Epochs::Auto);
+        let settings: Settings = of_value("settings", Value::Object(self.0))?;
+        Ok(match epochs {
+            Some(epochs) => settings.epochs(epochs),
+            None => settings,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use ueo::adapt::Epochs;
 use ueo::data::ClassList;
 use ueo_cli::DemoModel;
 
@@ -44,7 +45,7 @@ fn command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
 /// The default settings of an adaptation, as JSON.
 #[pyfunction]
 fn default_settings() -> PyResult<String> {
-    choices::to_json(&ueo::Settings::default())
+    choices::to_json(&ueo::Settings::default().epochs(Epochs::Auto))
 }
 
 /// The class names of a file.

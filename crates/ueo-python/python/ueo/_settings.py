@@ -15,8 +15,10 @@ class Settings(TypedDict, total=False):
 
     train: str | None
     """Which parameters are trained: `both`, `context` or `affine`; None for those of the method's publication."""
-    epochs: int
-    """Passes over the images."""
+    train_blocks: str
+    """Residual blocks of the image tower that are trained: `all`, or `last-4` for the last four and what follows."""
+    epochs: int | str
+    """Passes over the images, or `auto`: as many as make about 2,500 steps, between 5 and 50."""
     batch_size: int
     """Images per training step."""
     micro_batch: int | None
@@ -37,6 +39,8 @@ class Settings(TypedDict, total=False):
     """Whether the weights follow the model that is trained."""
     augmentation: str
     """Random changes of the training images: `crop-flip` or `none`."""
+    views: int | None
+    """Random views of each image, which then come again in turn; None for a new one in every epoch."""
     reduce_images: int | None
     """Reduce larger images to this shorter side once."""
     shuffle: bool

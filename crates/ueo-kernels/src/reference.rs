@@ -82,10 +82,21 @@ pub(crate) fn normal_cumulative(x: f64) -> f64 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
+/// `sqrt(2 / pi) (u + 0.044715 u^3)` and its derivative.
+fn tanh_argument(u: f64) -> (f64, f64) {
+    let factor = (2.0 / std::f64::consts::PI).sqrt();
+    (
+        factor * (u + 0.044_715 * u.powi(3)),
+        factor * (1.0 + 3.0 * 0.044_715 * u.powi(2)),
+    )
+}
+
 pub(crate) fn activation(kind: Activation, u: f64) -> f64 {
     match kind {
         Activation::QuickGelu => u / (1.0 + (-f64::from(1.702f32) * u).exp()),
         Activation::Gelu => u * normal_cumulative(u),
+        // (1 + tanh z) / 2 without the cancellation in the lower tail.
+        Activation::GeluTanh => u / (1.0 + (-2.0 * tanh_argument(u).0).exp()),
     }
 }
 
@@ -98,6 +109,11 @@ pub(crate) fn activation_derivative(kind: Activation, u: f64) -> f64 {
         }
         Activation::Gelu => {
             normal_cumulative(u) + u * (-0.5 * u * u).exp() / (2.0 * std::f64::consts::PI).sqrt()
+        }
+        Activation::GeluTanh => {
+            let (argument, slope) = tanh_argument(u);
+            let sigmoid = 1.0 / (1.0 + (-2.0 * argument).exp());
+            sigmoid * (1.0 + 2.0 * u * slope * (1.0 - sigmoid))
         }
     }
 }

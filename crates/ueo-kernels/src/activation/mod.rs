@@ -11,10 +11,19 @@ pub enum Activation {
     QuickGelu,
     /// `u Phi(u)` with the exact normal distribution function: most weights of open_clip.
     Gelu,
+    /// `u sigmoid(2 sqrt(2 / pi) (u + 0.044715 u^3))`, the approximation of GELU by a hyperbolic tangent: SigLIP's weights.
+    GeluTanh,
 }
 
 /// The factor in QuickGELU.
 const QUICK_FACTOR: f32 = 1.702;
+
+/// `2 sqrt(2 / pi)`, the slope of the logistic function's argument at zero.
+const TANH_SLOPE: f32 = 1.595_769_1;
+/// `0.044715 * 2 sqrt(2 / pi)`, its cubic part.
+const TANH_CUBE: f32 = 0.071_354_81;
+/// Beyond this the logistic function is 0 or 1 to the last bit that counts, and a cube cannot overflow.
+const TANH_REACH: f32 = 10.0;
 
 #[inline(always)]
 fn quick_gelu<A: Arithmetic>(u: f32) -> f32 {
@@ -38,6 +47,27 @@ fn gelu_derivative<A: Arithmetic>(u: f32) -> f32 {
     A::mul_add(u, density, cumulative)
 }
 
+/// The logistic function in the approximation by a hyperbolic tangent, and `u^2`.
+#[inline(always)]
+fn tanh_parts<A: Arithmetic>(u: f32) -> (f32, f32) {
+    let square = u * u;
+    let slope = A::mul_add(TANH_CUBE, square, TANH_SLOPE);
+    (1.0 / (1.0 + exp::<A>(-u * slope)), square)
+}
+
+#[inline(always)]
+fn gelu_tanh<A: Arithmetic>(u: f32) -> f32 {
+    u * tanh_parts::<A>(u.clamp(-TANH_REACH, TANH_REACH)).0
+}
+
+#[inline(always)]
+fn gelu_tanh_derivative<A: Arithmetic>(u: f32) -> f32 {
+    let u = u.clamp(-TANH_REACH, TANH_REACH);
+    let (sigmoid, square) = tanh_parts::<A>(u);
+    let slope = A::mul_add(3.0 * TANH_CUBE, square, TANH_SLOPE);
+    sigmoid * A::mul_add(u * slope, 1.0 - sigmoid, 1.0)
+}
+
 #[inline(always)]
 fn forward_generic<A: Arithmetic>(activation: Activation, u: &[f32], y: OperandMut<'_>) {
     match y {
@@ -54,6 +84,7 @@ fn forward_values<A: Arithmetic, E: Element>(activation: Activation, u: &[f32], 
             pairs.for_each(|(&u, y)| *y = E::from_f32(quick_gelu::<A>(u)));
         }
         Activation::Gelu => pairs.for_each(|(&u, y)| *y = E::from_f32(gelu::<A>(u))),
+        Activation::GeluTanh => pairs.for_each(|(&u, y)| *y = E::from_f32(gelu_tanh::<A>(u))),
     }
 }
 
@@ -68,6 +99,7 @@ fn backward_generic<A: Arithmetic>(activation: Activation, u: &[f32], gradient: 
     match activation {
         Activation::QuickGelu => pairs.for_each(|(&u, g)| *g *= quick_gelu_derivative::<A>(u)),
         Activation::Gelu => pairs.for_each(|(&u, g)| *g *= gelu_derivative::<A>(u)),
+        Activation::GeluTanh => pairs.for_each(|(&u, g)| *g *= gelu_tanh_derivative::<A>(u)),
     }
 }
 
@@ -90,6 +122,9 @@ fn backward_rounded_generic<A: Arithmetic>(
         }
         Activation::Gelu => {
             triples.for_each(|((&u, g), y)| *y = Bf16::round(g * gelu_derivative::<A>(u)));
+        }
+        Activation::GeluTanh => {
+            triples.for_each(|((&u, g), y)| *y = Bf16::round(g * gelu_tanh_derivative::<A>(u)));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How sequences are divided into tasks.
 
+use super::read::Read;
 use std::ops::Range;
 
 /// Rows that a task has where there are enough: so many that each panel of weights is used often while it is in the cache, so few
@@ -30,22 +31,28 @@ impl Group<'_> {
     }
 }
 
-/// Collects what lies at the front of each group's part of `x` `[rows, width]`, one row per sequence: the output behind the last block.
-pub(super) fn collect_output(groups: &[Group<'_>], width: usize, x: &[f32]) -> Vec<f32> {
-    let front =
-        |group: &Group<'_>| &x[group.offsets[0] * width..][..group.sequences().len() * width];
+/// Collects what lies at the front of each group's part of `x` `[rows, width]`, the rows that are read: the output behind the last
+/// block.
+pub(super) fn collect_output(
+    groups: &[Group<'_>],
+    read: Read,
+    width: usize,
+    x: &[f32],
+) -> Vec<f32> {
+    let front = |group: &Group<'_>| &x[group.offsets[0] * width..][..read.rows(*group) * width];
     groups.iter().map(front).collect::<Vec<_>>().concat()
 }
 
-/// Puts the gradient to the output `[sequences, width]` where [`collect_output`] takes the output from.
+/// Puts the gradient to the output `[rows that are read, width]` where [`collect_output`] takes the output from.
 pub(super) fn place_gradient(
     groups: &[Group<'_>],
+    read: Read,
     width: usize,
     mut gradient: &[f32],
     d: &mut [f32],
 ) {
     for group in groups {
-        let (own, rest) = gradient.split_at(group.sequences().len() * width);
+        let (own, rest) = gradient.split_at(read.rows(*group) * width);
         d[group.offsets[0] * width..][..own.len()].copy_from_slice(own);
         gradient = rest;
     }

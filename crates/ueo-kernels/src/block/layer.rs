@@ -85,7 +85,7 @@ impl Layer {
         capability: Capability,
         config: StackConfig,
         weights: &BlockWeights<'_>,
-        is_last: bool,
+        reads_one: bool,
     ) -> Result<Self, ShapeError> {
         let StackConfig {
             width,
@@ -99,7 +99,7 @@ impl Layer {
         Ok(Self {
             capability,
             config,
-            qkv: Projection::new(capability, config, weights, is_last)?,
+            qkv: Projection::new(capability, config, weights, reads_one)?,
             out: linear(weights.out_weight, weights.out_bias, width, width)?,
             fc: linear(weights.fc_weight, weights.fc_bias, width, hidden)?,
             proj: linear(weights.proj_weight, weights.proj_bias, hidden, width)?,

@@ -1,4 +1,4 @@
-//! CLIP's residual blocks with frozen weights: a stack of them runs forward and backward over groups of sequences.
+//! CLIP's and SigLIP's residual blocks with frozen weights: a stack of them runs forward and backward over groups of sequences.
 //!
 //! - [`layer`]: one block over the rows of one group, forward and backward;
 //! - [`projection`]: its product for queries, keys and values;
@@ -33,7 +33,7 @@ pub struct StackConfig {
     pub hidden: usize,
     /// Whether a token sees only itself and the tokens before it.
     pub causal: bool,
-    /// The token of each sequence that is read behind the last block, where nothing is computed that only other tokens need.
+    /// Which token of each sequence is read behind the last block, where nothing is computed that only other tokens need.
     pub read: ReadToken,
     /// Activation function of the multilayer perceptron.
     pub activation: Activation,

@@ -137,7 +137,7 @@ impl ResidualStack {
         Task {
             group,
             prefix,
-            read: Read::One(self.config.read),
+            read: self.config.read.into(),
         }
     }
 
@@ -171,7 +171,7 @@ impl ResidualStack {
                     self.task_inference(affine, task, x, workspace, scratch.get());
                 },
             );
-        collect_output(&groups, self.config.width, own)
+        collect_output(&groups, self.config.read.into(), self.config.width, own)
     }
 
     /// As [`ResidualStack::forward_with_prefix`]; returns also what the backward pass needs.
@@ -218,7 +218,7 @@ impl ResidualStack {
                 },
             )
             .collect();
-        let output = collect_output(&groups, self.config.width, own);
+        let output = collect_output(&groups, self.config.read.into(), self.config.width, own);
         let saved = SavedWithPrefix {
             prefix_tokens: shape.prefix_tokens,
             offsets: shape.offsets.to_vec(),
@@ -244,11 +244,11 @@ impl ResidualStack {
         gradient: &[f32],
         workspace: &Workspace,
     ) -> PrefixGradients {
-        self.check_backward(affine, saved.offsets.len() - 1, gradient);
+        self.check_backward(affine, &saved.offsets, gradient);
         let width = self.config.width;
         let mut own = vec![0.0; saved.offsets[saved.offsets.len() - 1] * width];
         let groups = partition(&saved.offsets);
-        place_gradient(&groups, width, gradient, &mut own);
+        place_gradient(&groups, self.config.read.into(), width, gradient, &mut own);
         let prefix = self.prefix(&saved.prefix, saved.prefix_tokens);
         let zeros = || vec![vec![0.0; saved.prefix_tokens * 3 * width]; self.layers.len()];
         let sums: Vec<Vec<Vec<f32>>> = split(&groups, &mut own, width)

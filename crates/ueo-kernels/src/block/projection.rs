@@ -23,12 +23,12 @@ pub(super) enum Projection {
 }
 
 impl Projection {
-    /// `is_last`: whether this is the block behind which single tokens are read.
+    /// `reads_one`: whether this is a block behind which single tokens are read.
     pub fn new(
         capability: Capability,
         config: StackConfig,
         weights: &BlockWeights<'_>,
-        is_last: bool,
+        reads_one: bool,
     ) -> Result<Self, ShapeError> {
         let StackConfig {
             width, precision, ..
@@ -39,7 +39,7 @@ impl Projection {
         let linear = |weight, bias, outputs| {
             FrozenLinear::new(capability, precision, weight, Some(bias), width, outputs)
         };
-        if !is_last {
+        if !reads_one {
             return Ok(Self::Whole(linear(weight, bias, 3 * width)?));
         }
         let (query_weight, key_value_weight) = weight.split_at(width * width);

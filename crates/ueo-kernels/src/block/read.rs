@@ -4,22 +4,26 @@
 use super::group::Group;
 use std::ops::Range;
 
-/// The token of each sequence that is read behind the last block.
+/// Which token of each sequence is read behind the last block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReadToken {
     /// The class token of the vision transformer.
     First,
     /// `[EOS]` in the text tower, the only token that sees all others.
     Last,
+    /// All of them: an attention pooling head follows.
+    All,
 }
 
 /// The tokens of each sequence that are read behind one block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// Another block follows.
+    /// Another block follows, or something else that looks at all of them.
     All,
-    /// The stack's output.
-    One(ReadToken),
+    /// The first token is the stack's output.
+    First,
+    /// The last token is the stack's output.
+    Last,
     /// A shared prefix leaves nothing but keys and values in the last block.
     Nothing,
 }
@@ -34,12 +38,22 @@ pub(super) struct SequenceRows {
     pub gathered: Range<usize>,
 }
 
+impl From<ReadToken> for Read {
+    fn from(token: ReadToken) -> Self {
+        match token {
+            ReadToken::All => Self::All,
+            ReadToken::First => Self::First,
+            ReadToken::Last => Self::Last,
+        }
+    }
+}
+
 impl Read {
     /// The rows that are read of all sequences of a group together.
     pub fn rows(self, group: Group<'_>) -> usize {
         match self {
             Self::All => group.rows(),
-            Self::One(_) => group.sequences().len(),
+            Self::First | Self::Last => group.sequences().len(),
             Self::Nothing => 0,
         }
     }
@@ -48,8 +62,8 @@ impl Read {
         group.sequences().enumerate().map(move |(index, tokens)| {
             let (read, gathered) = match self {
                 Self::All => (tokens.clone(), tokens.clone()),
-                Self::One(ReadToken::First) => (tokens.start..tokens.start + 1, index..index + 1),
-                Self::One(ReadToken::Last) => (tokens.end - 1..tokens.end, index..index + 1),
+                Self::First => (tokens.start..tokens.start + 1, index..index + 1),
+                Self::Last => (tokens.end - 1..tokens.end, index..index + 1),
                 Self::Nothing => (tokens.start..tokens.start, 0..0),
             };
             SequenceRows {
@@ -107,12 +121,12 @@ mod tests {
         for (read, gathered, scattered) in [
             (Read::All, &all.as_flattened()[..2 * 8], all),
             (
-                Read::One(ReadToken::First),
+                Read::First,
                 &[1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 6.0, -6.0, 7.0, -7.0],
                 [1.0, 2.0, 3.0, 0.0, 0.0, 6.0, 7.0, 0.0].map(|value| [value, -value]),
             ),
             (
-                Read::One(ReadToken::Last),
+                Read::Last,
                 &[1.0, -1.0, 2.0, -2.0, 5.0, -5.0, 6.0, -6.0, 8.0, -8.0],
                 [1.0, 2.0, 0.0, 0.0, 5.0, 6.0, 0.0, 8.0].map(|value| [value, -value]),
             ),

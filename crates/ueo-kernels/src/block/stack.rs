@@ -5,7 +5,7 @@
 use super::group::{Group, collect_output, partition, place_gradient, split};
 use super::layer::{BlockRows, Layer, Scratch, Sums};
 use super::prefix::Prefix;
-use super::read::Read;
+use super::read::{Read, ReadToken};
 use super::workspace::{ActivationsLease, Workspace};
 use super::{BlockAffine, BlockAffineGradient, BlockWeights, StackConfig};
 use crate::buffer::count;
@@ -77,8 +77,8 @@ impl ResidualStack {
         let mut blocks = blocks.into_iter().peekable();
         let mut layers = Vec::new();
         while let Some(weights) = blocks.next() {
-            let is_last = blocks.peek().is_none();
-            layers.push(Layer::new(capability, config, &weights, is_last)?);
+            let reads_one = blocks.peek().is_none() && config.read != ReadToken::All;
+            layers.push(Layer::new(capability, config, &weights, reads_one)?);
         }
         ShapeError::check(
             "blocks of a stack (at least 1)",
@@ -114,14 +114,15 @@ impl ResidualStack {
     pub(super) fn check_backward(
         &self,
         affine: &[BlockAffine<'_>],
-        sequences: usize,
+        offsets: &[usize],
         gradient: &[f32],
     ) {
         self.check_affine(affine);
+        let read = Read::from(self.config.read);
         assert_eq!(
             gradient.len(),
-            count([sequences, self.config.width]),
-            "the output's gradient is [sequences, width]"
+            count([read.rows(Group { offsets }), self.config.width]),
+            "the output's gradient is [tokens that are read, width]"
         );
     }
 
@@ -195,7 +196,7 @@ impl ResidualStack {
         Task {
             group,
             prefix: Prefix::NONE,
-            read: Read::One(self.config.read),
+            read: self.config.read.into(),
         }
     }
 
@@ -242,7 +243,8 @@ impl ResidualStack {
             );
     }
 
-    /// Runs all blocks, or the last ones, keeps nothing and returns the token of each sequence that is read, `[sequences, width]`.
+    /// Runs all blocks, or the last ones, keeps nothing and returns the tokens of each sequence that are read, `[sequences, width]`
+    /// or, with [`ReadToken::All`], `[sequences, tokens, width]`.
     ///
     /// # Shapes
     /// `affine` one per block that is run: all of them, or the last ones; `x` `[sequences, tokens, width]` is what enters the first of
@@ -271,7 +273,7 @@ impl ResidualStack {
                     self.task_inference(affine, task, x, workspace, scratch.get());
                 },
             );
-        collect_output(&groups, self.config.width, x)
+        collect_output(&groups, self.config.read.into(), self.config.width, x)
     }
 
     /// As [`ResidualStack::forward`]; returns also what the backward pass needs.
@@ -300,7 +302,7 @@ impl ResidualStack {
                 },
             )
             .collect();
-        let output = collect_output(&groups, self.config.width, x);
+        let output = collect_output(&groups, self.config.read.into(), self.config.width, x);
         let saved = Saved {
             offsets,
             groups: kept,
@@ -313,7 +315,7 @@ impl ResidualStack {
     /// `affine` must hold the values of the forward pass that made `saved`.
     ///
     /// # Shapes
-    /// `gradient` `[sequences, width]`, with respect to the output.
+    /// `gradient` as the output, with respect to it.
     ///
     /// # Panics
     /// When a length does not match.
@@ -324,11 +326,11 @@ impl ResidualStack {
         gradient: &[f32],
         workspace: &Workspace,
     ) -> StackGradients {
-        self.check_backward(affine, saved.offsets.len() - 1, gradient);
+        self.check_backward(affine, &saved.offsets, gradient);
         let width = self.config.width;
         let mut x = vec![0.0; count([saved.rows(), width])];
         let groups = partition(&saved.offsets);
-        place_gradient(&groups, width, gradient, &mut x);
+        place_gradient(&groups, self.config.read.into(), width, gradient, &mut x);
         let zeros = || vec![BlockAffineGradient::zeros(width); affine.len()];
         let sums: Vec<_> = split(&groups, &mut x, width)
             .into_par_iter()

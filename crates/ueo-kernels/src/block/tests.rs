@@ -21,13 +21,14 @@ fn stack(capability: Capability, parameters: &Parameters) -> ResidualStack {
     ResidualStack::new(capability, parameters.config, parameters.weights()).unwrap()
 }
 
-/// The numbers of the row of `[rows, WIDTH]` that is read.
+/// The numbers of the rows of `[rows, WIDTH]` that are read.
 fn read_row(read: ReadToken, rows: usize) -> std::ops::Range<usize> {
-    let row = match read {
-        ReadToken::First => 0,
-        ReadToken::Last => rows - 1,
+    let read = match read {
+        ReadToken::First => 0..1,
+        ReadToken::Last => rows - 1..rows,
+        ReadToken::All => 0..rows,
     };
-    row * WIDTH..(row + 1) * WIDTH
+    read.start * WIDTH..read.end * WIDTH
 }
 
 /// Input and output gradient of a batch, and what f64 says about them, computed for all tokens of all blocks.
@@ -44,7 +45,10 @@ impl Case {
         let mut random = Random::new(9);
         let (x, dy) = (
             random.values(sequences * tokens * WIDTH, 1.5),
-            random.values(sequences * WIDTH, 1.0),
+            random.values(
+                sequences * read_row(parameters.config.read, tokens).len(),
+                1.0,
+            ),
         );
         let read = read_row(parameters.config.read, tokens);
         let (mut y, mut dx) = (Vec::new(), Vec::new());
@@ -53,7 +57,10 @@ impl Case {
             .iter()
             .map(|block| block.each_ref().map(|v| vec![0.0; v.len()]))
             .collect();
-        for (x, dy) in x.chunks_exact(tokens * WIDTH).zip(dy.chunks_exact(WIDTH)) {
+        for (x, dy) in x
+            .chunks_exact(tokens * WIDTH)
+            .zip(dy.chunks_exact(read.len()))
+        {
             let stream = parameters.forward(&wide(x), tokens);
             let mut whole_dy = vec![0.0; tokens * WIDTH];
             whole_dy[read.clone()].copy_from_slice(&wide(dy));
@@ -84,6 +91,8 @@ fn stacks_agree_with_f64_in_values_and_gradients() {
         (5, 17, 1, false, ReadToken::Last, Activation::Gelu),
         (3, 50, 3, false, ReadToken::First, Activation::Gelu),
         (1, 197, 2, false, ReadToken::First, Activation::QuickGelu),
+        (3, 49, 2, false, ReadToken::All, Activation::GeluTanh),
+        (5, 17, 2, false, ReadToken::Last, Activation::GeluTanh),
     ] {
         let parameters = Parameters::random(config(causal, read, activation), blocks, 7);
         let affine = parameters.block_affine();
@@ -196,6 +205,7 @@ fn bf16_is_close_to_f64_and_closer_to_its_emulation() {
     for (sequences, tokens, causal, read, activation) in [
         (3, 5, true, ReadToken::Last, Activation::QuickGelu),
         (2, 50, false, ReadToken::First, Activation::Gelu),
+        (2, 49, false, ReadToken::All, Activation::GeluTanh),
     ] {
         let config = StackConfig {
             precision: Precision::Bf16,

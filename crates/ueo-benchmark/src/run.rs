@@ -366,6 +366,7 @@ impl Runner<'_> {
             cosine_logits: &scores,
             classes: names.len(),
             logit_scale: model.clip.logit_scale(),
+            logit_bias: None,
             negative_cosines: &[],
         };
         let plain = predictions(scores, ScoreRule::msp(1.0))?;

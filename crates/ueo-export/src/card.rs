@@ -139,7 +139,7 @@ fn licence_of(card: &str) -> Option<String> {
 
 fn architecture(subject: &Subject) -> String {
     match &subject.checkpoint.config.vision {
-        VisionConfig::Vit(vit) => format!(
+        VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => format!(
             "vision transformer, {0} x {0} pixels, patches of {1}",
             vit.image_size, vit.patch_size
         ),

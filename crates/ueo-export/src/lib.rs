@@ -146,6 +146,9 @@ pub fn export(request: &ExportRequest, device: &Device) -> Result<Exported, Expo
     request.check()?;
     let destination = Destination::check(request)?;
     let mut subject = Subject::open(&request.run, request.base.as_deref(), device)?;
+    if subject.checkpoint.config.has_logit_bias() {
+        return Err(ExportError::Siglip);
+    }
     let mut notes = subject.notes();
     let files = match request.format {
         Format::Onnx => destination

@@ -17,7 +17,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ueo::adapt::{GradientChoices, TrainedBlocks, TrainedParameters, batch_gradient};
 use ueo::checkpoint::{
-    Activation, ClipConfig, ResNetConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
+    Activation, ClipConfig, ResNetConfig, TextArchitecture, TextConfig, TransformerConfig,
+    VisionConfig, VitConfig,
 };
 use ueo::data::{Dataset, DatasetOptions};
 use ueo::image::{
@@ -301,6 +302,7 @@ fn config(model: &str) -> ClipConfig {
             context_length: 77,
             vocab_size: 49408,
             transformer: transformer(512, 12),
+            architecture: TextArchitecture::Causal,
         },
     }
 }
@@ -349,6 +351,7 @@ fn random_tensors(config: &ClipConfig) -> TensorMap {
             random.stack("visual.transformer", &vit.transformer);
         }
         VisionConfig::ResNet(resnet) => random.resnet(resnet, embed),
+        VisionConfig::Siglip(_) => unreachable!("the two models of this benchmark are CLIP's"),
     }
     random.tensors
 }

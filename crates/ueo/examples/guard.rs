@@ -226,6 +226,7 @@ impl<'a> Domain<'a> {
             cosine_logits,
             classes: self.known_classes.len(),
             logit_scale: self.model.clip.logit_scale(),
+            logit_bias: None,
             negative_cosines: &[],
         };
         predictions(scores, ScoreRule::default()).map_or_else(|_| Vec::new(), |found| found.classes)
@@ -270,6 +271,7 @@ impl Watcher<'_> {
             cosine_logits: &cosines,
             classes,
             logit_scale: model.clip.logit_scale(),
+            logit_bias: None,
             negative_cosines: &[],
         };
         let labels: Vec<Option<usize>> = labels

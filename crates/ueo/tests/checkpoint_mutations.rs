@@ -213,6 +213,8 @@ fn configurations() {
         file("checkpoints/hf-vit/model/preprocessor_config.json"),
         file("checkpoints/openclip-vit/model/open_clip_config.json"),
         file("checkpoints/openclip-rn/model/open_clip_config.json"),
+        file("siglip/hugging-face/config.json"),
+        file("siglip/open-clip/open_clip_config.json"),
     ];
     assert!(fuzzing::hugging_face_configuration(&originals[0]).is_ok());
     assert!(fuzzing::open_clip_configuration(&originals[2]).is_ok());
@@ -224,10 +226,16 @@ fn configurations() {
 
 #[test]
 fn tokenizers() {
-    let originals = [file("checkpoints/hf-vit/model/tokenizer.json")];
+    let originals = [
+        file("checkpoints/hf-vit/model/tokenizer.json"),
+        file("siglip/hugging-face/tokenizer.json"),
+        file("siglip/siglip2-tokenizer/tokenizer.json"),
+    ];
     let path = Path::new("tokenizer.json");
     run("tokenizers", &originals, &JSON_WORDS, |bytes| {
-        let content = TokenizerContent::from_tokenizer_json(bytes, TextCleaning::Whitespace, path);
+        let cleaning = TextCleaning::Whitespace;
+        let content = TokenizerContent::from_tokenizer_json(bytes, cleaning, path)
+            .or_else(|_| TokenizerContent::from_sentence_piece(bytes, cleaning, path));
         let Ok(tokenizer) = content.and_then(|content| Tokenizer::build(&content, path)) else {
             return false;
         };

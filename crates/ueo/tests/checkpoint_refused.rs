@@ -224,10 +224,10 @@ fn impossible_configurations_are_refused_before_anything_is_allocated() {
 #[test]
 fn other_architectures_are_named() {
     let directory = edited("hf-vit/model", "config.json", |config| {
-        config["model_type"] = "siglip".into();
-        config["architectures"] = serde_json::json!(["SiglipModel"]);
+        config["model_type"] = "blip".into();
+        config["architectures"] = serde_json::json!(["BlipModel"]);
     });
-    assert_refused(directory.path(), &["\"siglip\"", "not supported"]);
+    assert_refused(directory.path(), &["\"blip\"", "not supported"]);
     for (tower, key, value) in [
         ("text_config", "hidden_act", serde_json::json!("relu")),
         ("vision_config", "hidden_act", serde_json::json!("gelu_new")),

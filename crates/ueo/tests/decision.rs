@@ -52,6 +52,7 @@ impl DecisionCase {
             cosine_logits: &self.cosines,
             classes: self.classes,
             logit_scale: 100.0,
+            logit_bias: None,
             negative_cosines: &self.negatives,
         }
     }
@@ -160,6 +161,7 @@ fn where_the_groups_are_far_apart_both_aims_hold() {
             cosine_logits: &cosines,
             classes,
             logit_scale: 100.0,
+            logit_bias: None,
             negative_cosines: &[],
         };
         let rule = ScoreRule::new(Score::MaximumLogit, None);
@@ -198,6 +200,7 @@ fn small_sets_have_a_defined_answer() {
             cosine_logits: &cosines,
             classes: 3,
             logit_scale: 100.0,
+            logit_bias: None,
             negative_cosines: &[],
         };
         let rule = ScoreRule::new(Score::MaximumLogit, None);

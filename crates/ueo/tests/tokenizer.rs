@@ -59,7 +59,7 @@ fn different(tokenizer: &Tokenizer, expected: impl Fn(&Case) -> &Vec<u32>) -> Ve
 fn embedded_vocabulary_equals_openai_clip() {
     let tokenizer = openai();
     assert_eq!(tokenizer.vocab_size(), 49_408);
-    assert_eq!(tokenizer.start_of_text(), 49_406);
+    assert_eq!(tokenizer.start_of_text(), Some(49_406));
     assert_eq!(tokenizer.end_of_text(), 49_407);
     assert_eq!(
         different(&tokenizer, |case| &case.openai),

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use ueo::checkpoint::{
-    Activation, CheckpointKind, ClipConfig, LoadOptions, TextConfig, TransformerConfig,
-    VisionConfig, check_configuration,
+    Activation, CheckpointKind, ClipConfig, LoadOptions, TextArchitecture, TextConfig,
+    TransformerConfig, VisionConfig, check_configuration,
 };
-use ueo::image::Interpolation;
+use ueo::image::{Interpolation, Preprocessing, ResizeRule};
 use ueo::quote;
 use ueo::session::{BaseRecord, Model};
 use ueo_run::{OpenedModel, RunDirectory, RunRecord, RunStatus, open_base};
@@ -202,10 +202,8 @@ impl<'a> Description<'a> {
             (
                 "preprocessing",
                 format!(
-                    "shorter side to {} ({}), centre crop {}, mean {:?}, deviation {:?}",
-                    preprocessing.resize,
-                    interpolation(preprocessing.interpolation),
-                    preprocessing.crop,
+                    "{}, mean {:?}, deviation {:?}",
+                    resizing(preprocessing),
                     preprocessing.mean,
                     preprocessing.std
                 ),
@@ -316,6 +314,17 @@ fn layout(kind: CheckpointKind) -> &'static str {
     }
 }
 
+fn resizing(preprocessing: &Preprocessing) -> String {
+    let filter = interpolation(preprocessing.interpolation);
+    let Preprocessing { resize, crop, .. } = preprocessing;
+    match preprocessing.resize_rule {
+        ResizeRule::Shortest => {
+            format!("shorter side to {resize} ({filter}), centre crop {crop}")
+        }
+        ResizeRule::Squash => format!("whole image to {crop} x {crop} ({filter})"),
+    }
+}
+
 fn interpolation(interpolation: Interpolation) -> &'static str {
     match interpolation {
         Interpolation::Bicubic => "bicubic",
@@ -331,6 +340,12 @@ fn vision(vision: &VisionConfig) -> String {
             vit.patch_size,
             transformer(&vit.transformer)
         ),
+        VisionConfig::Siglip(vit) => format!(
+            "ViT with attention pooling (SigLIP), {0} x {0} pixels, patches of {1}, {2}",
+            vit.image_size,
+            vit.patch_size,
+            transformer(&vit.transformer)
+        ),
         VisionConfig::ResNet(resnet) => format!(
             "ResNet, {0} x {0} pixels, blocks {1:?}, width {2}, {3} heads in the attention pool",
             resnet.image_size, resnet.layers, resnet.width, resnet.heads
@@ -339,8 +354,12 @@ fn vision(vision: &VisionConfig) -> String {
 }
 
 fn text(text: &TextConfig) -> String {
+    let tokens = match text.architecture {
+        TextArchitecture::Causal => "tokens at most",
+        TextArchitecture::Padded { .. } => "tokens with padding",
+    };
     format!(
-        "{} tokens at most, vocabulary of {}, {}",
+        "{} {tokens}, vocabulary of {}, {}",
         text.context_length,
         text.vocab_size,
         transformer(&text.transformer)
@@ -351,6 +370,7 @@ fn transformer(transformer: &TransformerConfig) -> String {
     let activation = match transformer.activation {
         Activation::QuickGelu => "QuickGELU",
         Activation::Gelu => "GELU",
+        Activation::GeluTanh => "tanh GELU",
     };
     format!(
         "{} blocks, width {}, {} heads, MLP {}, {activation}",

@@ -18,6 +18,9 @@ impl Hint for EvaluateError {
             Self::NoNegativeLabels => {
                 Some("choose another --score, or a method whose class scores are cosines to texts")
             }
+            Self::NoLogitBias => Some(
+                "choose another --score: maximum-logit ranks images in the same order, whatever the bias",
+            ),
             Self::NoKnownImages { .. } => {
                 Some("name labelled images with --threshold-images, or choose another --threshold")
             }

@@ -12,7 +12,7 @@ impl Hint for TextError {
             }
             Self::Malformed { .. } => Some("copy the file again from the source of the checkpoint"),
             Self::Unsupported { .. } | Self::TooLarge { .. } => Some(
-                "use the tokenizer of a CLIP model: byte-pair encoding with CLIP's normalizer and word splitting",
+                "use the tokenizer of the model: CLIP's byte-pair encoding, or the SentencePiece vocabulary of a SigLIP",
             ),
             Self::TextTooLarge { .. } => Some("shorten the text"),
             Self::MissingSpecialToken { .. } => Some(
@@ -25,6 +25,9 @@ impl Hint for TextError {
             Self::ClassTooLong { .. } => Some("shorten the class name, or the template"),
             Self::TemplateTooLong { .. } => Some("shorten the template"),
             Self::TextTooLong { .. } => Some("shorten the text, or cut it off with --truncate"),
+            Self::JoinedContext { .. } => {
+                Some("check tokenizer.json: white space must end the words of a prompt")
+            }
             Self::EmptyContext { .. } => {
                 Some("put some words in front of {}, as in \"a photo of {}\"")
             }

@@ -24,5 +24,6 @@ mod names_and_labels;
 mod page;
 mod report;
 mod scores;
+mod siglip;
 mod support;
 mod whole_jobs;

@@ -123,6 +123,16 @@ fn activate(graph: &mut Graph, activation: Activation, x: &Value) -> Value {
             let gate = graph.node("Sigmoid", &[&gate], &[]);
             graph.mul(x, &gate)
         }
+        Activation::GeluTanh => {
+            // (1 + tanh z) / 2 is the logistic function of 2 z, here x (a + b x^2).
+            let (slope, cube) = (graph.float(1.595_769), graph.float(0.071_354_81));
+            let square = graph.mul(x, x);
+            let cubic = graph.mul(&square, &cube);
+            let factor = graph.add(&cubic, &slope);
+            let argument = graph.mul(x, &factor);
+            let gate = graph.node("Sigmoid", &[&argument], &[]);
+            graph.mul(x, &gate)
+        }
         Activation::Gelu => {
             let scale = graph.float(std::f32::consts::FRAC_1_SQRT_2);
             let scaled = graph.mul(x, &scale);

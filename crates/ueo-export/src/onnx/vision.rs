@@ -22,6 +22,7 @@ pub fn image_features(
     match &config.vision {
         VisionConfig::Vit(vit) => vision_transformer(graph, weights, vit, pixels),
         VisionConfig::ResNet(resnet) => modified_resnet(graph, weights, resnet, pixels),
+        VisionConfig::Siglip(_) => unreachable!("a SigLIP is refused before a graph is begun"),
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Activation {
 const QUICK_FACTOR: f32 = 1.702;
 
 /// `2 sqrt(2 / pi)`, the slope of the logistic function's argument at zero.
-const TANH_SLOPE: f32 = 1.595_769_1;
+const TANH_SLOPE: f32 = 1.595_769;
 /// `0.044715 * 2 sqrt(2 / pi)`, its cubic part.
 const TANH_CUBE: f32 = 0.071_354_81;
 /// Beyond this the logistic function is 0 or 1 to the last bit that counts, and a cube cannot overflow.

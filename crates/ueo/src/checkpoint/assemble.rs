@@ -19,6 +19,10 @@ pub(super) enum Recipe {
     Scaled(String, String),
     /// Three tensors one after the other along the first axis.
     Stack([String; 3]),
+    /// Tensors with these numbers of rows one after the other along the first axis.
+    Concatenate(Vec<(String, usize)>),
+    /// The tensor of this name, which has another shape with as many elements.
+    Reshape(String, Vec<usize>),
     /// A table of image positions of this shape, resampled to another grid.
     Grid(String, Vec<usize>),
     /// A table of text positions of this shape, resampled to another length.
@@ -41,7 +45,17 @@ impl Parameter {
     fn sources(&self) -> Vec<(&str, Vec<usize>)> {
         match &self.recipe {
             Recipe::Copy(name) => vec![(name, self.shape.clone())],
-            Recipe::Grid(name, shape) | Recipe::Line(name, shape) => vec![(name, shape.clone())],
+            Recipe::Grid(name, shape)
+            | Recipe::Line(name, shape)
+            | Recipe::Reshape(name, shape) => vec![(name, shape.clone())],
+            Recipe::Concatenate(parts) => {
+                let rest = &self.shape[1..];
+                let shape = |rows: usize| [&[rows], rest].concat();
+                parts
+                    .iter()
+                    .map(|(name, rows)| (name.as_str(), shape(*rows)))
+                    .collect()
+            }
             Recipe::Transpose(name) => {
                 vec![(name, self.shape.iter().rev().copied().collect())]
             }
@@ -66,7 +80,7 @@ impl Parameter {
 
     fn read(&self, store: &mut OpenStore<'_>) -> Result<HostTensor, CheckpointError> {
         let data = match &self.recipe {
-            Recipe::Copy(name) => store.read(name)?.data,
+            Recipe::Copy(name) | Recipe::Reshape(name, _) => store.read(name)?.data,
             Recipe::Transpose(name) => transpose(&store.read(name)?),
             Recipe::Grid(name, _) => positions::grid(&store.read(name)?, self.shape[0]),
             Recipe::Line(name, _) => positions::line(&store.read(name)?, self.shape[0]),
@@ -77,6 +91,13 @@ impl Parameter {
                     row.iter_mut().for_each(|value| *value *= factor);
                 }
                 rows
+            }
+            Recipe::Concatenate(parts) => {
+                let mut data = Vec::new();
+                for (name, _) in parts {
+                    data.append(&mut store.read(name)?.data);
+                }
+                data
             }
             Recipe::Stack(names) => {
                 let mut data = Vec::new();

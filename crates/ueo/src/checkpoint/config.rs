@@ -1,4 +1,4 @@
-//! The architecture of a CLIP model, read from a checkpoint's files or inferred from tensor shapes.
+//! The architecture of a CLIP or SigLIP model, read from a checkpoint's files or inferred from tensor shapes.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,13 @@ pub struct ClipConfig {
     pub text: TextConfig,
 }
 
+impl ClipConfig {
+    /// Whether the model was trained with the logistic function of scaled cosines and a bias.
+    pub fn has_logit_bias(&self) -> bool {
+        matches!(self.vision, VisionConfig::Siglip(_))
+    }
+}
+
 /// The image encoder's architecture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "architecture", rename_all = "kebab-case")]
@@ -21,19 +28,21 @@ pub enum VisionConfig {
     Vit(VitConfig),
     /// CLIP's modified ResNet.
     ResNet(ResNetConfig),
+    /// SigLIP's vision transformer: without a class token, pooled by attention.
+    Siglip(VitConfig),
 }
 
 impl VisionConfig {
     /// Side of the square input image in pixels.
     pub fn image_size(&self) -> usize {
         match self {
-            Self::Vit(vit) => vit.image_size,
+            Self::Vit(vit) | Self::Siglip(vit) => vit.image_size,
             Self::ResNet(resnet) => resnet.image_size,
         }
     }
 }
 
-/// A CLIP vision transformer.
+/// A vision transformer. The perceptron of SigLIP's pooling head is as those of the blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VitConfig {
     /// Side of the square input image in pixels.
@@ -57,15 +66,39 @@ pub struct ResNetConfig {
     pub heads: usize,
 }
 
-/// CLIP's text transformer.
+/// The text transformer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextConfig {
     /// Tokens that a prompt may have, `[SOS]` and `[EOS]` included.
     pub context_length: usize,
     /// Rows of the token embedding.
     pub vocab_size: usize,
-    /// The residual blocks (causal).
+    /// The residual blocks.
     pub transformer: TransformerConfig,
+    /// What the tokens see of each other, and where the feature is read.
+    #[serde(default, skip_serializing_if = "TextArchitecture::is_default")]
+    pub architecture: TextArchitecture,
+}
+
+/// What the tokens of a text see of each other, and where its feature is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum TextArchitecture {
+    /// CLIP: a token sees those before it, the feature is read at `[EOS]`, its projection has no bias.
+    #[default]
+    Causal,
+    /// SigLIP: every token sees all, padding up to the context length included; the feature is read at the last token, whatever
+    /// it is; its projection has a bias.
+    Padded {
+        /// The token that fills a text up.
+        padding_token: u32,
+    },
+}
+
+impl TextArchitecture {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A stack of pre-norm residual attention blocks.
@@ -94,6 +127,8 @@ pub enum Activation {
     QuickGelu,
     /// x Phi(x) with the exact normal distribution function, as in most of open_clip's weights.
     Gelu,
+    /// x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), the approximation of GELU by a hyperbolic tangent, as in SigLIP's weights.
+    GeluTanh,
 }
 
 impl Activation {
@@ -102,6 +137,7 @@ impl Activation {
         match self {
             Self::QuickGelu => "QuickGELU",
             Self::Gelu => "exact GELU",
+            Self::GeluTanh => "tanh GELU",
         }
     }
 }

@@ -14,7 +14,7 @@ use super::store::TensorStore;
 use super::validate::validate;
 use super::{
     Activation, ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig,
-    LoadOptions, VisionConfig, hugging_face, positions, state_dict,
+    LoadOptions, VisionConfig, hugging_face, positions, siglip, state_dict,
 };
 
 /// `[EOS]` in OpenAI's vocabulary.
@@ -97,7 +97,7 @@ impl Draft {
     fn take_activation(&mut self, activation: Activation) {
         let former = self.config.text.transformer.activation;
         self.config.text.transformer.activation = activation;
-        if let VisionConfig::Vit(vit) = &mut self.config.vision {
+        if let VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) = &mut self.config.vision {
             vit.transformer.activation = activation;
         }
         self.decisions
@@ -117,6 +117,9 @@ impl Draft {
     /// Places every parameter in the file, position embeddings of another input size included.
     fn placed_parameters(&mut self) -> Vec<Parameter> {
         let list = parameters(&self.config);
+        if let VisionConfig::Siglip(_) = self.config.vision {
+            return siglip::place(list, self.kind);
+        }
         match self.kind {
             CheckpointKind::HuggingFace => hugging_face::place(list),
             CheckpointKind::OpenClip => {

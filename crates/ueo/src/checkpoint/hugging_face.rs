@@ -13,7 +13,8 @@ use super::draft::FeatureToken;
 use super::json::{Section, read_object};
 use super::validate::check_pixel_values;
 use super::{
-    Activation, CheckpointError, ClipConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
+    Activation, CheckpointError, ClipConfig, TextArchitecture, TextConfig, TransformerConfig,
+    VisionConfig, VitConfig, siglip,
 };
 
 /// Defaults of transformers' `CLIPTextConfig` and `CLIPVisionConfig`: what a key that is not there means.
@@ -40,7 +41,7 @@ const DEFAULT_IMAGE_SIZE: usize = 224;
 const DEFAULT_PATCH_SIZE: usize = 32;
 
 /// Whether `config.json` describes a CLIP model, as opposed to any other model.
-pub(super) fn is_clip(config: &Map<String, Value>) -> bool {
+fn is_clip(config: &Map<String, Value>) -> bool {
     let named = |value: &Value, name: &str| value.as_str() == Some(name);
     config
         .get("model_type")
@@ -49,6 +50,11 @@ pub(super) fn is_clip(config: &Map<String, Value>) -> bool {
             .get("architectures")
             .and_then(Value::as_array)
             .is_some_and(|list| list.iter().any(|item| named(item, "CLIPModel")))
+}
+
+/// Whether `config.json` describes a model that this library reads.
+pub(super) fn is_known(config: &Map<String, Value>) -> bool {
+    is_clip(config) || siglip::is_siglip(config)
 }
 
 /// Image processors that resize the shorter side, crop the centre and normalize.
@@ -78,6 +84,15 @@ pub(super) fn read_config(
     config: &Map<String, Value>,
     path: &Path,
 ) -> Result<HuggingFaceConfig, CheckpointError> {
+    siglip::refuse_naflex(config, path)?;
+    if siglip::is_siglip(config) {
+        return Ok(HuggingFaceConfig {
+            architecture: siglip::hugging_face::architecture(config, path)?,
+            feature_token: FeatureToken::Unsaid,
+            cleaning: None,
+            crop_rule: None,
+        });
+    }
     let architecture = architecture(config, path)?;
     let root = Section::new(config, path, "");
     let text = tower(&root, "text_config")?;
@@ -120,7 +135,7 @@ fn architecture(config: &Map<String, Value>, path: &Path) -> Result<ClipConfig, 
         return Err(CheckpointError::unsupported(
             path,
             format!(
-                "the model type {} (only \"clip\" is)",
+                "the model type {} (only \"clip\" and \"siglip\" are)",
                 quote::name(&kind.to_string())
             ),
         ));
@@ -147,12 +162,13 @@ fn architecture(config: &Map<String, Value>, path: &Path) -> Result<ClipConfig, 
             context_length: text.size("max_position_embeddings", DEFAULT_CONTEXT_LENGTH)?,
             vocab_size: text.size("vocab_size", DEFAULT_VOCAB_SIZE)?,
             transformer: transformer(&text, &TEXT_DEFAULTS)?,
+            architecture: TextArchitecture::Causal,
         },
     })
 }
 
 /// One tower's configuration. Early releases repeat it as `text_config_dict`, whose values win in transformers.
-fn tower(root: &Section<'_>, key: &str) -> Result<Map<String, Value>, CheckpointError> {
+pub(super) fn tower(root: &Section<'_>, key: &str) -> Result<Map<String, Value>, CheckpointError> {
     let mut merged = Map::new();
     for key in [key.to_owned(), format!("{key}_dict")] {
         match root.get(&key) {
@@ -220,6 +236,29 @@ pub(super) fn preprocessing(
         }
     }
     let clip = Preprocessing::clip(DEFAULT_IMAGE_SIZE);
+    let preprocessing = Preprocessing {
+        resize: side(&section, "size", clip.resize)?,
+        crop: side(&section, "crop_size", clip.crop)?,
+        resize_rule: match section
+            .get("size")
+            .is_some_and(|size| size.get("height").is_some())
+        {
+            true => ResizeRule::Squash,
+            false => ResizeRule::Shortest,
+        },
+        crop_rule: CropRule::Transformers,
+        ..clip
+    };
+    let preprocessing = with_pixel_values(&section, preprocessing)?;
+    check_pixel_values(&preprocessing, path)?;
+    Ok(preprocessing)
+}
+
+/// The filter and the normalization that a processor names; what it does not name is as in `defaults`.
+pub(super) fn with_pixel_values(
+    section: &Section<'_>,
+    defaults: Preprocessing,
+) -> Result<Preprocessing, CheckpointError> {
     // Numbers of Pillow's filters.
     let interpolation = match section.number("resample", 3.0)? {
         3.0 => Interpolation::Bicubic,
@@ -228,8 +267,8 @@ pub(super) fn preprocessing(
     };
     let (mean, std) = if section.flag("do_normalize", true)? {
         (
-            section.rgb("image_mean", clip.mean)?,
-            section.deviation("image_std", clip.std)?,
+            section.rgb("image_mean", defaults.mean)?,
+            section.deviation("image_std", defaults.std)?,
         )
     } else {
         ([0.0; 3], [1.0; 3])
@@ -242,24 +281,12 @@ pub(super) fn preprocessing(
     // (v f - mean) / std = (v / 255 - mean / 255 f) / (std / 255 f): any factor is a mean and a deviation.
     let shrink =
         |values: [f32; 3]| values.map(|value| (f64::from(value) / (factor * 255.0)) as f32);
-    let preprocessing = Preprocessing {
-        resize: side(&section, "size", clip.resize)?,
-        crop: side(&section, "crop_size", clip.crop)?,
-        resize_rule: match section
-            .get("size")
-            .is_some_and(|size| size.get("height").is_some())
-        {
-            true => ResizeRule::Squash,
-            false => ResizeRule::Shortest,
-        },
+    Ok(Preprocessing {
         mean: shrink(mean),
         std: shrink(std),
         interpolation,
-        crop_rule: CropRule::Transformers,
-        ..clip
-    };
-    check_pixel_values(&preprocessing, path)?;
-    Ok(preprocessing)
+        ..defaults
+    })
 }
 
 /// A size in any of its forms: `224`, `{"shortest_edge": 224}`, or `{"height": 224, "width": 224}`, which squeezes

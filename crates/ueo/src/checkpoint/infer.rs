@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{
-    Activation, CheckpointError, ClipConfig, ResNetConfig, TextConfig, TransformerConfig,
-    VisionConfig, VitConfig,
+    Activation, CheckpointError, ClipConfig, ResNetConfig, TextArchitecture, TextConfig,
+    TransformerConfig, VisionConfig, VitConfig,
 };
 
 /// Shapes by name.
@@ -28,7 +28,7 @@ pub(super) fn is_open_clip_size(config: &VisionConfig) -> bool {
         VisionConfig::Vit(vit) => {
             wide_heads(vit.transformer.width, vit.transformer.layers).is_some()
         }
-        VisionConfig::ResNet(_) => false,
+        VisionConfig::ResNet(_) | VisionConfig::Siglip(_) => false,
     }
 }
 
@@ -75,6 +75,7 @@ pub(super) fn infer(
                 activation,
                 layer_norm_epsilon: LAYER_NORM_EPSILON,
             },
+            architecture: TextArchitecture::Causal,
         },
     })
 }

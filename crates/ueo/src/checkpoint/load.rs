@@ -18,7 +18,7 @@ use super::validate::validate;
 use super::weights_file::{self, WeightsFile};
 use super::{
     ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, LoadOptions,
-    VisionConfig, hub_cache, hugging_face, open_clip, state_dict, tokenizer,
+    VisionConfig, hub_cache, hugging_face, open_clip, siglip, state_dict, tokenizer,
 };
 
 const HF_CONFIG: &str = "config.json";
@@ -28,8 +28,9 @@ const HF_WEIGHTS: [&str; 4] = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
-const HF_PREPROCESSING: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
-const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+pub(super) const HF_PREPROCESSING: [&str; 2] =
+    ["preprocessor_config.json", "processor_config.json"];
+pub(super) const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 const OPEN_CLIP_WEIGHTS: [&str; 3] = [
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -97,7 +98,7 @@ pub fn check_configuration(path: &Path) -> Result<ClipConfig, CheckpointError> {
     Ok(config)
 }
 
-fn first_file(directory: &Path, names: &[&str]) -> Option<PathBuf> {
+pub(super) fn first_file(directory: &Path, names: &[&str]) -> Option<PathBuf> {
     names
         .iter()
         .map(|name| directory.join(name))
@@ -113,7 +114,7 @@ fn directory(path: &Path) -> Result<Draft, CheckpointError> {
         (true, Some(weights)) => {
             // Repositories of open_clip's authors often hold the model in both layouts.
             let also_open_clip = open_clip_config.is_file() && open_clip_weights.is_some();
-            if !also_open_clip || hugging_face::is_clip(&read_object(&hf_config)?) {
+            if !also_open_clip || hugging_face::is_known(&read_object(&hf_config)?) {
                 let mut draft = hugging_face_draft(&weights, open_weights(&weights)?)?;
                 if also_open_clip {
                     draft.decisions.push(
@@ -256,7 +257,7 @@ fn state_dict_draft(path: &Path, unwrapped: Unwrapped) -> Result<Draft, Checkpoi
     })
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
@@ -315,6 +316,9 @@ fn hugging_face_draft(weights: &Path, file: WeightsFile) -> Result<Draft, Checkp
     let config_path = directory.join(HF_CONFIG);
     let config = hugging_face::read_config(&read_object(&config_path)?, &config_path)?;
     let architecture = config.architecture;
+    if let VisionConfig::Siglip(_) = architecture.vision {
+        return siglip::hugging_face::draft(weights, file, architecture);
+    }
     let mut decisions = file.decisions;
     let image_size = architecture.vision.image_size();
     let mut preprocessing = match first_file(directory, &HF_PREPROCESSING) {
@@ -374,6 +378,9 @@ fn open_clip_draft(
     let directory = parent(weights);
     let config_path = directory.join(OPEN_CLIP_CONFIG);
     let config = open_clip::read_config(&config_path)?;
+    if let VisionConfig::Siglip(_) = config.architecture.vision {
+        return siglip::open_clip::draft(weights, unwrapped.file, config, whole_directory);
+    }
     let WeightsFile {
         store,
         mut decisions,
@@ -387,7 +394,7 @@ fn open_clip_draft(
     }
     let architecture = config.architecture;
     let activation = match &architecture.vision {
-        VisionConfig::Vit(vit) => vit.transformer.activation,
+        VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => vit.transformer.activation,
         VisionConfig::ResNet(_) => architecture.text.transformer.activation,
     };
     decisions.push(format!(

@@ -1,4 +1,4 @@
-//! Reads CLIP checkpoints of three ecosystems into one configuration and one set of named tensors.
+//! Reads CLIP and SigLIP checkpoints of three ecosystems into one configuration and one set of named tensors.
 //!
 //! Nothing after this module knows where a checkpoint came from: tensors carry OpenAI's names and layouts
 //! (`visual.transformer.resblocks.0.attn.in_proj_weight` is `[3 * width, width]`,
@@ -23,6 +23,7 @@ mod positions;
 mod safetensors_file;
 mod save;
 mod saved_object;
+mod siglip;
 mod state_dict;
 mod store;
 mod tokenizer;
@@ -42,7 +43,8 @@ use crate::text::TokenizerSource;
 
 pub use adapted::Adapted;
 pub use config::{
-    Activation, ClipConfig, ResNetConfig, TextConfig, TransformerConfig, VisionConfig, VitConfig,
+    Activation, ClipConfig, ResNetConfig, TextArchitecture, TextConfig, TransformerConfig,
+    VisionConfig, VitConfig,
 };
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};

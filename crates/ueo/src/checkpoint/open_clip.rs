@@ -13,8 +13,8 @@ use super::json::{Section, read_object};
 use super::tokenizer::OpenClipTokenizer;
 use super::validate::check_pixel_values;
 use super::{
-    Activation, CheckpointError, ClipConfig, ResNetConfig, TextConfig, TransformerConfig,
-    VisionConfig, VitConfig,
+    Activation, CheckpointError, ClipConfig, ResNetConfig, TextArchitecture, TextConfig,
+    TransformerConfig, VisionConfig, VitConfig, siglip,
 };
 
 /// Defaults of open_clip's `CLIPVisionCfg` and `CLIPTextCfg` (`model.py`): what a key that is not there means.
@@ -183,6 +183,9 @@ pub(super) fn config(
     let root = Section::new(object, path, "");
     let preprocess = root.section("preprocess_cfg", "preprocess_cfg.")?;
     let model = root.section("model_cfg", "model_cfg.")?.unwrap_or(root);
+    if let Some(config) = siglip::open_clip::config(&model, preprocess.as_ref(), path)? {
+        return Ok(config);
+    }
     for key in ["multimodal_cfg", "init_logit_bias"] {
         if let Some(value) = model.get(key) {
             return Err(model.unsupported(key, value));
@@ -221,6 +224,7 @@ pub(super) fn config(
                 activation,
                 layer_norm_epsilon: epsilon(&text)?,
             },
+            architecture: TextArchitecture::Causal,
         },
         vision: vision_config,
     };
@@ -246,7 +250,7 @@ fn has_layer_scale(tower: &Section<'_>) -> Result<bool, CheckpointError> {
 }
 
 /// The tokenizer's name and text cleaning; any other argument of open_clip's tokenizers is refused.
-fn tokenizer(text: &Section<'_>) -> Result<OpenClipTokenizer, CheckpointError> {
+pub(super) fn tokenizer(text: &Section<'_>) -> Result<OpenClipTokenizer, CheckpointError> {
     let name = text.text("hf_tokenizer_name", "")?;
     let cleaning = match text.section("tokenizer_kwargs", "text_cfg.tokenizer_kwargs.")? {
         None => None,
@@ -304,12 +308,12 @@ fn vision_config(
 }
 
 /// `int(width * mlp_ratio)` as in open_clip.
-fn mlp_width(section: &Section<'_>, width: usize) -> Result<usize, CheckpointError> {
+pub(super) fn mlp_width(section: &Section<'_>, width: usize) -> Result<usize, CheckpointError> {
     Ok((width as f64 * section.number("mlp_ratio", MLP_RATIO)?) as usize)
 }
 
 /// The LayerNorm's epsilon; any other argument of the normalization is refused.
-fn epsilon(section: &Section<'_>) -> Result<f64, CheckpointError> {
+pub(super) fn epsilon(section: &Section<'_>) -> Result<f64, CheckpointError> {
     let Some(arguments) = section.section("norm_kwargs", "norm_kwargs.")? else {
         return Ok(LAYER_NORM_EPSILON);
     };

@@ -1,6 +1,9 @@
-//! The complete list of a CLIP model's parameters: OpenAI's names and the shapes that follow from the architecture.
+//! The complete list of a model's parameters: OpenAI's names and the shapes that follow from the architecture. What CLIP does not
+//! have is named in the same manner.
 
-use super::{ClipConfig, ResNetConfig, TransformerConfig, VisionConfig, VitConfig};
+use super::{
+    ClipConfig, ResNetConfig, TextArchitecture, TransformerConfig, VisionConfig, VitConfig,
+};
 
 /// Output channels of a ResNet bottleneck, as a multiple of its inner channels.
 const EXPANSION: usize = 4;
@@ -14,13 +17,20 @@ pub(super) fn parameters(config: &ClipConfig) -> Vec<(String, Vec<usize>)> {
     let width = text.transformer.width;
     list.add("positional_embedding", [text.context_length, width]);
     list.add("text_projection", [width, config.embed_dim]);
+    if text.architecture != TextArchitecture::Causal {
+        list.add("text_projection_bias", [config.embed_dim]);
+    }
     list.add("logit_scale", []);
+    if config.has_logit_bias() {
+        list.add("logit_bias", []);
+    }
     list.add("token_embedding.weight", [text.vocab_size, width]);
     list.transformer("transformer", &text.transformer);
     list.affine("ln_final", width);
     match &config.vision {
         VisionConfig::Vit(vit) => list.vit(vit, config.embed_dim),
         VisionConfig::ResNet(resnet) => list.resnet(resnet, config.embed_dim),
+        VisionConfig::Siglip(vit) => list.siglip(vit),
     }
     list.0
 }
@@ -70,6 +80,26 @@ impl List {
         self.affine("visual.ln_pre", width);
         self.transformer("visual.transformer", &config.transformer);
         self.affine("visual.ln_post", width);
+    }
+
+    fn siglip(&mut self, config: &VitConfig) {
+        let TransformerConfig {
+            width, mlp_width, ..
+        } = config.transformer;
+        let (patch, grid) = (config.patch_size, config.image_size / config.patch_size);
+        self.add("visual.conv1.weight", [width, 3, patch, patch]);
+        self.add("visual.conv1.bias", [width]);
+        self.add("visual.positional_embedding", [grid * grid, width]);
+        self.transformer("visual.transformer", &config.transformer);
+        self.affine("visual.ln_post", width);
+        let head = "visual.attn_pool";
+        self.add(format!("{head}.probe"), [1, 1, width]);
+        self.add(format!("{head}.in_proj_weight"), [3 * width, width]);
+        self.add(format!("{head}.in_proj_bias"), [3 * width]);
+        self.linear(&format!("{head}.out_proj"), width, width);
+        self.affine(&format!("{head}.ln"), width);
+        self.linear(&format!("{head}.mlp.c_fc"), mlp_width, width);
+        self.linear(&format!("{head}.mlp.c_proj"), width, mlp_width);
     }
 
     fn convolution(&mut self, name: &str, norm: &str, outputs: usize, inputs: usize, side: usize) {

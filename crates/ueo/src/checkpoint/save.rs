@@ -99,6 +99,11 @@ pub fn save_as(
     }
 }
 
+/// The error for an architecture that no layout is written for.
+fn not_written(path: &Path) -> CheckpointError {
+    CheckpointError::unsupported(path, "writing a SigLIP checkpoint")
+}
+
 /// Writes what stands beside the weights in Hugging Face's layout into `directory`, which is made when it does not exist:
 /// configuration, preprocessing, tokenizer. Returns what a user should know about the files, one sentence each.
 ///
@@ -131,6 +136,9 @@ pub fn save_descriptions(
 }
 
 fn check_tensors(checkpoint: &Checkpoint, directory: &Path) -> Result<(), CheckpointError> {
+    if checkpoint.config.has_logit_bias() {
+        return Err(not_written(directory));
+    }
     let mut mismatch = TensorMismatch::default();
     for (name, expected) in parameters(&checkpoint.config) {
         match checkpoint.tensors.get(&name) {
@@ -175,6 +183,24 @@ fn save_hugging_face(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved,
                 shape: shape.iter().rev().copied().collect(),
                 data: Cow::Owned(transpose(tensor)),
             }),
+            Recipe::Reshape(name, shape) => entries.push(Entry {
+                name,
+                shape,
+                data: Cow::Borrowed(&tensor.data),
+            }),
+            Recipe::Concatenate(parts) => {
+                let mut rest = &tensor.data[..];
+                for (name, rows) in parts {
+                    let part = [&[rows], &shape[1..]].concat();
+                    let (data, others) = rest.split_at(part.iter().product());
+                    rest = others;
+                    entries.push(Entry {
+                        name,
+                        shape: part,
+                        data: Cow::Borrowed(data),
+                    });
+                }
+            }
             Recipe::Stack(names) => {
                 let mut part = shape;
                 part[0] /= names.len();
@@ -210,6 +236,7 @@ fn hugging_face_config(checkpoint: &Checkpoint) -> Result<Value, CheckpointError
             "hidden_act": match transformer.activation {
                 Activation::QuickGelu => "quick_gelu",
                 Activation::Gelu => "gelu",
+                Activation::GeluTanh => "gelu_pytorch_tanh",
             },
             "layer_norm_eps": transformer.layer_norm_epsilon,
             "projection_dim": config.embed_dim,
@@ -326,7 +353,7 @@ fn copy_tokenizer(
                     .to_owned(),
             ]);
         }
-        Vocabulary::TokenizerJson(path) => {
+        Vocabulary::TokenizerJson(path) | Vocabulary::SentencePiece(path) => {
             copy_once(path, &directory.join("tokenizer.json"))?;
             path.parent()
         }
@@ -396,6 +423,7 @@ fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, Check
             section["patch_size"] = vit.patch_size.into();
             section
         }
+        VisionConfig::Siglip(_) => return Err(not_written(path)),
         VisionConfig::ResNet(resnet) => json!({
             "layers": resnet.layers,
             "width": resnet.width,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::image::Preprocessing;
 
-use super::{CheckpointError, ClipConfig, TransformerConfig, VisionConfig};
+use super::{CheckpointError, ClipConfig, TextArchitecture, TransformerConfig, VisionConfig};
 
 /// Generous bounds: the largest published CLIP has 64 layers, a width of 8,192 (MLP 32,768) and an input of 1,024 pixels.
 const MAX_LAYERS: usize = 1_000;
@@ -79,9 +79,21 @@ pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), Checkpoin
         MAX_VOCAB_SIZE,
     )?;
     transformer("text", &config.text.transformer)?;
+    if let TextArchitecture::Padded { padding_token } = config.text.architecture
+        && padding_token as usize >= config.text.vocab_size
+    {
+        return Err(CheckpointError::malformed(
+            path,
+            format!(
+                "a padding token within the vocabulary of {}",
+                config.text.vocab_size
+            ),
+            padding_token.to_string(),
+        ));
+    }
     check("the image size", config.vision.image_size(), MAX_IMAGE_SIZE)?;
     match &config.vision {
-        VisionConfig::Vit(vit) => {
+        VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => {
             check("the patch size", vit.patch_size, vit.image_size)?;
             transformer("vision", &vit.transformer)
         }

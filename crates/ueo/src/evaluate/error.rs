@@ -48,6 +48,11 @@ pub enum EvaluateError {
     /// A score over negative labels without any.
     #[error("the score negative-labels needs cosines to negative labels, and there are none")]
     NoNegativeLabels,
+    /// A score with the logistic function for a model that was not trained with it.
+    #[error(
+        "the score sigmoid needs a model that was trained with it, and the checkpoint has no `logit_bias`"
+    )]
+    NoLogitBias,
     /// A threshold that rests on images known to be known, without any.
     #[error("the threshold {method} needs labelled images of known classes, and there are none")]
     NoKnownImages {

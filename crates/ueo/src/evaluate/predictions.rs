@@ -11,6 +11,8 @@ pub struct Scores<'a> {
     pub classes: usize,
     /// Factor on the cosines that gives the model's own probabilities.
     pub logit_scale: f64,
+    /// What is added to the scaled cosines before the logistic function, in models that were trained with it.
+    pub logit_bias: Option<f64>,
     /// Cosines to negative labels, `[images, negatives]`, row-major; empty unless a score needs them.
     pub negative_cosines: &'a [f32],
 }
@@ -53,12 +55,13 @@ impl Scores<'_> {
 /// # Errors
 ///
 /// If the cosines do not fill `[images, classes]`, are not finite, the temperature is not positive, or the score needs
-/// negative labels and there are none.
+/// negative labels or a bias and there are none.
 pub fn predictions(scores: Scores<'_>, rule: ScoreRule) -> Result<Predictions, EvaluateError> {
     let Scores {
         cosine_logits,
         classes,
         logit_scale,
+        logit_bias,
         negative_cosines,
     } = scores;
     if classes == 0 || !cosine_logits.len().is_multiple_of(classes) {
@@ -87,6 +90,11 @@ pub fn predictions(scores: Scores<'_>, rule: ScoreRule) -> Result<Predictions, E
         true => negative_cosines.len() / images.max(1),
         false => 0,
     };
+    let logistic = match logit_bias {
+        Some(bias) => Some((logit_scale, bias)),
+        None if rule.score.needs_logit_bias() => return Err(EvaluateError::NoLogitBias),
+        None => None,
+    };
     let mut output = Predictions::default();
     for (image, row) in cosine_logits.chunks_exact(classes).enumerate() {
         let negative_row = &negative_cosines[image * negatives..(image + 1) * negatives];
@@ -106,7 +114,7 @@ pub fn predictions(scores: Scores<'_>, rule: ScoreRule) -> Result<Predictions, E
         output.classes.push(best);
         output
             .confidences
-            .push(rule.confidence(row, row[best], negative_row));
+            .push(rule.confidence(row, row[best], negative_row, logistic));
         output.probabilities.push(weights.sum::<f64>().recip());
     }
     Ok(output)

@@ -52,12 +52,12 @@ impl Scoring {
         }
     }
 
-    /// A run's choices, or the defaults where those need more than class scores: negative labels, left-out scores, labelled
+    /// A run's choices, or the defaults where those need more than class scores: negative labels, a bias, left-out scores, labelled
     /// images.
     pub fn watching(logit_scale: f64, rule: ScoreRule, threshold_method: ThresholdMethod) -> Self {
         let default = Self::new(logit_scale);
         Self {
-            rule: match rule.score.needs_negative_labels() {
+            rule: match rule.score.needs_negative_labels() || rule.score.needs_logit_bias() {
                 true => default.rule,
                 false => rule,
             },
@@ -127,6 +127,7 @@ impl Tally {
             cosine_logits,
             classes,
             logit_scale: scoring.logit_scale,
+            logit_bias: None,
             negative_cosines: &[],
         };
         let predicted = predictions(scores, scoring.rule)?;

@@ -144,6 +144,16 @@ impl Preprocessing {
         }
     }
 
+    /// SigLIP's own preprocessing at an input size in pixels.
+    pub fn siglip(size: usize) -> Self {
+        Self {
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            resize_rule: ResizeRule::Squash,
+            ..Self::clip(size)
+        }
+    }
+
     /// Whether every image gives an input of finite values. Checked again before every view is made, so that values
     /// from anywhere cannot pass.
     ///

@@ -1,11 +1,14 @@
-//! CLIP's two towers as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
+//! The two towers of CLIP and of SigLIP as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
 
+mod activation;
 mod affine;
 mod fused;
 mod linear;
+mod pooling_head;
 mod precision;
 mod residual_stack;
 mod resnet;
+mod siglip;
 mod text_encoder;
 mod vision_transformer;
 mod weights;
@@ -19,6 +22,7 @@ use crate::checkpoint::{Checkpoint, ClipConfig, VisionConfig};
 use crate::tensor::TensorMap;
 
 use resnet::ModifiedResNet;
+use siglip::SiglipVisionTransformer;
 use vision_transformer::VisionTransformer;
 use weights::Weights;
 
@@ -99,11 +103,12 @@ impl Engine {
     }
 }
 
-/// The image encoder, in one of CLIP's two architectures.
+/// The image encoder, one variant per architecture.
 #[derive(Debug)]
 enum VisionTower {
     Vit(Box<VisionTransformer>),
     ResNet(Box<ModifiedResNet>),
+    Siglip(Box<SiglipVisionTransformer>),
 }
 
 /// A CLIP model with frozen weights.
@@ -115,6 +120,7 @@ pub struct Clip {
     text: TextEncoder,
     zero_shot_affine: AffineParameters,
     logit_scale: f64,
+    logit_bias: Option<f64>,
     precision: Precision,
 }
 
@@ -190,6 +196,10 @@ impl Clip {
     ) -> Result<Self, ModelError> {
         let mut weights = Weights::new(&mut tensors, device, engine, precision);
         let logit_scale = weights.take_host("logit_scale", &[])?.data[0];
+        let logit_bias = match config.has_logit_bias() {
+            true => Some(f64::from(weights.take_host("logit_bias", &[])?.data[0])),
+            false => None,
+        };
         let text = TextEncoder::new(&config.text, config.embed_dim, &mut weights)?;
         let (vision, zero_shot_affine) = match &config.vision {
             VisionConfig::Vit(vit) => {
@@ -200,6 +210,10 @@ impl Clip {
                 let (tower, affine) = ModifiedResNet::new(resnet, config.embed_dim, &mut weights)?;
                 (VisionTower::ResNet(Box::new(tower)), affine)
             }
+            VisionConfig::Siglip(vit) => {
+                let (tower, affine) = SiglipVisionTransformer::new(vit, &mut weights)?;
+                (VisionTower::Siglip(Box::new(tower)), affine)
+            }
         };
         Ok(Self {
             config,
@@ -208,6 +222,7 @@ impl Clip {
             text,
             zero_shot_affine,
             logit_scale: f64::from(logit_scale).exp(),
+            logit_bias,
             precision,
         })
     }
@@ -225,6 +240,11 @@ impl Clip {
     /// The factor on the cosines, `exp(logit_scale)`; 100 in OpenAI's checkpoints.
     pub fn logit_scale(&self) -> f64 {
         self.logit_scale
+    }
+
+    /// What is added to the scaled cosines before the logistic function, in models that were trained with it (SigLIP).
+    pub fn logit_bias(&self) -> Option<f64> {
+        self.logit_bias
     }
 
     /// The checkpoint's own affine parameters.
@@ -247,6 +267,7 @@ impl Clip {
         match &self.vision {
             VisionTower::Vit(tower) => tower.forward(pixels, affine),
             VisionTower::ResNet(tower) => tower.forward(pixels, affine),
+            VisionTower::Siglip(tower) => tower.forward(pixels, affine),
         }
     }
 
@@ -260,6 +281,7 @@ impl Clip {
         match &self.vision {
             VisionTower::Vit(tower) => tower.blocks(),
             VisionTower::ResNet(tower) => tower.blocks(),
+            VisionTower::Siglip(tower) => tower.blocks(),
         }
     }
 
@@ -273,6 +295,7 @@ impl Clip {
         match &self.vision {
             VisionTower::Vit(tower) => tower.first_norm(block),
             VisionTower::ResNet(tower) => tower.first_norm(block),
+            VisionTower::Siglip(tower) => tower.first_norm(block),
         }
     }
 
@@ -285,6 +308,7 @@ impl Clip {
         match &self.vision {
             VisionTower::Vit(tower) => tower.block_input_shape(),
             VisionTower::ResNet(tower) => tower.block_input_shape(block),
+            VisionTower::Siglip(tower) => tower.block_input_shape(),
         }
     }
 
@@ -309,6 +333,7 @@ impl Clip {
         let inputs = match &self.vision {
             VisionTower::Vit(tower) => tower.block_inputs(block, pixels, affine),
             VisionTower::ResNet(tower) => tower.block_inputs(block, pixels, affine),
+            VisionTower::Siglip(tower) => tower.block_inputs(block, pixels, affine),
         };
         if self.precision != Precision::Bf16 {
             return inputs;
@@ -340,6 +365,7 @@ impl Clip {
         match &self.vision {
             VisionTower::Vit(tower) => tower.forward_from(block, inputs, affine),
             VisionTower::ResNet(tower) => tower.forward_from(block, inputs, affine),
+            VisionTower::Siglip(tower) => tower.forward_from(block, inputs, affine),
         }
     }
 }

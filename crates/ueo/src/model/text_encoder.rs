@@ -1,27 +1,30 @@
-//! CLIP's text encoder, which runs the tokens shared by all prompts once.
+//! The text encoder. CLIP's runs the tokens shared by all prompts once.
 //!
-//! Attention is causal, so nothing after `[EOS]` matters and `[SOS]` with the context does not depend on the class.
+//! CLIP's attention is causal, so nothing after `[EOS]` matters and `[SOS]` with the context does not depend on the class.
 //! The shared prefix leaves its keys and values behind, and each class runs only its own tokens: the same result as
 //! encoding whole prompts of 77 tokens, for a fraction of the work.
+//!
+//! SigLIP's attention goes both ways over a text that is padded to the context length, and the feature is read at the last token,
+//! whatever it is. There is nothing to share and nothing to leave out: every prompt is a whole sequence.
 
 use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use crate::checkpoint::TextConfig;
+use crate::checkpoint::{TextArchitecture, TextConfig};
 
 use super::affine::AffineParameters;
-use super::residual_stack::ResidualStack;
+use super::residual_stack::{ResidualStack, StackKind};
 use super::weights::Weights;
 use super::{ModelError, NormAffine, layer_norm, row_indices};
 
 /// The learnable context vectors, `[context tokens, width]`, shared by all classes.
 pub type Context = Tensor<2>;
 
-/// Prompts that share their first tokens: `[SOS]`, then the context, then each class's own tokens up to `[EOS]`.
+/// Prompts that share their first tokens: `[SOS]` where the model has one, then the context, then each class's own tokens up to `[EOS]`.
 #[derive(Clone, Debug)]
 pub struct Prompts {
-    start_token: u32,
+    start_token: Option<u32>,
     context_len: usize,
     own_tokens: Vec<Vec<u32>>,
     /// Prompt at each position of the order by length, in which prompts are encoded.
@@ -33,9 +36,13 @@ pub struct Prompts {
 impl Prompts {
     /// Groups prompts for encoding.
     ///
-    /// `own_tokens` holds what follows the context for each class, `[EOS]` last. With `context_len` zero these are
+    /// `start_token` is `[SOS]`, `None` for a model that has none. `own_tokens` holds what follows the context for each class, `[EOS]` last. With `context_len` zero these are
     /// ordinary prompts without a learnable part.
-    pub fn new(start_token: u32, context_len: usize, own_tokens: Vec<Vec<u32>>) -> Self {
+    pub fn new(
+        start_token: impl Into<Option<u32>>,
+        context_len: usize,
+        own_tokens: Vec<Vec<u32>>,
+    ) -> Self {
         let mut order: Vec<usize> = (0..own_tokens.len()).collect();
         order.sort_by_key(|&prompt| own_tokens[prompt].len());
         let mut position = vec![0; order.len()];
@@ -43,7 +50,7 @@ impl Prompts {
             position[prompt] = at;
         }
         Self {
-            start_token,
+            start_token: start_token.into(),
             context_len,
             own_tokens,
             order,
@@ -84,6 +91,11 @@ impl Prompts {
             .select(0, row_indices(&self.order[pass.clone()], &device))
     }
 
+    /// Tokens that all prompts share: `[SOS]` and the context.
+    fn shared_len(&self) -> usize {
+        usize::from(self.start_token.is_some()) + self.context_len
+    }
+
     /// Own tokens of the prompt at a position of the order by length.
     fn own_at(&self, position: usize) -> &[u32] {
         &self.own_tokens[self.order[position]]
@@ -103,6 +115,8 @@ pub struct TextEncoder {
     norms: AffineParameters,
     /// `[width, embed_dim]`
     projection: Tensor<2>,
+    /// `[1, embed_dim]`
+    projection_bias: Option<Tensor<2>>,
 }
 
 impl TextEncoder {
@@ -112,6 +126,13 @@ impl TextEncoder {
         weights: &mut Weights,
     ) -> Result<Self, ModelError> {
         let width = config.transformer.width;
+        let (kind, projection_bias) = match config.architecture {
+            TextArchitecture::Causal => (StackKind::Causal, None),
+            TextArchitecture::Padded { .. } => {
+                let bias: Tensor<1> = weights.take("text_projection_bias", [embed_dim])?;
+                (StackKind::LastToken, Some(bias.unsqueeze()))
+            }
+        };
         let mut names = ResidualStack::norm_names(&config.transformer, "transformer");
         names.push("ln_final".to_owned());
         Ok(Self {
@@ -123,8 +144,9 @@ impl TextEncoder {
             token_embedding: weights.take("token_embedding.weight", [config.vocab_size, width])?,
             positional_embedding: weights
                 .take("positional_embedding", [config.context_length, width])?,
-            stack: ResidualStack::new(&config.transformer, "transformer", true, weights)?,
+            stack: ResidualStack::new(&config.transformer, "transformer", kind, weights)?,
             projection: weights.take("text_projection", [width, embed_dim])?,
+            projection_bias,
             config: config.clone(),
         })
     }
@@ -146,7 +168,7 @@ impl TextEncoder {
     /// [`ModelError::PromptTooLong`] or [`ModelError::TokenOutOfRange`].
     pub fn check(&self, prompts: &Prompts) -> Result<(), ModelError> {
         for (index, own) in prompts.own_tokens.iter().enumerate() {
-            let found = 1 + prompts.context_len + own.len();
+            let found = prompts.shared_len() + own.len();
             let limit = self.config.context_length;
             if found > limit {
                 return Err(ModelError::PromptTooLong {
@@ -157,20 +179,27 @@ impl TextEncoder {
             }
             self.check_tokens(own)?;
         }
-        self.check_tokens(&[prompts.start_token])
+        self.check_tokens(prompts.start_token.as_slice())
     }
 
     /// The passes in which all prompts are encoded, as ranges of the order by length.
     ///
     /// Each pass holds as many tokens as the engine can afford in memory at once.
     pub fn passes(&self, prompts: &Prompts) -> Vec<Range<usize>> {
-        let limit = self.stack.tokens_per_pass();
+        let (limit, whole) = match self.config.architecture {
+            TextArchitecture::Causal => (self.stack.tokens_per_pass(), None),
+            TextArchitecture::Padded { .. } => (
+                self.stack.whole_tokens_per_pass(),
+                Some(self.config.context_length),
+            ),
+        };
+        let tokens = |end: usize| whole.unwrap_or_else(|| prompts.own_at(end).len());
         let mut passes = Vec::new();
         let mut start = 0;
         for end in 1..=prompts.len() {
             let is_last = end == prompts.len();
             // The longest prompt of a pass stands last and sets the length of all.
-            if is_last || prompts.own_at(end).len() * (end + 1 - start) > limit {
+            if is_last || tokens(end) * (end + 1 - start) > limit {
                 passes.push(start..end);
                 start = end;
             }
@@ -178,7 +207,7 @@ impl TextEncoder {
         passes
     }
 
-    /// Encodes all prompts.
+    /// Encodes all prompts, which [`Self::check`] has passed.
     ///
     /// # Shapes
     ///
@@ -200,12 +229,75 @@ impl TextEncoder {
         pass: &Range<usize>,
         context: Option<&Context>,
     ) -> Tensor<2> {
-        let (stack_norms, ln_final) = self.stack_norms();
-        let start = self.embed(&[prompts.start_token]);
-        let prefix = match context {
-            Some(context) => Tensor::cat(vec![start, context.clone()], 0),
-            None => start,
+        let ends = match self.config.architecture {
+            TextArchitecture::Causal => self.ends_after_prefix(prompts, pass, context),
+            TextArchitecture::Padded { padding_token } => {
+                self.ends_of_padded(prompts, pass, context, padding_token)
+            }
         };
+        let (_, ln_final) = self.stack_norms();
+        let epsilon = self.config.transformer.layer_norm_epsilon;
+        let features = layer_norm(ends.unsqueeze_dim(1), ln_final, epsilon)
+            .squeeze_dim::<2>(1)
+            .matmul(self.projection.clone());
+        match &self.projection_bias {
+            Some(bias) => features + bias.clone(),
+            None => features,
+        }
+    }
+
+    /// The embeddings of the tokens that all prompts share, `[shared tokens, width]`; `None` where there are none.
+    fn shared(&self, prompts: &Prompts, context: Option<&Context>) -> Option<Tensor<2>> {
+        let start = prompts.start_token.map(|token| self.embed(&[token]));
+        let parts: Vec<_> = start.into_iter().chain(context.cloned()).collect();
+        (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
+    }
+
+    /// What the blocks leave at the last token of each prompt, which is padded to the context length, `[prompts of the pass, width]`.
+    fn ends_of_padded(
+        &self,
+        prompts: &Prompts,
+        pass: &Range<usize>,
+        context: Option<&Context>,
+        padding_token: u32,
+    ) -> Tensor<2> {
+        let (stack_norms, _) = self.stack_norms();
+        let width = self.config.transformer.width;
+        let count = pass.len();
+        let shared = self.shared(prompts, context);
+        let shared_len = shared.as_ref().map_or(0, |shared| shared.dims()[0]);
+        let own_len = self.config.context_length - shared_len;
+        let own: Vec<u32> = pass
+            .clone()
+            .flat_map(|position| {
+                let own = prompts.own_at(position).iter().copied();
+                own.chain(std::iter::repeat(padding_token)).take(own_len)
+            })
+            .collect();
+        let own = self.embed(&own).reshape([count, own_len, width]);
+        let whole = match shared {
+            Some(shared) => {
+                let shared: Tensor<3> = shared.unsqueeze();
+                let shared = shared.expand([count, shared_len, width]);
+                Tensor::cat(vec![shared, own], 1)
+            }
+            None => own,
+        };
+        let positions: Tensor<3> = self.positional_embedding.clone().unsqueeze();
+        self.stack.last_tokens(whole + positions, stack_norms)
+    }
+
+    /// What the blocks leave at the last token of each prompt, whose first tokens all share, `[prompts of the pass, width]`.
+    fn ends_after_prefix(
+        &self,
+        prompts: &Prompts,
+        pass: &Range<usize>,
+        context: Option<&Context>,
+    ) -> Tensor<2> {
+        let (stack_norms, _) = self.stack_norms();
+        let prefix = self
+            .shared(prompts, context)
+            .expect("a causal text tower begins with [SOS]");
         let [prefix_len, _] = prefix.dims();
         let prefix = prefix + self.positional_embedding.clone().narrow(0, 0, prefix_len);
 
@@ -224,13 +316,8 @@ impl TextEncoder {
                 .positional_embedding
                 .clone()
                 .select(0, row_indices(&positions, &device));
-        let ends = self
-            .stack
-            .last_after_prefix(prefix, own, &lengths, stack_norms);
-        let epsilon = self.config.transformer.layer_norm_epsilon;
-        layer_norm(ends.unsqueeze_dim(1), ln_final, epsilon)
-            .squeeze_dim::<2>(1)
-            .matmul(self.projection.clone())
+        self.stack
+            .last_after_prefix(prefix, own, &lengths, stack_norms)
     }
 
     fn stack_norms(&self) -> (&[NormAffine], &NormAffine) {

@@ -7,13 +7,13 @@ use crate::checkpoint::VitConfig;
 use super::ModelError;
 use super::affine::AffineParameters;
 use super::layer_norm;
-use super::residual_stack::ResidualStack;
+use super::residual_stack::{ResidualStack, StackKind};
 use super::weights::Weights;
 
 /// Index of `visual.ln_pre` among the tower's norms; the blocks' norms follow, then `visual.ln_post`.
 const LN_PRE: usize = 0;
 /// `ln_1` and `ln_2`.
-const NORMS_PER_BLOCK: usize = 2;
+pub(super) const NORMS_PER_BLOCK: usize = 2;
 
 /// The frozen weights of a vision transformer.
 #[derive(Debug)]
@@ -63,7 +63,12 @@ impl VisionTransformer {
                 .transpose(),
             class_embedding: class_embedding.reshape([1, 1, width]),
             positional_embedding: positional_embedding.unsqueeze(),
-            stack: ResidualStack::new(&config.transformer, "visual.transformer", false, weights)?,
+            stack: ResidualStack::new(
+                &config.transformer,
+                "visual.transformer",
+                StackKind::ClassToken,
+                weights,
+            )?,
             projection: weights.take("visual.proj", [width, embed_dim])?,
             config: config.clone(),
         };

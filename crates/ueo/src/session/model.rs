@@ -294,14 +294,15 @@ impl Model {
         overlong: Overlong,
     ) -> Result<Tensor<2>, SessionError> {
         let context_length = self.base.config.text.context_length;
+        let start = self.tokenizer.start_of_text();
         let own_tokens = texts
             .iter()
             .map(|text| {
                 let tokens = tokenize_text(&self.tokenizer, text, context_length, overlong)?;
-                Ok(tokens[1..].to_vec())
+                Ok(tokens[usize::from(start.is_some())..].to_vec())
             })
             .collect::<Result<Vec<_>, SessionError>>()?;
-        let prompts = Prompts::new(self.tokenizer.start_of_text(), 0, own_tokens);
+        let prompts = Prompts::new(start, 0, own_tokens);
         self.clip.text().check(&prompts)?;
         let features = self.clip.text().features(&prompts, None);
         let embed_dim = self.base.config.embed_dim;

@@ -23,6 +23,7 @@ pub struct ScoreTable {
     negative_cosines: Vec<f32>,
     classes: usize,
     logit_scale: f64,
+    logit_bias: Option<f64>,
     /// For the decision whether there is a second group; empty where nothing asks for it.
     centred_cosines: Vec<f32>,
 }
@@ -34,6 +35,7 @@ impl ScoreTable {
             cosine_logits: &self.class_scores,
             classes: self.classes,
             logit_scale: self.logit_scale,
+            logit_bias: self.logit_bias,
             negative_cosines: &self.negative_cosines,
         }
     }
@@ -58,6 +60,10 @@ struct KnownImages {
 
 impl<'a> Scorer<'a> {
     /// Chooses negative labels where the score needs them.
+    ///
+    /// # Errors
+    ///
+    /// When the score needs what the model does not have.
     pub fn new(
         model: &'a Model,
         classes: &'a [String],
@@ -65,6 +71,9 @@ impl<'a> Scorer<'a> {
         threshold_method: ThresholdMethod,
         strict: bool,
     ) -> Result<Self, SessionError> {
+        if rule.score.needs_logit_bias() && model.clip.logit_bias().is_none() {
+            return Err(EvaluateError::NoLogitBias.into());
+        }
         let negative_labels = match rule.score.needs_negative_labels() {
             true => Some(NegativeLabels::choose(model, classes)?),
             false => None,
@@ -198,6 +207,7 @@ impl Judge<'_> {
             negative_cosines,
             classes: classes.len(),
             logit_scale: model.clip.logit_scale(),
+            logit_bias: model.clip.logit_bias(),
             centred_cosines: match self.scorer.threshold_method {
                 ThresholdMethod::Auto => self.centred_cosines(encoded),
                 _ => Vec::new(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What happens to a text before its tokenizer sees it, as the package that owns the checkpoint does it.
 ///
-/// All but [`TextCleaning::None`] first repair wrongly decoded and typographic characters (ftfy 6.3.1) and resolve HTML
+/// Those of open_clip first repair wrongly decoded and typographic characters (ftfy 6.3.1) and resolve HTML
 /// entities twice.
 ///
 /// Known difference: plsfix recognizes about one in a hundred strings of mojibake (text decoded in the wrong encoding)
@@ -20,13 +20,18 @@ pub enum TextCleaning {
     Lower,
     /// Underscores become spaces, ASCII punctuation is removed, then as `Lower`: open_clip's `canonicalize`.
     Canonicalize,
+    /// Lower case, ASCII punctuation is removed (an underscore too), white space becomes single spaces; nothing is repaired:
+    /// transformers' `SiglipTokenizer`.
+    Siglip,
+    /// Lower case, character by character; nothing is repaired: transformers' `Siglip2Tokenizer`.
+    LowerCharacters,
 }
 
 impl TextCleaning {
     /// open_clip's name of the cleaning (`tokenizer_kwargs.clean`); `None` has none.
     pub fn open_clip_name(self) -> Option<&'static str> {
         match self {
-            Self::None => None,
+            Self::None | Self::Siglip | Self::LowerCharacters => None,
             Self::Whitespace => Some("whitespace"),
             Self::Lower => Some("lower"),
             Self::Canonicalize => Some("canonicalize"),
@@ -35,11 +40,13 @@ impl TextCleaning {
 
     /// Cleans a text.
     ///
-    /// Source: `_clean_whitespace`, `_clean_lower`, `_clean_canonicalize` in open_clip's `tokenizer.py`;
+    /// Source: `canonicalize_text` in transformers' `tokenization_siglip.py`; `_clean_whitespace`, `_clean_lower`, `_clean_canonicalize` in open_clip's `tokenizer.py`;
     /// `whitespace_clean(basic_clean(text)).lower()` in openai-clip's `simple_tokenizer.py` is `_clean_lower`.
     pub(super) fn apply(self, text: &str) -> String {
         match self {
             Self::None => text.to_owned(),
+            Self::Siglip => siglip(text),
+            Self::LowerCharacters => text.chars().flat_map(char::to_lowercase).collect(),
             Self::Whitespace => single_spaces(&repair(text)),
             Self::Lower => single_spaces(&repair(text)).to_lowercase(),
             Self::Canonicalize => {
@@ -52,6 +59,28 @@ impl TextCleaning {
             }
         }
     }
+}
+
+/// `SiglipTokenizer.canonicalize_text` behind the mark of a space, which that class puts in front of every text.
+///
+/// The vocabulary's pipeline puts it there too, so it shows only where it stands alone: in front of white space.
+fn siglip(text: &str) -> String {
+    const SPACE_MARK: &str = "\u{2581}";
+    // Python counts these separators as white space, Unicode does not.
+    let is_space = |c: char| c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c);
+    let lower = text.replace(SPACE_MARK, " ").to_lowercase();
+    let kept: String = lower
+        .chars()
+        .filter(|c| !c.is_ascii_punctuation())
+        .collect();
+    let mut words: Vec<&str> = kept
+        .split(is_space)
+        .filter(|word| !word.is_empty())
+        .collect();
+    if kept.starts_with(is_space) && !words.is_empty() {
+        words.insert(0, SPACE_MARK);
+    }
+    words.join(" ")
 }
 
 /// `basic_clean`, less its white space at both ends, which every cleaning removes later.

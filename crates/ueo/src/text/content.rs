@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
+use super::sentence_piece::{self, SentencePiece};
 use super::tokenizer::{END_OF_TEXT, START_OF_TEXT};
 use super::{TextCleaning, TextError, TokenizerSource, Vocabulary};
 use crate::budget::{BudgetError, JsonBudget, read_within};
@@ -39,8 +40,18 @@ pub(super) const END_OF_WORD: &str = "</w>";
 pub struct TokenizerContent {
     /// What happens to a text first.
     pub cleaning: TextCleaning,
-    /// The vocabulary of a file; `None` is OpenAI's, which is embedded.
-    pub(super) pairs: Option<BytePairs>,
+    pub(super) vocabulary: VocabularyContent,
+}
+
+/// The content of a vocabulary.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum VocabularyContent {
+    /// OpenAI's, which is embedded.
+    OpenAi,
+    /// Byte pairs with CLIP's pipeline around them.
+    Pairs(BytePairs),
+    /// SentencePiece's, with a pipeline of its own.
+    SentencePiece(Box<SentencePiece>),
 }
 
 /// A vocabulary with its merges.
@@ -56,8 +67,8 @@ pub(super) struct BytePairs {
 /// A token that is found in the text as it is, before words are split.
 #[derive(Clone, Debug, PartialEq, Deserialize, serde::Serialize)]
 pub(super) struct AddedToken {
-    id: u32,
-    content: String,
+    pub id: u32,
+    pub content: String,
     #[serde(default)]
     single_word: bool,
     #[serde(default)]
@@ -77,19 +88,26 @@ impl TokenizerContent {
     ///
     /// [`TextError`], which names the file and what in it cannot be used.
     pub fn read(source: &TokenizerSource) -> Result<Self, TextError> {
-        let pairs = match &source.vocabulary {
-            Vocabulary::OpenAi => None,
+        let cleaning = source.cleaning;
+        let vocabulary = match &source.vocabulary {
+            Vocabulary::OpenAi => VocabularyContent::OpenAi,
             Vocabulary::TokenizerJson(path) => {
-                Some(BytePairs::from_tokenizer_json(&read(path)?, path)?)
+                return Self::from_tokenizer_json(&read(path, BUDGET)?, cleaning, path);
             }
-            Vocabulary::VocabAndMerges { vocab, merges } => Some(BytePairs::from_vocab_and_merges(
-                (&read(vocab)?, vocab),
-                (&read(merges)?, merges),
-            )?),
+            Vocabulary::VocabAndMerges { vocab, merges } => {
+                VocabularyContent::Pairs(BytePairs::from_vocab_and_merges(
+                    (&read(vocab, BUDGET)?, vocab),
+                    (&read(merges, BUDGET)?, merges),
+                )?)
+            }
+            Vocabulary::SentencePiece(path) => {
+                let json = read(path, sentence_piece::BUDGET)?;
+                return Self::from_sentence_piece(&json, cleaning, path);
+            }
         };
         Ok(Self {
-            cleaning: source.cleaning,
-            pairs,
+            cleaning,
+            vocabulary,
         })
     }
 
@@ -105,18 +123,58 @@ impl TokenizerContent {
     ) -> Result<Self, TextError> {
         Ok(Self {
             cleaning,
-            pairs: Some(BytePairs::from_tokenizer_json(json, path)?),
+            vocabulary: VocabularyContent::Pairs(BytePairs::from_tokenizer_json(json, path)?),
         })
+    }
+
+    /// As [`Self::from_tokenizer_json`], of a SentencePiece vocabulary with its own pipeline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn from_sentence_piece(
+        json: &[u8],
+        cleaning: TextCleaning,
+        path: &Path,
+    ) -> Result<Self, TextError> {
+        let content = SentencePiece::parse(json, path)?;
+        Ok(Self {
+            cleaning,
+            vocabulary: VocabularyContent::SentencePiece(Box::new(content)),
+        })
+    }
+
+    /// Id of a token that is written out, unless the vocabulary is OpenAI's.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        match &self.vocabulary {
+            VocabularyContent::OpenAi => None,
+            VocabularyContent::Pairs(pairs) => pairs.id(token),
+            VocabularyContent::SentencePiece(content) => content.id(token),
+        }
+    }
+
+    /// Whether a token stands in front of every text.
+    pub fn has_start(&self) -> bool {
+        match &self.vocabulary {
+            VocabularyContent::SentencePiece(content) => content.start.is_some(),
+            _ => true,
+        }
     }
 
     /// Id of `[EOS]`, unless the vocabulary is OpenAI's.
     pub fn end_of_text(&self) -> Option<u32> {
-        self.pairs.as_ref().and_then(|pairs| pairs.id(END_OF_TEXT))
+        match &self.vocabulary {
+            VocabularyContent::OpenAi => None,
+            VocabularyContent::Pairs(pairs) => pairs.id(END_OF_TEXT),
+            VocabularyContent::SentencePiece(content) => Some(content.end),
+        }
     }
 
-    /// The highest id of a token, unless the vocabulary is OpenAI's.
+    /// The highest id of a token of a vocabulary with CLIP's pipeline, unless it is OpenAI's.
     pub fn highest_id(&self) -> Option<u32> {
-        let pairs = self.pairs.as_ref()?;
+        let VocabularyContent::Pairs(pairs) = &self.vocabulary else {
+            return None;
+        };
         let added = pairs.added.iter().map(|token| token.id);
         pairs.vocab.values().copied().chain(added).max()
     }
@@ -124,9 +182,14 @@ impl TokenizerContent {
     /// Everything that token ids depend on, as one JSON value: cleaning, and for a vocabulary out of files its tokens with
     /// ids, merges in order, and added tokens. The same content in other files gives the same value.
     pub fn canonical(&self) -> Value {
-        match &self.pairs {
-            None => json!({"cleaning": self.cleaning, "vocabulary": "openai"}),
-            Some(pairs) => json!({
+        match &self.vocabulary {
+            VocabularyContent::OpenAi => {
+                json!({"cleaning": self.cleaning, "vocabulary": "openai"})
+            }
+            VocabularyContent::SentencePiece(content) => {
+                json!({"cleaning": self.cleaning, "sentence-piece": content.canonical()})
+            }
+            VocabularyContent::Pairs(pairs) => json!({
                 "cleaning": self.cleaning,
                 "vocabulary": pairs.vocab,
                 "merges": pairs.merges,
@@ -353,7 +416,7 @@ struct Model {
 }
 
 /// A merge, as `["a", "b"]` or, in older files, as `"a b"`.
-struct Merge(String, String);
+pub(super) struct Merge(String, String);
 
 impl<'de> Deserialize<'de> for Merge {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -435,11 +498,11 @@ pub(super) fn special_token(content: &str, id: u32) -> AddedToken {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    read_within(path, BUDGET.bytes).map_err(|error| at(path, "tokenizer file", error))
+fn read(path: &Path, budget: JsonBudget) -> Result<Vec<u8>, TextError> {
+    read_within(path, budget.bytes).map_err(|error| at(path, "tokenizer file", error))
 }
 
-fn at(path: &Path, expected: &'static str, error: BudgetError) -> TextError {
+pub(super) fn at(path: &Path, expected: &'static str, error: BudgetError) -> TextError {
     match error {
         BudgetError::Io(source) => TextError::Unreadable {
             path: path.to_owned(),
@@ -451,7 +514,7 @@ fn at(path: &Path, expected: &'static str, error: BudgetError) -> TextError {
     }
 }
 
-fn malformed(path: &Path, expected: &'static str, found: &str) -> TextError {
+pub(super) fn malformed(path: &Path, expected: &'static str, found: &str) -> TextError {
     TextError::Malformed {
         path: path.to_owned(),
         expected,
@@ -459,7 +522,7 @@ fn malformed(path: &Path, expected: &'static str, found: &str) -> TextError {
     }
 }
 
-fn too_large(path: &Path, limit: String) -> TextError {
+pub(super) fn too_large(path: &Path, limit: String) -> TextError {
     TextError::TooLarge {
         path: path.to_owned(),
         limit,

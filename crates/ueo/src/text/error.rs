@@ -122,6 +122,18 @@ pub enum TextError {
         /// Context length of the checkpoint.
         limit: usize,
     },
+    /// Context and class name share a token, so nothing can stand in the context's place.
+    #[error(
+        "the tokenizer joins the words \"{}\" with what follows them in the prompt of class \"{}\"",
+        quote::name(context),
+        quote::name(class)
+    )]
+    JoinedContext {
+        /// The context's initial words.
+        context: String,
+        /// The class name as given.
+        class: String,
+    },
     /// A context without a single token has nothing to learn.
     #[error(
         "expected words for the context to start from, in front of the class name, found \"{}\"",

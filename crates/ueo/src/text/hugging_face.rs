@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::TextError;
 use super::content::{BytePairs, END_OF_WORD, WORDS, normalizer};
@@ -45,6 +45,11 @@ impl HuggingFaceTokenizer {
                 "merges": pairs.merges,
             },
         });
+        Self::from_pipeline(&pipeline, path)
+    }
+
+    /// Builds a pipeline that was checked; `path` is for messages.
+    pub(super) fn from_pipeline(pipeline: &Value, path: &Path) -> Result<Self, TextError> {
         tokenizers::Tokenizer::from_bytes(pipeline.to_string())
             .map(Self)
             .map_err(|error| TextError::Malformed {
@@ -119,7 +124,7 @@ mod tests {
         let tokenizer = load(&vocab, &format!("#version: 0.2\n{merges}")).unwrap();
         assert_eq!(
             (tokenizer.vocab_size(), tokenizer.start_of_text()),
-            (49_408, 49_406)
+            (49_408, Some(49_406))
         );
 
         let cases: Vec<Case> =

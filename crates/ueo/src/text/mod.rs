@@ -1,4 +1,4 @@
-//! Text input: CLIP's byte-pair tokenizer and the prompts that carry the learnable context.
+//! Text input: CLIP's byte-pair tokenizer, SigLIP's SentencePiece vocabularies, and the prompts that carry the learnable context.
 //!
 //! The first stage of the text tower's input: names and sentences come in, token ids go out.
 
@@ -8,6 +8,7 @@ mod error;
 mod hugging_face;
 mod openai;
 mod prompt;
+mod sentence_piece;
 mod template;
 mod tokenizer;
 
@@ -34,8 +35,10 @@ pub struct TokenizerSource {
 pub enum Vocabulary {
     /// OpenAI's vocabulary of 49,408 tokens, embedded in this library.
     OpenAi,
-    /// A Hugging Face `tokenizer.json`.
+    /// A Hugging Face `tokenizer.json` with CLIP's pipeline.
     TokenizerJson(PathBuf),
+    /// A Hugging Face `tokenizer.json` with a SentencePiece vocabulary (Unigram, or byte pairs with byte fallback).
+    SentencePiece(PathBuf),
     /// A Hugging Face pair of `vocab.json` and `merges.txt`.
     VocabAndMerges {
         /// Path of `vocab.json`.
@@ -64,7 +67,7 @@ impl TokenizerSource {
     pub fn files(&self) -> Vec<&Path> {
         match &self.vocabulary {
             Vocabulary::OpenAi => Vec::new(),
-            Vocabulary::TokenizerJson(path) => vec![path],
+            Vocabulary::TokenizerJson(path) | Vocabulary::SentencePiece(path) => vec![path],
             Vocabulary::VocabAndMerges { vocab, merges } => vec![vocab, merges],
         }
     }

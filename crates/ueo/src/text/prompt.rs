@@ -1,4 +1,4 @@
-//! Prompts: `[SOS]`, the learnable context, the class's own tokens, `[EOS]`.
+//! Prompts: `[SOS]` where the model has one, the learnable context, the class's own tokens, `[EOS]`.
 
 use super::{Template, TextError, Tokenizer};
 
@@ -12,7 +12,7 @@ pub const DEFAULT_CONTEXT: &str = "a photo of a";
 /// first n words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptSet {
-    start_of_text: u32,
+    start_of_text: Option<u32>,
     context: Vec<u32>,
     suffixes: Vec<Vec<u32>>,
 }
@@ -79,14 +79,22 @@ impl PromptSet {
         }
         let suffix = |class: &str| -> Result<Vec<u32>, TextError> {
             let tokens = tokenizer.encode(&sentence(class))?;
-            if tokens.len() + 2 > context_length {
+            let markers = usize::from(tokenizer.start_of_text().is_some()) + 1;
+            if tokens.len() + markers > context_length {
                 return Err(TextError::ClassTooLong {
                     class: class.to_owned(),
-                    tokens: tokens.len() + 2,
+                    tokens: tokens.len() + markers,
                     limit: context_length,
                 });
             }
-            // White space ends every word, so the context's words keep their tokens whatever follows them.
+            // White space ends every word of CLIP's and of SentencePiece's usual vocabularies, so the context's words keep their
+            // tokens whatever follows them.
+            if !tokens.starts_with(&context_tokens) {
+                return Err(TextError::JoinedContext {
+                    context: context.to_owned(),
+                    class: class.to_owned(),
+                });
+            }
             let name = tokens.into_iter().skip(context_tokens.len());
             Ok(name.chain([tokenizer.end_of_text()]).collect())
         };
@@ -100,8 +108,8 @@ impl PromptSet {
         })
     }
 
-    /// Id of `[SOS]`.
-    pub fn start_of_text(&self) -> u32 {
+    /// Id of `[SOS]`, where the model has one.
+    pub fn start_of_text(&self) -> Option<u32> {
         self.start_of_text
     }
 
@@ -117,7 +125,7 @@ impl PromptSet {
 
     /// Number of tokens that all classes share: `[SOS]` and the context.
     pub fn prefix_len(&self) -> usize {
-        1 + self.context.len()
+        usize::from(self.start_of_text.is_some()) + self.context.len()
     }
 
     /// Tokens of the longest prompt, `[SOS]` and `[EOS]` included.
@@ -127,7 +135,8 @@ impl PromptSet {
 
     /// The whole prompt of a class with the context's initial words, or `None` if there is no such class.
     pub fn tokens(&self, class: usize) -> Option<Vec<u32>> {
-        let prefix = [self.start_of_text]
+        let prefix = self
+            .start_of_text
             .into_iter()
             .chain(self.context.iter().copied());
         let suffix = self.suffixes.get(class)?;
@@ -144,7 +153,7 @@ pub enum Overlong {
     Truncate,
 }
 
-/// `[SOS]`, the tokens of a plain text, `[EOS]`; nothing is added to the text and nothing pads it.
+/// `[SOS]` where the model has one, the tokens of a plain text, `[EOS]`; nothing is added to the text and nothing pads it.
 ///
 /// # Errors
 ///
@@ -155,7 +164,7 @@ pub fn tokenize_text(
     context_length: usize,
     overlong: Overlong,
 ) -> Result<Vec<u32>, TextError> {
-    let mut tokens = vec![tokenizer.start_of_text()];
+    let mut tokens: Vec<u32> = tokenizer.start_of_text().into_iter().collect();
     tokens.extend(tokenizer.encode(text)?);
     tokens.push(tokenizer.end_of_text());
     if tokens.len() > context_length {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use super::content::VocabularyContent;
 use super::hugging_face::HuggingFaceTokenizer;
 use super::openai::OpenAiTokenizer;
 use super::{TextCleaning, TextError, TokenizerContent, TokenizerSource};
@@ -16,7 +17,7 @@ pub const START_OF_TEXT: &str = "<|startoftext|>";
 /// Last token of every prompt, `[EOS]`; CLIP's text feature is read at its position.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// CLIP's byte-pair encoding with the vocabulary and the text cleaning of one checkpoint.
+/// The vocabulary and the text cleaning of one checkpoint: CLIP's byte-pair encoding, or a SentencePiece vocabulary.
 ///
 /// # Example
 ///
@@ -31,7 +32,7 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 pub struct Tokenizer {
     kind: Kind,
     cleaning: TextCleaning,
-    start_of_text: u32,
+    start_of_text: Option<u32>,
     end_of_text: u32,
 }
 
@@ -62,17 +63,26 @@ impl Tokenizer {
     ///
     /// If its merges make tokens that its vocabulary does not have, or CLIP's special tokens are not in it.
     pub fn build(content: &TokenizerContent, path: &Path) -> Result<Self, TextError> {
-        let kind = match &content.pairs {
-            None => Kind::OpenAi(Box::new(OpenAiTokenizer::embedded()?)),
-            Some(pairs) => {
-                let tokenizer = without_panic(|| HuggingFaceTokenizer::new(pairs, path));
-                Kind::HuggingFace(Box::new(tokenizer.unwrap_or_else(|reason| {
-                    Err(TextError::Malformed {
-                        path: path.to_owned(),
-                        expected: "tokenizer of the Hugging Face kind",
-                        found: reason,
-                    })
-                })?))
+        let built = |build: &dyn Fn() -> Result<HuggingFaceTokenizer, TextError>| {
+            let tokenizer = without_panic(build).unwrap_or_else(|reason| {
+                Err(TextError::Malformed {
+                    path: path.to_owned(),
+                    expected: "tokenizer of the Hugging Face kind",
+                    found: reason,
+                })
+            })?;
+            Ok::<_, TextError>(Kind::HuggingFace(Box::new(tokenizer)))
+        };
+        let kind = match &content.vocabulary {
+            VocabularyContent::OpenAi => Kind::OpenAi(Box::new(OpenAiTokenizer::embedded()?)),
+            VocabularyContent::Pairs(pairs) => built(&|| HuggingFaceTokenizer::new(pairs, path))?,
+            VocabularyContent::SentencePiece(pieces) => {
+                return Ok(Self {
+                    kind: built(&|| HuggingFaceTokenizer::from_pipeline(&pieces.pipeline(), path))?,
+                    start_of_text: pieces.start,
+                    end_of_text: pieces.end,
+                    cleaning: content.cleaning,
+                });
             }
         };
         let special = |token: &'static str| {
@@ -83,7 +93,7 @@ impl Tokenizer {
                 })
         };
         Ok(Self {
-            start_of_text: special(START_OF_TEXT)?,
+            start_of_text: Some(special(START_OF_TEXT)?),
             end_of_text: special(END_OF_TEXT)?,
             cleaning: content.cleaning,
             kind,
@@ -121,8 +131,8 @@ impl Tokenizer {
         })
     }
 
-    /// Id of `[SOS]`.
-    pub fn start_of_text(&self) -> u32 {
+    /// Id of `[SOS]`; SigLIP's vocabularies have none in front of a text.
+    pub fn start_of_text(&self) -> Option<u32> {
         self.start_of_text
     }
 

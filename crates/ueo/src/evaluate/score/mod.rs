@@ -9,6 +9,7 @@ mod maximum_logit;
 mod msp;
 mod negative_labels;
 mod row;
+mod sigmoid;
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,7 +42,7 @@ macro_rules! scores {
         /// A way to turn cosines into a confidence; higher always means "more probably known".
         ///
         /// With `c_k` the cosines of an image to the known classes, `t` the temperature, and `p = softmax(c / t)`. The
-        /// temperature changes nothing about [`Score::MaximumLogit`].
+        /// temperature changes nothing about [`Score::MaximumLogit`] and [`Score::Sigmoid`].
         #[derive(
             Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]
@@ -79,6 +80,9 @@ scores! {
     /// `sum_k exp(c_k / t) / (sum_k exp(c_k / t) + sum_n exp(c_n / t))` with the cosines `c_n` to words that are far from
     /// all known classes (NegLabel, Jiang et al. 2024, with one group of words).
     NegativeLabels => negative_labels::DESCRIPTION,
+    /// `max_k 1 / (1 + exp(-(s c_k + b)))` with the model's own scale `s` and bias `b`: the probability of a match in models that
+    /// were trained with it (SigLIP, Zhai et al. 2023). The temperature changes nothing about it.
+    Sigmoid => sigmoid::DESCRIPTION,
 }
 
 impl Score {
@@ -101,6 +105,11 @@ impl Score {
     /// The axis on which thresholds look at the confidences: that of the score, whatever single images say.
     pub fn axis(self) -> ThresholdAxis {
         self.description().axis
+    }
+
+    /// Whether a model is needed that was trained with the logistic function, and so has a bias.
+    pub fn needs_logit_bias(self) -> bool {
+        self == Self::Sigmoid
     }
 
     /// Whether the cosines to negative labels are needed.
@@ -168,13 +177,21 @@ impl ScoreRule {
 
     /// The confidence of one image.
     ///
-    /// `largest` is the maximum of `cosines`, which are those to the known classes; `negatives` are those to negative labels.
-    pub(super) fn confidence(self, cosines: &[f32], largest: f32, negatives: &[f32]) -> f64 {
+    /// `largest` is the maximum of `cosines`, which are those to the known classes; `negatives` are those to negative labels;
+    /// `logistic` is the model's own scale and bias.
+    pub(super) fn confidence(
+        self,
+        cosines: &[f32],
+        largest: f32,
+        negatives: &[f32],
+        logistic: Option<(f64, f64)>,
+    ) -> f64 {
         (self.score.description().confidence)(&CosineRow {
             cosines,
             largest: f64::from(largest),
             negatives,
             temperature: self.temperature,
+            logistic,
         })
     }
 }
@@ -196,6 +213,6 @@ mod tests {
             assert_eq!(score.to_string().parse(), Ok(score));
         }
         let error = "mcm".parse::<Score>().unwrap_err().to_string();
-        assert!(error.contains("margin or negative-labels"), "{error}");
+        assert!(error.contains("negative-labels or sigmoid"), "{error}");
     }
 }

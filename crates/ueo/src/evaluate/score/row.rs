@@ -13,6 +13,8 @@ pub(super) struct CosineRow<'a> {
     pub negatives: &'a [f32],
     /// Divides the cosines.
     pub temperature: f64,
+    /// The model's own scale and bias, if it was trained with the logistic function.
+    pub logistic: Option<(f64, f64)>,
 }
 
 impl CosineRow<'_> {

@@ -3,8 +3,9 @@
 
 use burn::tensor::{Bool, Tensor, TensorData, activation};
 
-use crate::checkpoint::{Activation, TransformerConfig};
+use crate::checkpoint::TransformerConfig;
 
+use crate::model::activation::activate;
 use crate::model::linear::Linear;
 use crate::model::weights::Weights;
 use crate::model::{ModelError, NormAffine, layer_norm, row_indices};
@@ -67,9 +68,19 @@ impl ComposedStack {
 
     /// As [`super::ResidualStack::first_tokens`], computing all tokens of the last block and leaving the others aside.
     pub(super) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        self.all_tokens(x, norms).narrow(1, 0, 1).squeeze_dim(1)
+    }
+
+    /// As [`super::ResidualStack::last_tokens`].
+    pub(super) fn last_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        let last = x.dims()[1] - 1;
+        self.all_tokens(x, norms).narrow(1, last, 1).squeeze_dim(1)
+    }
+
+    /// As [`super::ResidualStack::all_tokens`].
+    pub(super) fn all_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
         let first = self.blocks.len() - block_norms(norms).count();
-        let x = self.whole_sequences(&self.blocks[first..], x, norms);
-        x.narrow(1, 0, 1).squeeze_dim(1)
+        self.whole_sequences(&self.blocks[first..], x, norms)
     }
 
     /// As [`super::ResidualStack::first_blocks`].
@@ -198,11 +209,7 @@ impl ComposedStack {
         let x = x + block.out.forward(attended);
 
         let hidden = block.up.forward(layer_norm(x.clone(), norms.ln_2, epsilon));
-        let hidden = match self.config.activation {
-            Activation::QuickGelu => hidden.clone() * activation::sigmoid(hidden.mul_scalar(1.702)),
-            Activation::Gelu => activation::gelu(hidden),
-        };
-        x + block.down.forward(hidden)
+        x + block.down.forward(activate(self.config.activation, hidden))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::fused::{BackwardPass, FlexTensor, Fused, Operation, axes, tens
 use crate::model::weights::Weights;
 use crate::model::{ModelError, NormAffine};
 
-use super::BlockNames;
+use super::{BlockNames, StackKind};
 
 /// Bytes of activations that the text tower may keep for its backward pass; beyond that it computes them again.
 const TEXT_BUDGET_BYTES: usize = 1 << 30;
@@ -44,7 +44,7 @@ impl FusedStack {
     pub(super) fn new(
         config: &TransformerConfig,
         prefix: &str,
-        causal: bool,
+        kind: StackKind,
         weights: &mut Weights,
     ) -> Result<Self, ModelError> {
         let (width, mlp_width) = (config.width, config.mlp_width);
@@ -71,16 +71,16 @@ impl FusedStack {
                 width,
                 heads: config.heads,
                 hidden: mlp_width,
-                causal,
-                // With a causal mask the last token is the only one that sees all; without one, the class token stands first.
-                read: if causal {
-                    ReadToken::Last
-                } else {
-                    ReadToken::First
+                causal: kind == StackKind::Causal,
+                read: match kind {
+                    StackKind::ClassToken => ReadToken::First,
+                    StackKind::LastToken | StackKind::Causal => ReadToken::Last,
+                    StackKind::AllTokens => ReadToken::All,
                 },
                 activation: match config.activation {
                     Activation::QuickGelu => KernelActivation::QuickGelu,
                     Activation::Gelu => KernelActivation::Gelu,
+                    Activation::GeluTanh => KernelActivation::GeluTanh,
                 },
                 layer_norm_epsilon: config.layer_norm_epsilon as f32,
                 precision,
@@ -106,6 +106,25 @@ impl FusedStack {
     /// As [`super::ResidualStack::first_tokens`].
     pub(super) fn first_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
         Fused::apply(WholeSequences(self.clone()), x, packed_affine(norms))
+    }
+
+    /// As [`super::ResidualStack::last_tokens`].
+    pub(super) fn last_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        Fused::apply(WholeSequences(self.clone()), x, packed_affine(norms))
+    }
+
+    /// As [`super::ResidualStack::all_tokens`].
+    pub(super) fn all_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+        let shape = x.dims();
+        let tokens: Tensor<2> = Fused::apply(WholeSequences(self.clone()), x, packed_affine(norms));
+        tokens.reshape(shape)
+    }
+
+    /// As [`super::ResidualStack::whole_tokens_per_pass`]: what fits into the text tower's budget.
+    pub(super) fn whole_tokens_per_pass(&self) -> usize {
+        let stack = &self.0.stack;
+        let bytes = stack.config().saved_bytes_per_token() * stack.blocks();
+        TEXT_BUDGET_BYTES / bytes
     }
 
     /// As [`super::ResidualStack::first_blocks`].
@@ -178,8 +197,8 @@ fn matrix(values: Vec<f32>, width: usize) -> FlexTensor {
     tensor(values, [rows, width])
 }
 
-/// Blocks over `[batch, tokens, width]`, with affine parameters `[layers * 4 * width]` of all of them or of the last ones: the first
-/// token of each sequence, `[batch, width]`.
+/// Blocks over `[batch, tokens, width]`, with affine parameters `[layers * 4 * width]` of all of them or of the last ones: the token
+/// of each sequence that is read, `[batch, width]`, or all of them, `[batch * tokens, width]`.
 struct WholeSequences(FusedStack);
 
 /// What a forward pass over whole sequences leaves.

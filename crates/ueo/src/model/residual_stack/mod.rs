@@ -30,6 +30,19 @@ pub(crate) enum ResidualStack {
     Fused(FusedStack),
 }
 
+/// What the tokens of a stack see, and which of them are read behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StackKind {
+    /// All see all, and the first is read: a class token.
+    ClassToken,
+    /// All see all, and the last is read.
+    LastToken,
+    /// All see all, and all are read.
+    AllTokens,
+    /// Each sees those before it and itself, and the last is read, the only one that sees all.
+    Causal,
+}
+
 /// Names of a block's frozen tensors (weight and bias) in OpenAI's naming.
 struct BlockNames {
     qkv: (String, String),
@@ -58,12 +71,12 @@ impl ResidualStack {
     pub(crate) fn new(
         config: &TransformerConfig,
         prefix: &str,
-        causal: bool,
+        kind: StackKind,
         weights: &mut Weights,
     ) -> Result<Self, ModelError> {
         Ok(match weights.engine() {
             Engine::Composed => Self::Composed(ComposedStack::new(config, prefix, weights)?),
-            Engine::Fused => Self::Fused(FusedStack::new(config, prefix, causal, weights)?),
+            Engine::Fused => Self::Fused(FusedStack::new(config, prefix, kind, weights)?),
         })
     }
 
@@ -83,6 +96,43 @@ impl ResidualStack {
         match self {
             Self::Composed(_) => COMPOSED_TOKENS_PER_PASS,
             Self::Fused(_) => usize::MAX,
+        }
+    }
+
+    /// Tokens that one pass over whole sequences of the text tower may hold.
+    pub(crate) fn whole_tokens_per_pass(&self) -> usize {
+        match self {
+            Self::Composed(_) => COMPOSED_TOKENS_PER_PASS,
+            Self::Fused(stack) => stack.whole_tokens_per_pass(),
+        }
+    }
+
+    /// Runs all blocks, or the last ones, with full attention among the tokens, and returns all of them; of a stack of
+    /// [`StackKind::AllTokens`].
+    ///
+    /// # Shapes
+    ///
+    /// - `x`, result: `[batch, tokens, width]`, what enters the first of these blocks and what leaves the last
+    /// - `norms`: `ln_1` and `ln_2` of each layer that is run in turn
+    pub(crate) fn all_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
+        match self {
+            Self::Composed(stack) => stack.all_tokens(x, norms),
+            Self::Fused(stack) => stack.all_tokens(x, norms),
+        }
+    }
+
+    /// Runs all blocks with full attention among the tokens, and returns the last token of each sequence; of a stack of
+    /// [`StackKind::LastToken`].
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, tokens, width]`
+    /// - `norms`: `ln_1` and `ln_2` of each layer in turn
+    /// - result: `[batch, width]`
+    pub(crate) fn last_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        match self {
+            Self::Composed(stack) => stack.last_tokens(x, norms),
+            Self::Fused(stack) => stack.last_tokens(x, norms),
         }
     }
 

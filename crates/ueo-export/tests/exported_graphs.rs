@@ -358,7 +358,9 @@ fn the_resnet_says_the_same() {
 
 #[test]
 fn every_score_is_the_same_in_a_graph() {
-    for &score in Score::ALL.iter().filter(|&&score| score != Score::Msp) {
+    // A sigmoid needs a bias, which these checkpoints do not have; those that do are not exported.
+    let others = |score: &&Score| **score != Score::Msp && !score.needs_logit_bias();
+    for &score in Score::ALL.iter().filter(others) {
         let files = ueo_iconclip_resnet::FILES;
         let demonstration = Demonstration::new(files, Method::ZeroShot, score);
         let graph = demonstration.export(Format::Onnx, "model.onnx", OnnxOptions::default());

@@ -111,8 +111,12 @@ fn confidence(
     negatives: Option<&Value>,
     classes: usize,
 ) -> Result<Value, ExportError> {
-    let temperature = graph.float(rule.temperature as f32);
-    let divided = |graph: &mut Graph, cosines: &Value| graph.div(cosines, &temperature);
+    // Made where it is used: the largest cosine has no temperature.
+    let temperature = |graph: &mut Graph| graph.float(rule.temperature as f32);
+    let divided = |graph: &mut Graph, cosines: &Value| {
+        let temperature = temperature(graph);
+        graph.div(cosines, &temperature)
+    };
     Ok(match rule.score {
         Score::Msp => {
             let logits = divided(graph, cosines);
@@ -127,6 +131,7 @@ fn confidence(
             let weights = graph.node("Exp", &[&exponents], &[]);
             let sum = graph.sum_last(&weights);
             let log = graph.node("Log", &[&sum], &[]);
+            let temperature = temperature(graph);
             let scaled = graph.mul(&log, &temperature);
             graph.add(&largest, &scaled)
         }

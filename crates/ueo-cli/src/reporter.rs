@@ -24,6 +24,8 @@ pub struct ProgressReporter<'a> {
     shown: Option<(Phase, Progress)>,
     /// Whether it is still to be said what the labels mean.
     about_labels: bool,
+    /// Whether a run is on disk that can be resumed.
+    resumable: bool,
 }
 
 /// What a user is told about an event, besides how far the work is.
@@ -66,7 +68,11 @@ pub fn notice(event: &Event<'_>) -> Option<Notice> {
         Event::Warning(warning) => Notice::Warning(warning.to_string()),
         // Whoever asked for the job lists what was skipped at its end, all together.
         Event::Skipped(_) => return None,
-        Event::Model(_) | Event::Encoding { .. } | Event::Step { .. } | Event::Labels(_) => {
+        Event::Prepared
+        | Event::Model(_)
+        | Event::Encoding { .. }
+        | Event::Step { .. }
+        | Event::Labels(_) => {
             return None;
         }
     })
@@ -117,6 +123,7 @@ impl<'a> ProgressReporter<'a> {
             interrupt,
             shown: None,
             about_labels: true,
+            resumable: false,
         }
     }
 
@@ -208,10 +215,15 @@ impl Reporter for ProgressReporter<'_> {
                 // Listing images and encoding texts, before and after a pass, ask nobody. What follows on the last pass of a
                 // run is its result.
                 self.interrupt
-                    .end_at_once(done == total && stage != Stage::Adapted);
+                    .end_at_once(done == total && stage != Stage::Adapted && !self.resumable);
             }
             Event::Labels(_) | Event::Unlabelled { .. } if !self.about_labels => {}
             Event::Labels(record) => labels::say(record, self.printer),
+            // The steps look at requests to stop, and the run is resumed after them.
+            Event::Prepared => {
+                self.resumable = true;
+                self.interrupt.end_at_once(false);
+            }
             Event::Cost(cost) => self.tell_cost(cost),
             Event::Step { record, total } => {
                 self.interrupt.end_at_once(false);

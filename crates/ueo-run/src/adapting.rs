@@ -124,6 +124,7 @@ pub fn adapt_to(
     };
     let prepared = match continued {
         Some(prepared) => {
+            reporter.report(Event::Prepared);
             // A run that was to replace this one is given up.
             directory.unstage()?;
             if extended {

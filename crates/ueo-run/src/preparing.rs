@@ -40,6 +40,7 @@ impl Task<'_> {
         directory.stage(self.job.request)?;
         let (encoded, skipped) = self.encode(directory, reporter)?;
         let prepared = self.prepare(encoded, skipped, reporter)?;
+        reporter.report(Event::Prepared);
         directory.commit(&PreparedRun {
             record: &prepared.record,
             results: &prepared.results,

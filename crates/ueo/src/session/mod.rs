@@ -98,6 +98,8 @@ pub enum Event<'a> {
         /// Whether they were turned.
         applied: bool,
     },
+    /// What was done until now is about to be kept, so that whoever stops from now on can go on from there.
+    Prepared,
     /// What the training steps to come will cost, by a measured one.
     Cost(&'a Cost),
     /// A training step is done.

@@ -205,6 +205,25 @@ fn transformer(
     })
 }
 
+/// The section of an image processor, if it is one of some classes; one that does not say its class is the first.
+pub(super) fn processor<'a>(
+    object: &'a Map<String, Value>,
+    path: &'a Path,
+    classes: &[&'static str],
+) -> Result<Section<'a>, CheckpointError> {
+    let root = Section::new(object, path, "");
+    let section = root
+        .section("image_processor", "image_processor.")?
+        .unwrap_or(root);
+    for key in ["image_processor_type", "feature_extractor_type"] {
+        let class = section.text(key, classes[0])?;
+        if !classes.contains(&class) {
+            return Err(section.unsupported(key, &Value::from(class)));
+        }
+    }
+    Ok(section)
+}
+
 /// Reads `preprocessor_config.json` (or the `image_processor` of a `processor_config.json`).
 pub(super) fn read_preprocessing(path: &Path) -> Result<Preprocessing, CheckpointError> {
     preprocessing(&read_object(path)?, path)
@@ -215,16 +234,7 @@ pub(super) fn preprocessing(
     object: &Map<String, Value>,
     path: &Path,
 ) -> Result<Preprocessing, CheckpointError> {
-    let root = Section::new(object, path, "");
-    let section = root
-        .section("image_processor", "image_processor.")?
-        .unwrap_or(root);
-    for key in ["image_processor_type", "feature_extractor_type"] {
-        let class = section.text(key, PROCESSORS[0])?;
-        if !PROCESSORS.contains(&class) {
-            return Err(section.unsupported(key, &Value::from(class)));
-        }
-    }
+    let section = processor(object, path, &PROCESSORS)?;
     for key in ["do_resize", "do_center_crop"] {
         if !section.flag(key, true)? {
             return Err(section.unsupported(key, &Value::Bool(false)));

@@ -358,6 +358,15 @@ fn preprocessing(
     let Some(section) = section else {
         return Ok(clip);
     };
+    with_preprocess_cfg(clip, &section, path)
+}
+
+/// Preprocessing with what a `preprocess_cfg` says about it; mean and deviation that it does not name are CLIP's.
+pub(super) fn with_preprocess_cfg(
+    preprocessing: Preprocessing,
+    section: &Section<'_>,
+    path: &Path,
+) -> Result<Preprocessing, CheckpointError> {
     let interpolation = match section.text("interpolation", "bicubic")? {
         "bicubic" => Interpolation::Bicubic,
         "bilinear" => Interpolation::Bilinear,
@@ -372,12 +381,13 @@ fn preprocessing(
     if mode != "RGB" {
         return Err(section.unsupported("mode", &Value::from(mode)));
     }
+    let clip = Preprocessing::clip(preprocessing.crop);
     let preprocessing = Preprocessing {
         mean: section.rgb("mean", clip.mean)?,
         std: section.deviation("std", clip.std)?,
         interpolation,
         resize_rule,
-        ..clip
+        ..preprocessing
     };
     check_pixel_values(&preprocessing, path)?;
     Ok(preprocessing)

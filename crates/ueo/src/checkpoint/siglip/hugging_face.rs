@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::draft::{Draft, FeatureToken};
-use crate::checkpoint::hugging_face::{tower, with_pixel_values};
+use crate::checkpoint::hugging_face::{processor, tower, with_pixel_values};
 use crate::checkpoint::json::{Section, read_object};
 use crate::checkpoint::load::{HF_PREPROCESSING, first_file, parent};
 use crate::checkpoint::open_clip::LayerScale;
@@ -133,16 +133,7 @@ fn preprocessing(
     image_size: usize,
     path: &Path,
 ) -> Result<Preprocessing, CheckpointError> {
-    let root = Section::new(object, path, "");
-    let section = root
-        .section("image_processor", "image_processor.")?
-        .unwrap_or(root);
-    for key in ["image_processor_type", "feature_extractor_type"] {
-        let class = section.text(key, PROCESSORS[0])?;
-        if !PROCESSORS.contains(&class) {
-            return Err(section.unsupported(key, &Value::from(class)));
-        }
-    }
+    let section = processor(object, path, &PROCESSORS)?;
     section.refuse_unknown(&PROCESSOR_KEYS)?;
     if !section.flag("do_resize", true)? {
         return Err(section.unsupported("do_resize", &Value::Bool(false)));

@@ -9,14 +9,14 @@ use crate::checkpoint::json::Section;
 use crate::checkpoint::load::{OPEN_CLIP_CONFIG, parent};
 use crate::checkpoint::open_clip::{
     LayerScale, OpenClipConfig, epsilon, mlp_width, tokenizer as named_tokenizer,
+    with_preprocess_cfg,
 };
-use crate::checkpoint::validate::check_pixel_values;
 use crate::checkpoint::weights_file::WeightsFile;
 use crate::checkpoint::{
     Activation, ActivationSource, CheckpointError, CheckpointKind, ClipConfig, TextArchitecture,
     TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
-use crate::image::{Interpolation, Preprocessing, ResizeRule};
+use crate::image::Preprocessing;
 
 use super::tokenizer;
 
@@ -269,20 +269,6 @@ fn preprocessing(
     let Some(section) = section else {
         return Ok(siglip);
     };
-    let interpolation = match section.text("interpolation", "bicubic")? {
-        "bicubic" => Interpolation::Bicubic,
-        "bilinear" => Interpolation::Bilinear,
-        other => return Err(section.unsupported("interpolation", &Value::from(other))),
-    };
-    let resize_rule = match section.text("resize_mode", "shortest")? {
-        "squash" => ResizeRule::Squash,
-        "shortest" => ResizeRule::Shortest,
-        other => return Err(section.unsupported("resize_mode", &Value::from(other))),
-    };
-    let mode = section.text("mode", "RGB")?;
-    if mode != "RGB" {
-        return Err(section.unsupported("mode", &Value::from(mode)));
-    }
     same(
         section,
         "size",
@@ -299,16 +285,7 @@ fn preprocessing(
         // Of padding to a square, which neither mode does.
         "fill_color",
     ])?;
-    let clip = Preprocessing::clip(image_size);
-    let preprocessing = Preprocessing {
-        mean: section.rgb("mean", clip.mean)?,
-        std: section.deviation("std", clip.std)?,
-        interpolation,
-        resize_rule,
-        ..siglip
-    };
-    check_pixel_values(&preprocessing, path)?;
-    Ok(preprocessing)
+    with_preprocess_cfg(siglip, section, path)
 }
 
 /// A directory, or a file beside a configuration, that was read.

@@ -4,8 +4,9 @@
     python tools/export/check.py target/release/ueo
 
 Both shipped models are adapted to the drawings of the demonstration and exported in all formats. ONNX Runtime, open_clip and
-transformers then judge every drawing; the programs that use them are those of docs/export.md, word for word. Labels and
-decisions must be equal, confidences within 1e-4. Prints what was found.
+transformers then judge every drawing; the programs that use them are those of docs/export.md, word for word. Labels, decisions
+and verdicts must be equal, confidences within 1e-4. SigLIPs of random weights follow: a tiny one, and one with an image tower
+that timm has a name for. Prints what was found.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -20,11 +22,24 @@ import tempfile
 import numpy
 import onnx
 import onnxruntime
+import open_clip
+import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torchvision import transforms
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "models/demo/images.tar"
+FIXTURES = ROOT / "crates/ueo/tests/fixtures/siglip"
+# Names that the fixtures' vocabularies tell apart.
+SIGLIP_CLASSES = ["dog", "small cat", "bird", "red car", "tree", "house near the sea"]
+# What the program with transformers says differently of a SigLIP.
+OF_SIGLIP = {
+    "CLIPVisionModelWithProjection": "SiglipVisionModel",
+    "CLIPImageProcessorPil": "SiglipImageProcessorPil",
+    "image_embeds": "pooler_output",
+}
 TOLERANCE = 1e-4
 BATCHES = [1, 7, 64]
 # Sizes that shrink, grow, and have odd numbers of pixels to spare.
@@ -40,11 +55,13 @@ def program(package: str) -> str:
     return next(block for block in blocks if re.search(rf"\b{package}\b", block))
 
 
-def predictor(package: str, place: str, replacement: pathlib.Path):
-    """The function `predict` of such a program, with the place that it names replaced."""
+def predictor(package: str, place: str, replacement: pathlib.Path, words: dict[str, str] | None = None):
+    """The function `predict` of such a program, with the place that it names replaced, and other words for a SigLIP."""
     names: dict = {}
     code = program(package)
-    assert place in code
+    for word, other in {place: place, **(words or {})}.items():
+        assert word in code
+        code = code.replace(word, other)
     exec(code.replace(place, f"{replacement}/" if place.endswith("/") else str(replacement)), names)
     return names["predict"]
 
@@ -52,11 +69,18 @@ def predictor(package: str, place: str, replacement: pathlib.Path):
 class Demonstration:
     """A shipped model, adapted to the drawings of the demonstration."""
 
-    def __init__(self, ueo: pathlib.Path, architecture: str, directory: pathlib.Path):
+    def __init__(self, ueo: pathlib.Path, architecture: str, directory: pathlib.Path, model: pathlib.Path | None = None):
         self.ueo, self.directory = ueo, directory
-        self.call("demo", "--architecture", architecture, "--output", directory / "run")
+        if model is None:
+            self.call("demo", "--architecture", architecture, "--output", directory / "run")
+        else:
+            (directory / "classes.txt").write_text("\n".join(SIGLIP_CLASSES) + "\n")
+            self.call(
+                *("adapt", "--model", model, "--images", IMAGES, "--classes", directory / "classes.txt"),
+                *("--method", "zero-shot", "--score", "maximum-logit", "--output", directory / "run", "--no-report"),
+            )
         images = directory / "images"
-        with tarfile.open(directory / "run-input/images.tar") as shard:
+        with tarfile.open(IMAGES) as shard:
             shard.extractall(images, filter="data")
         self.call("predict", "--model", directory / "run", "--images", images, "--output", directory / "p.csv")
         with open(directory / "p.csv", newline="") as file:
@@ -72,35 +96,34 @@ class Demonstration:
         return path
 
     def compare(self, what: str, answers: list, exact: bool = True) -> None:
-        """Answers are (label, confidence, known)."""
+        """Answers are (label, confidence, known, verdict)."""
         assert len(answers) == len(self.rows)
         labels = sum(row["predicted"] == answer[0] for row, answer in zip(self.rows, answers))
         decisions = sum((row["decision"] == "known") == bool(answer[2]) for row, answer in zip(self.rows, answers))
+        verdicts = sum(row["verdict"] == answer[3] for row, answer in zip(self.rows, answers))
         apart = max(abs(float(row["confidence"]) - answer[1]) for row, answer in zip(self.rows, answers))
         count = len(answers)
-        print(f"  {what:44} labels {labels}/{count}, decisions {decisions}/{count}, confidences within {apart:.1e}")
+        equal = f"labels {labels}/{count}, decisions {decisions}/{count}, verdicts {verdicts}/{count}"
+        print(f"  {what:44} {equal}, confidences within {apart:.1e}")
         if exact:
-            assert labels == decisions == count and apart < TOLERANCE, what
+            assert labels == decisions == verdicts == count and apart < TOLERANCE, what
 
 
-def view(path: pathlib.Path) -> numpy.ndarray:
-    """A drawing as open_clip prepares it, in 0..1."""
-    resized = transforms.Resize(64, transforms.InterpolationMode.BICUBIC)(Image.open(path).convert("RGB"))
-    return transforms.ToTensor()(transforms.CenterCrop(64)(resized)).numpy()
-
-
-def names_of(session: onnxruntime.InferenceSession) -> list[str]:
-    return json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+def view(path: pathlib.Path, side: int = 64) -> numpy.ndarray:
+    """A drawing as open_clip prepares it, in 0..1; drawings are square."""
+    resized = transforms.Resize(side, transforms.InterpolationMode.BICUBIC)(Image.open(path).convert("RGB"))
+    return transforms.ToTensor()(transforms.CenterCrop(side)(resized)).numpy()
 
 
 def from_pixels(graph: pathlib.Path, paths: list[pathlib.Path], batch: int) -> list:
     session = onnxruntime.InferenceSession(graph)
-    names = names_of(session)
-    pixels = numpy.stack([view(path) for path in paths])
+    names, verdicts = (json.loads(session.get_modelmeta().custom_metadata_map[key]) for key in ("class_names", "verdicts"))
+    side = session.get_inputs()[0].shape[2]
+    pixels = numpy.stack([view(path, side) for path in paths])
     answers = []
     for start in range(0, len(pixels), batch):
-        outputs = session.run(["label", "confidence", "known"], {"pixels": pixels[start : start + batch]})
-        answers += [(names[label], float(confidence), known) for label, confidence, known in zip(*outputs)]
+        outputs = session.run(["label", "confidence", "known", "verdict"], {"pixels": pixels[start : start + batch]})
+        answers += [(names[label], float(score), known, verdicts[verdict]) for label, score, known, verdict in zip(*outputs)]
     return answers
 
 
@@ -118,8 +141,9 @@ def from_towers(directory: pathlib.Path, paths: list[pathlib.Path], demonstratio
     features = features / numpy.linalg.norm(features, axis=1, keepdims=True) - offset
     cosines = features / numpy.linalg.norm(features, axis=1, keepdims=True) @ embeddings.T
     confidences = cosines.max(1)
-    known = confidences >= float(said["threshold"])
-    return [(names[row.argmax()], float(c), k) for row, c, k in zip(cosines, confidences, known)]
+    known, accepted, seen = (confidences >= float(said[cut]) for cut in ("threshold", "accept_from", "reject_below"))
+    verdicts = [json.loads(said["verdicts"])[index] for index in accepted.astype(int) + seen]
+    return [(names[row.argmax()], float(c), k, v) for row, c, k, v in zip(cosines, confidences, known, verdicts)]
 
 
 def check_texts(directory: pathlib.Path, demonstration: Demonstration) -> None:
@@ -179,6 +203,44 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             demonstration = Demonstration(arguments.ueo.resolve(), architecture, pathlib.Path(place))
             check(demonstration, architecture)
+    check_siglips(arguments.ueo.resolve())
+
+
+def check_siglips(ueo: pathlib.Path) -> None:
+    print("siglip")
+    with tempfile.TemporaryDirectory() as place:
+        demonstration = Demonstration(ueo, "siglip", pathlib.Path(place), FIXTURES / "hugging-face")
+        graph = demonstration.export("onnx", "model.onnx")
+        onnx.checker.check_model(graph, full_check=True)
+        demonstration.compare("onnx, pixels", from_pixels(graph, demonstration.paths, 64))
+        onnx.checker.check_model(demonstration.export("onnx", "decoded.onnx", "--preprocess"), full_check=True)
+        towers = demonstration.export("onnx-encoder", "web")
+        for name in ("vision_model", "text_model"):
+            onnx.checker.check_model(towers / f"onnx/{name}.onnx", full_check=True)
+        predict = predictor("transformers", "hf/", demonstration.export("hugging-face", "hf"), OF_SIGLIP)
+        demonstration.compare("transformers, program of the docs", [predict(path) for path in demonstration.paths])
+    with tempfile.TemporaryDirectory() as place:
+        model = pathlib.Path(place) / "model"
+        write_siglip(model)
+        demonstration = Demonstration(ueo, "siglip", pathlib.Path(place), model)
+        predict = predictor("open_clip", "clip/", demonstration.export("open_clip", "clip"))
+        demonstration.compare("open_clip, program of the docs", [predict(path) for path in demonstration.paths])
+
+
+def write_siglip(directory: pathlib.Path) -> None:
+    """A SigLIP with timm's smallest tower and a tiny text tower, in open_clip's layout."""
+    shutil.copytree(FIXTURES / "open-clip", directory)
+    path = directory / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    model = config["model_cfg"]
+    model["embed_dim"] = 768
+    model["vision_cfg"] |= {"image_size": 256, "timm_model_name": "vit_base_patch32_siglip_256"}
+    path.write_text(json.dumps(config))
+    torch.manual_seed(0)
+    built = open_clip.model.CustomTextCLIP(**{key: value for key, value in model.items() if key != "custom_text"})
+    with torch.no_grad():
+        built.visual.trunk.pos_embed.normal_()
+    save_file({name: tensor.contiguous() for name, tensor in built.state_dict().items()}, directory / "open_clip_model.safetensors")
 
 
 def check(demonstration: Demonstration, architecture: str) -> None:

@@ -37,7 +37,7 @@ pub fn write(
 
 fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, ExportError> {
     let licence = base_licence(&subject.checkpoint.weights_path);
-    let mut text = front_matter(format, licence.as_deref());
+    let mut text = front_matter(subject, format, licence.as_deref());
     let record = &subject.record;
     let classes = subject.classes();
     let method = record.request.settings.method;
@@ -47,8 +47,9 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
         text.push('\n');
     };
     line(format_args!(
-        "# CLIP adapted to {} classes\n\nThis model names images of {0} classes and says of an image when it \
+        "# {} adapted to {} classes\n\nThis model names images of {1} classes and says of an image when it \
          probably shows none of them. It was adapted by `ueo` {}, method {} ({}).\n",
+        subject.family(),
         classes.len(),
         record.ueo_version,
         method,
@@ -87,9 +88,13 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
         subject.rule.score,
         subject.rule.score.about(),
         subject.rule.temperature,
-        subject.threshold,
+        subject.threshold.value,
     ));
-    line(format_args!("## Use\n\n{}", usage(format)));
+    let [reject_below, accept_from] = subject.threshold.cuts();
+    line(format_args!(
+        "It is to be rejected below {reject_below} and accepted from {accept_from} on; between them a person should look.\n"
+    ));
+    line(format_args!("## Use\n\n{}", usage(subject, format)));
     if !notes.is_empty() {
         line(format_args!("## Notes\n"));
         notes.iter().for_each(|note| line(format_args!("- {note}")));
@@ -102,7 +107,7 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
     Ok(text)
 }
 
-fn front_matter(format: Format, licence: Option<&str>) -> String {
+fn front_matter(subject: &Subject, format: Format, licence: Option<&str>) -> String {
     let library = match format {
         Format::OpenClip => "open_clip",
         Format::HuggingFace => "transformers",
@@ -111,8 +116,9 @@ fn front_matter(format: Format, licence: Option<&str>) -> String {
     };
     let licence = licence.map_or_else(String::new, |licence| format!("license: {licence}\n"));
     format!(
-        "---\n{licence}library_name: {library}\npipeline_tag: zero-shot-image-classification\ntags:\n- clip\n- ueo\n\
-         - out-of-distribution-detection\n---\n\n"
+        "---\n{licence}library_name: {library}\npipeline_tag: zero-shot-image-classification\ntags:\n- {}\n- ueo\n\
+         - out-of-distribution-detection\n---\n\n",
+        subject.family().to_lowercase()
     )
 }
 
@@ -139,8 +145,12 @@ fn licence_of(card: &str) -> Option<String> {
 
 fn architecture(subject: &Subject) -> String {
     match &subject.checkpoint.config.vision {
-        VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => format!(
+        VisionConfig::Vit(vit) => format!(
             "vision transformer, {0} x {0} pixels, patches of {1}",
+            vit.image_size, vit.patch_size
+        ),
+        VisionConfig::Siglip(vit) => format!(
+            "vision transformer with attention pooling (SigLIP), {0} x {0} pixels, patches of {1}",
             vit.image_size, vit.patch_size
         ),
         VisionConfig::ResNet(resnet) => {
@@ -201,21 +211,28 @@ fn measurements(before: &Evaluation, after: &Evaluation) -> String {
     table
 }
 
-fn usage(format: Format) -> String {
-    let weights = match format {
-        Format::OpenClip => {
+fn usage(subject: &Subject, format: Format) -> String {
+    let is_siglip = subject.checkpoint.config.has_logit_bias();
+    let weights = match (format, is_siglip) {
+        (Format::OpenClip, _) => {
             "`open_clip.create_model_and_transforms(\"local-dir:THIS_DIRECTORY\")` loads the weights."
         }
-        Format::HuggingFace => {
+        (Format::HuggingFace, false) => {
             "`transformers.CLIPModel.from_pretrained(\"THIS_DIRECTORY\")` loads the weights."
         }
-        Format::OnnxEncoder | Format::Onnx => {
+        (Format::HuggingFace, true) => {
+            "`transformers.SiglipModel.from_pretrained(\"THIS_DIRECTORY\")` loads the weights."
+        }
+        (Format::OnnxEncoder | Format::Onnx, false) => {
             "`onnx/` has the two towers: `pixel_values` to `image_embeds`, `input_ids` to `text_embeds`."
+        }
+        (Format::OnnxEncoder | Format::Onnx, true) => {
+            "`onnx/` has the two towers: `pixel_values` and `input_ids` to `pooler_output`."
         }
     };
     format!(
-        "{weights} `classifier.safetensors` has `class_embeddings` with the learned prompt, and names, score and threshold in its \
-         metadata. Image features get unit length, `image_offset` is subtracted, they get unit length again, and their cosines to the \
+        "{weights} `classifier.safetensors` has `class_embeddings` with the learned prompt, and names, score, threshold and \
+         the cuts of the verdict in its metadata. Image features get unit length, `image_offset` is subtracted, they get unit length again, and their cosines to the \
          class embeddings say the class.\n"
     )
 }

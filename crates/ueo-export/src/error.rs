@@ -21,9 +21,6 @@ pub enum ExportError {
     /// The checkpoint cannot be written in the layout.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// SigLIP's towers have no graph and no directory yet.
-    #[error("a SigLIP is not exported yet, expected a CLIP")]
-    Siglip,
     /// A method's class scores are no function of one image.
     #[error(
         "the method {method} judges an image by all images beside it, expected one whose model judges each image alone"

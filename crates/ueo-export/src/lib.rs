@@ -130,7 +130,7 @@ impl ExportRequest {
             _ if onnx.preprocess => other("--preprocess", "--to onnx"),
             Format::OnnxEncoder => Ok(()),
             _ if onnx.weights != WeightFormat::F32 => {
-                other("--weights f16", "--to onnx and --to onnx-encoder")
+                other("--weights", "--to onnx and --to onnx-encoder")
             }
             _ => Ok(()),
         }
@@ -146,9 +146,6 @@ pub fn export(request: &ExportRequest, device: &Device) -> Result<Exported, Expo
     request.check()?;
     let destination = Destination::check(request)?;
     let mut subject = Subject::open(&request.run, request.base.as_deref(), device)?;
-    if subject.checkpoint.config.has_logit_bias() {
-        return Err(ExportError::Siglip);
-    }
     let mut notes = subject.notes();
     let files = match request.format {
         Format::Onnx => destination

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::json;
-use ueo::checkpoint::{self, Layout};
+use ueo::checkpoint::{self, Layout, TextArchitecture, VisionConfig};
 use ueo::image::CropRule;
 use ueo::text::{END_OF_TEXT, START_OF_TEXT, TextCleaning};
 
@@ -41,10 +41,11 @@ pub fn write_encoders(
     Ok(())
 }
 
-/// Names the special tokens for a tokenizer whose own description is not there.
+/// Names the special tokens for a CLIP's tokenizer whose own description is not there.
 fn write_tokenizer_config(subject: &Subject, directory: &Path) -> Result<(), ExportError> {
     let path = directory.join("tokenizer_config.json");
-    if path.exists() || !directory.join("tokenizer.json").is_file() {
+    let is_clip = subject.checkpoint.config.text.architecture == TextArchitecture::Causal;
+    if !is_clip || path.exists() || !directory.join("tokenizer.json").is_file() {
         return Ok(());
     }
     let config = json!({
@@ -79,12 +80,20 @@ pub fn write_open_clip(
                 .to_owned(),
         );
     }
-    if checkpoint.tokenizer.cleaning == TextCleaning::None {
-        checkpoint.tokenizer.cleaning = TextCleaning::Whitespace;
-        notes.push(
-            "open_clip repairs texts and their white space before the tokenizer, which the base checkpoint does not"
-                .to_owned(),
-        );
+    if checkpoint.tokenizer.cleaning.open_clip_name().is_none() {
+        let (cleaning, note) = match checkpoint.config.text.architecture {
+            TextArchitecture::Causal => (
+                TextCleaning::Whitespace,
+                "open_clip repairs texts and their white space before the tokenizer, which the base checkpoint does not",
+            ),
+            TextArchitecture::Padded { padding_token: _ } => (
+                TextCleaning::Canonicalize,
+                "open_clip repairs texts, lowers their case and removes their punctuation before the tokenizer, as it does for every \
+                 SigLIP; the base checkpoint cleans them in another way",
+            ),
+        };
+        checkpoint.tokenizer.cleaning = cleaning;
+        notes.push(note.to_owned());
     }
     let saved = checkpoint::save_as(directory, checkpoint, Layout::OpenClip)?;
     notes.extend(saved.notes);
@@ -104,7 +113,8 @@ pub fn write_hugging_face(
     let saved = checkpoint::save_as(directory, &subject.checkpoint, Layout::HuggingFace)?;
     notes.extend(saved.notes);
     write_tokenizer_config(subject, directory)?;
-    if subject.checkpoint.preprocessing.crop_rule == CropRule::Torchvision {
+    let crops = !matches!(subject.checkpoint.config.vision, VisionConfig::Siglip(_));
+    if crops && subject.checkpoint.preprocessing.crop_rule == CropRule::Torchvision {
         notes.push(
             "transformers crops an image with an odd number of pixels to spare up to one pixel off the base checkpoint's crop"
                 .to_owned(),

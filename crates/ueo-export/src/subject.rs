@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use ueo::Device;
 use ueo::checkpoint::{self, Checkpoint, LoadOptions};
-use ueo::evaluate::ScoreRule;
+use ueo::evaluate::{ScoreRule, Threshold, Verdict};
 use ueo::image::ExifOrientation;
 use ueo::model::Precision;
 use ueo::tensor::HostTensor;
 use ueo_run::{OpenedModel, RunDirectory, RunError, RunRecord};
 
 use crate::ExportError;
+
+/// Names of the verdicts, in the order in which a confidence reaches them.
+pub const VERDICTS: [Verdict; 3] = [Verdict::Reject, Verdict::Review, Verdict::Accept];
 
 /// A run, opened for export.
 #[derive(Debug)]
@@ -28,10 +31,12 @@ pub struct Subject {
     pub image_offset: Option<HostTensor>,
     /// What the confidence is.
     pub rule: ScoreRule,
-    /// Images with at least this confidence are known.
-    pub threshold: f64,
+    /// Which confidences are known, and which a person should look at.
+    pub threshold: Threshold,
     /// Factor on the cosines that gives the model's own probabilities.
     pub logit_scale: f64,
+    /// What is added to the scaled cosines in models that were trained with the logistic function.
+    pub logit_bias: Option<f64>,
     /// Token at which a text's feature is read.
     pub end_of_text: u32,
 }
@@ -52,7 +57,7 @@ impl Subject {
             path: run.to_owned(),
         };
         let record = opened.run.ok_or_else(unfinished)?;
-        let threshold = record.threshold.ok_or_else(unfinished)?.value;
+        let threshold = record.threshold.ok_or_else(unfinished)?;
         let model = opened.model;
         let classes = &record.request.classes;
         let classifier = model.classifier(classes).map_err(RunError::from)?;
@@ -69,7 +74,7 @@ impl Subject {
         let class_embeddings = classifier.embeddings();
         let image_offset = classifier.image_offset();
         let adapted = model.parameters.to_adapted();
-        let logit_scale = model.clip.logit_scale();
+        let (logit_scale, logit_bias) = (model.clip.logit_scale(), model.clip.logit_bias());
         let end_of_text = model.tokenizer.end_of_text();
         // The weights are read again as the file has them; two copies of a large model need not be in memory.
         drop((classifier, model));
@@ -82,6 +87,7 @@ impl Subject {
             rule,
             threshold,
             logit_scale,
+            logit_bias,
             end_of_text,
             record,
         })
@@ -90,6 +96,14 @@ impl Subject {
     /// Names of the known classes.
     pub fn classes(&self) -> &[String] {
         &self.record.request.classes
+    }
+
+    /// What kind of model it is.
+    pub fn family(&self) -> &'static str {
+        match self.logit_bias {
+            Some(_) => "SigLIP",
+            None => "CLIP",
+        }
     }
 
     /// What differs from what the run itself says, one sentence each.
@@ -123,11 +137,16 @@ impl Subject {
     /// [`ExportError::Json`].
     pub fn metadata(&self) -> Result<Vec<(String, String)>, ExportError> {
         let record = &self.record;
+        let [reject_below, accept_from] = self.threshold.cuts();
+        let bias = self.logit_bias.map(|bias| ("logit_bias", bias.to_string()));
         let entries = [
             ("class_names", serde_json::to_string(self.classes())?),
             ("score", self.rule.score.to_string()),
             ("score_temperature", self.rule.temperature.to_string()),
-            ("threshold", self.threshold.to_string()),
+            ("threshold", self.threshold.value.to_string()),
+            ("reject_below", reject_below.to_string()),
+            ("accept_from", accept_from.to_string()),
+            ("verdicts", serde_json::to_string(&VERDICTS)?),
             ("logit_scale", self.logit_scale.to_string()),
             (
                 "preprocessing",
@@ -138,7 +157,10 @@ impl Subject {
             ("base_sha256", record.base.sha256.clone()),
             ("ueo_version", record.ueo_version.clone()),
         ];
-        Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())
+        let entries = entries.into_iter().chain(bias);
+        Ok(entries
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect())
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Id};
 use ueo::adapt::Settings;
-use ueo::evaluate::{ClassIntervals, Interval, Score, ScoreRule, ThresholdMethod};
+use ueo::evaluate::{
+    ClassIntervals, Groups, Interval, Score, ScoreRule, Threshold, ThresholdMethod,
+};
 use ueo::guard::Keep;
 use ueo_run::{AdaptReport, AdaptRequest, ImageResult, RunDirectory, RunError, RunStatus, Start};
 
@@ -386,6 +388,12 @@ fn say_how_to_go_on(output: &Path, context: &Context) -> Ending {
     Ending::Interrupted
 }
 
+/// Whether some of the images seem to show none of the classes.
+fn has_second_group(threshold: &Threshold) -> bool {
+    let finding = threshold.finding.as_ref();
+    finding.is_some_and(|finding| finding.groups() == Groups::Two)
+}
+
 /// An error with what caused it, in one line.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -449,6 +457,12 @@ impl<'a> Summary<'a> {
             )),
         }
         printer.message(format_args!("next      {}", self.next_command()));
+        if record.threshold.as_ref().is_some_and(has_second_group) {
+            printer.message(format_args!(
+                "or        {}, for what the rejected images show",
+                self.discover_command()
+            ));
+        }
         Ok(())
     }
 
@@ -527,16 +541,24 @@ impl<'a> Summary<'a> {
 
     /// What to type next.
     fn next_command(&self) -> String {
+        let (run, images) = (quoted(self.output), self.images_arguments());
+        format!("ueo predict --model {run} {images} --output predictions.csv")
+    }
+
+    /// What to type to learn which names the class list lacks.
+    fn discover_command(&self) -> String {
+        let (run, images) = (quoted(self.output), self.images_arguments());
+        format!("ueo discover {run} {images}")
+    }
+
+    /// The images of the run, as a command takes them.
+    fn images_arguments(&self) -> String {
         let request = &self.report.record.request;
-        let mut command = format!(
-            "ueo predict --model {} --images {}",
-            quoted(self.output),
-            quoted(nearby(&request.images))
-        );
+        let mut arguments = format!("--images {}", quoted(nearby(&request.images)));
         if let Some(root) = &request.image_root {
-            command += &format!(" --image-root {}", quoted(nearby(root)));
+            arguments += &format!(" --image-root {}", quoted(nearby(root)));
         }
-        command + " --output predictions.csv"
+        arguments
     }
 }
 

@@ -16,8 +16,8 @@ use crate::words::counted;
 const AFTER_HELP: &str = "\
 --to onnx writes one graph. In goes `pixels`, float [batch, 3, size, size] in RGB, 0 to 1, resized and cropped; normalization is inside. \
 With --preprocess it is `image`, uint8 [batch, height, width, 3], as decoders give it, and resizing and cropping are inside too. \
-Out come `label` (an index), `probabilities`, `confidence`, `known` and `cosines`. Class names, score, threshold, preprocessing and \
-settings are in the metadata.
+Out come `label` (an index), `probabilities`, `confidence`, `known`, `verdict` (an index) and `cosines`. Class names, verdicts, score, \
+threshold, preprocessing and settings are in the metadata.
 
 The other formats write a directory: the weights, classifier.safetensors (class embeddings with the learned prompt; names, score and \
 threshold in its metadata) and a model card. docs/export.md has programs that use them.
@@ -60,7 +60,7 @@ pub struct ExportArgs {
     #[arg(long)]
     pub preprocess: bool,
 
-    /// Number format of the weights in ONNX files; computing is in f32 with both
+    /// Number format of the weights in ONNX files; computing is in f32 with all
     #[arg(long, value_name = "FORMAT", default_value = "f32", value_parser = weight_formats())]
     pub weights: WeightFormat,
 }
@@ -74,18 +74,11 @@ fn formats() -> impl TypedValueParser<Value = Format> {
 }
 
 fn weight_formats() -> impl TypedValueParser<Value = WeightFormat> {
-    let value =
-        |format, about: &'static str| PossibleValue::new(WeightFormat::name(format)).help(about);
-    let values = [
-        value(
-            WeightFormat::F32,
-            "As the checkpoint has them, or rounded to that",
-        ),
-        value(WeightFormat::F16, "Half the size, 11 significant bits"),
-    ];
-    PossibleValuesParser::new(values).map(|name| match name == WeightFormat::F16.name() {
-        true => WeightFormat::F16,
-        false => WeightFormat::F32,
+    let value = |format: WeightFormat| PossibleValue::new(format.name()).help(format.about());
+    PossibleValuesParser::new(WeightFormat::ALL.map(value)).map(|name| {
+        let mut formats = WeightFormat::ALL.into_iter();
+        let found = formats.find(|format| format.name() == name);
+        found.unwrap_or_default()
     })
 }
 

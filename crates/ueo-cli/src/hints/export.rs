@@ -2,6 +2,7 @@
 
 use std::io;
 
+use ueo::checkpoint::CheckpointError;
 use ueo_export::ExportError;
 
 use super::Hint;
@@ -10,13 +11,15 @@ impl Hint for ExportError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Run(error) => return error.hint(),
+            Self::Checkpoint(CheckpointError::Unsupported { .. }) => {
+                "choose another --to: --to hugging-face suits a SigLIP, --to open_clip a CLIP, --to onnx both"
+            }
             Self::Checkpoint(error) => return error.hint(),
             Self::OutputExists {
                 is_export: true, ..
             } => "name another --output, or replace it with --overwrite",
             Self::OutputExists { .. } => "name another --output",
             Self::OtherFormat { .. } => "leave it out, or choose another --to",
-            Self::Siglip => "adapt a CLIP; the run itself serves `ueo predict` and `ueo embed`",
             Self::Rescored { .. } => "adapt with another --method",
             Self::Score { .. } => "adapt with another --score",
             Self::Write { source, .. } => match source.kind() {

@@ -99,6 +99,11 @@ fn the_classifier_has_what_a_decision_needs() {
     let threshold: f64 = metadata["threshold"].parse().unwrap();
     let run: Value = place.json("run/run.json");
     assert_eq!(run["threshold"]["value"], threshold);
+    for cut in ["reject_below", "accept_from"] {
+        let value: f64 = metadata[cut].parse().unwrap();
+        assert_eq!(run["threshold"]["review"][cut], value, "{cut}");
+    }
+    assert_eq!(metadata["verdicts"], r#"["reject","review","accept"]"#);
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let embeddings = file.tensor("class_embeddings").unwrap();
     assert_eq!(embeddings.shape()[0], CLASSES.len());
@@ -205,11 +210,11 @@ fn what_cannot_be_exported_is_refused() {
         ),
         (
             "--to hugging-face --output x --weights f16",
-            &["--weights f16 is a choice of --to onnx", "hint:"],
+            &["--weights is a choice of --to onnx", "hint:"],
         ),
         (
-            "--to onnx --output m.onnx --weights int8",
-            &["invalid value 'int8'", "f32, f16"],
+            "--to onnx --output m.onnx --weights int4",
+            &["invalid value 'int4'", "f32, f16, int8"],
         ),
         (
             "--to coreml --output x",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Workplace;
+use crate::support::{Workplace, features_of};
 
 /// With the SigLIP of the library's tests in place of the CLIP.
 fn workplace() -> Workplace {
@@ -31,7 +31,7 @@ fn a_siglip_adapts_predicts_and_is_inspected() {
     ] {
         assert!(said.contains(fact), "{fact}: {said}");
     }
-    place.adapt("--score sigmoid");
+    place.adapt("--score sigmoid --standalone");
     let record = place.json("run/run.json");
     assert_eq!(record["request"]["score"], "sigmoid");
     let text = &record["base"]["config"]["text"]["architecture"];
@@ -42,9 +42,25 @@ fn a_siglip_adapts_predicts_and_is_inspected() {
         let confidence: f64 = line.split(',').nth(2).unwrap().parse().unwrap();
         assert!((0.0..=1.0).contains(&confidence), "{line}");
     }
+    place.run("export run --to onnx --output model.onnx", 0);
+    place.run("export run --to onnx-encoder --output web", 0);
+    place.run("export run --to hugging-face --output hf", 0);
     place
-        .run("export run --to onnx --output model.onnx", 2)
-        .says(&["a SigLIP is not exported yet", "hint:"]);
+        .run("export run --to open_clip --output clip", 2)
+        .says(&["timm has under no name", "hint:", "--to hugging-face"]);
+    // Both ways to full weights see images as the run does.
+    let features = |model: &str| {
+        let embed =
+            format!("embed --model {model} --images images --output f.safetensors --overwrite");
+        place.run(&embed, 0);
+        features_of(&place.path("f.safetensors"))
+    };
+    let run = features("run");
+    for model in ["run/standalone", "hf"] {
+        let pairs = run.iter().zip(features(model));
+        let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-6, "{model}: {apart}");
+    }
 }
 
 #[test]

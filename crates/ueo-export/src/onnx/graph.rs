@@ -5,6 +5,7 @@ use half::slice::HalfFloatSliceExt;
 use ueo::tensor::HostTensor;
 
 use super::WeightFormat;
+use super::int8::{self, Quantized};
 use super::proto::{
     AttributeProto, AttributeType, Dimension, DimensionProto, ElementType, NodeProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -30,6 +31,7 @@ pub struct Constant {
 pub enum ConstantData {
     F32(Vec<f32>),
     F16(Vec<f16>),
+    I8(Vec<i8>),
     I64(Vec<i64>),
 }
 
@@ -38,6 +40,7 @@ impl ConstantData {
         match self {
             Self::F32(_) => ElementType::Float,
             Self::F16(_) => ElementType::Float16,
+            Self::I8(_) => ElementType::Int8,
             Self::I64(_) => ElementType::Int64,
         }
     }
@@ -47,6 +50,7 @@ impl ConstantData {
         match self {
             Self::F32(values) => size_of_val(&values[..]),
             Self::F16(values) => size_of_val(&values[..]),
+            Self::I8(values) => size_of_val(&values[..]),
             Self::I64(values) => size_of_val(&values[..]),
         }
     }
@@ -56,6 +60,7 @@ impl ConstantData {
         match self {
             Self::F32(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Self::F16(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::I8(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Self::I64(values) => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         }
     }
@@ -245,6 +250,23 @@ impl Graph {
         halves.convert_from_f32_slice(&data);
         let stored = self.constant(name.to_owned(), shape, ConstantData::F16(halves));
         self.cast(&stored, ElementType::Float)
+    }
+
+    /// A weight of the model that is multiplied with, whose outputs are along `axis`. Of 8 bits, every output has a factor of its own.
+    pub fn matrix(&mut self, name: &str, tensor: HostTensor, axis: usize) -> Value {
+        if self.weights != WeightFormat::Int8 || tensor.data.len() < SMALL_TENSOR {
+            return self.weight(name, tensor);
+        }
+        let Quantized { values, factors } = int8::quantized(&tensor, axis);
+        let outputs = tensor.shape[axis];
+        let stored = self.constant(name.to_owned(), tensor.shape, ConstantData::I8(values));
+        let factors = self.constant(
+            format!("{name}.factors"),
+            vec![outputs],
+            ConstantData::F32(factors),
+        );
+        let attributes = [Attribute::Int("axis", axis as i64)];
+        self.node("DequantizeLinear", &[&stored, &factors], &attributes)
     }
 
     pub fn cast(&mut self, value: &Value, to: ElementType) -> Value {

@@ -2,9 +2,11 @@
 
 mod file;
 mod graph;
+mod int8;
 mod preprocessing;
 mod proto;
 mod scores;
+mod siglip;
 mod text;
 mod transformer;
 mod vision;
@@ -13,6 +15,7 @@ mod weights;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use ueo::checkpoint::TextArchitecture;
 
 use crate::ExportError;
 use crate::subject::Subject;
@@ -22,7 +25,7 @@ use graph::{Axis, Graph};
 use proto::ElementType;
 use weights::Weights;
 
-/// Number format of the weights in a file. Computing is in f32 with both.
+/// Number format of the weights in a file. Computing is in f32 with all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WeightFormat {
@@ -31,6 +34,9 @@ pub enum WeightFormat {
     F32,
     /// 16-bit floating point: half the file, weights of 11 significant bits.
     F16,
+    /// Matrices and kernels as 8-bit integers times a factor per output: a quarter of the file. The table of tokens and other tensors
+    /// are as in [`WeightFormat::F16`].
+    Int8,
 }
 
 impl WeightFormat {
@@ -39,9 +45,36 @@ impl WeightFormat {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// All formats, in the order in which help lists them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+
+    /// What it is, in one line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::F32 => "As the checkpoint has them, or rounded to that",
+            Self::F16 => "Half the size, 11 significant bits",
+            Self::Int8 => {
+                "A quarter of the size, 8 bits and a factor per output; slower, see docs/export.md"
+            }
+        }
+    }
+
+    /// What runtimes look for at the end of a file's name.
+    fn file_ending(self) -> &'static str {
+        match self {
+            Self::F32 => "",
+            Self::F16 => "_fp16",
+            Self::Int8 => "_int8",
         }
     }
 }
+
+/// What runtimes call the features of SigLIP's towers, which have no projection behind their pooling.
+const POOLED: &str = "pooler_output";
 
 /// How a graph is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +123,8 @@ pub fn write_classifier(
     let about = About {
         name: "classifier",
         text: format!(
-            "CLIP adapted to {} classes by ueo: {} in, label, probabilities, confidence, known and cosines out",
+            "{} adapted to {} classes by ueo: {} in, label, probabilities, confidence, known, verdict and cosines out",
+            subject.family(),
             subject.classes().len(),
             match options.preprocess {
                 true => "decoded image",
@@ -108,10 +142,7 @@ pub fn write_encoders(
     options: &OnnxOptions,
     directory: &Path,
 ) -> Result<Vec<PathBuf>, ExportError> {
-    let ending = match options.weights {
-        WeightFormat::F32 => "",
-        WeightFormat::F16 => "_fp16",
-    };
+    let ending = options.weights.file_ending();
     let mut files = Vec::new();
     for (name, tower) in [
         ("vision_model", vision_graph as fn(&mut Graph, &mut Subject)),
@@ -121,7 +152,7 @@ pub fn write_encoders(
         tower(&mut graph, subject);
         let about = About {
             name,
-            text: format!("The {name} of a CLIP adapted by ueo"),
+            text: format!("The {name} of a {} adapted by ueo", subject.family()),
             metadata: subject.metadata()?,
         };
         let path = directory.join(format!("{name}{ending}.onnx"));
@@ -140,10 +171,14 @@ fn vision_graph(graph: &mut Graph, subject: &mut Subject) {
         &[batch, Axis::Fixed(3), side, side],
         "Preprocessed and normalized as preprocessor_config.json says",
     );
+    let name = match checkpoint.config.has_logit_bias() {
+        true => POOLED,
+        false => "image_embeds",
+    };
     let mut weights = Weights(&mut checkpoint.tensors);
     let features = vision::image_features(graph, &mut weights, &checkpoint.config, &pixels);
     graph.output(
-        "image_embeds",
+        name,
         &features,
         ElementType::Float,
         &[batch, Axis::Fixed(checkpoint.config.embed_dim)],
@@ -153,19 +188,26 @@ fn vision_graph(graph: &mut Graph, subject: &mut Subject) {
 
 fn text_graph(graph: &mut Graph, subject: &mut Subject) {
     let batch = Axis::Free("batch_size");
-    let ids = graph.input(
-        "input_ids",
-        ElementType::Int64,
-        &[batch, Axis::Free("sequence_length")],
-        "Whole texts, special tokens included; the feature is read at the first end of text",
-    );
     let checkpoint = &mut subject.checkpoint;
-    let mut weights = Weights(&mut checkpoint.tensors);
     let config = &checkpoint.config;
+    let (length, about, name) = match config.text.architecture {
+        TextArchitecture::Causal => (
+            Axis::Free("sequence_length"),
+            "Whole texts, special tokens included; the feature is read at the first end of text",
+            "text_embeds",
+        ),
+        TextArchitecture::Padded { padding_token: _ } => (
+            Axis::Fixed(config.text.context_length),
+            "Whole texts, special tokens included, padded to this length; the feature is read at the last token",
+            POOLED,
+        ),
+    };
+    let ids = graph.input("input_ids", ElementType::Int64, &[batch, length], about);
+    let mut weights = Weights(&mut checkpoint.tensors);
     let features =
         text::text_features(graph, &mut weights, &config.text, subject.end_of_text, &ids);
     graph.output(
-        "text_embeds",
+        name,
         &features,
         ElementType::Float,
         &[batch, Axis::Fixed(config.embed_dim)],

@@ -4,7 +4,7 @@
 //! of the result, and its rounding after each. ONNX's `Resize` is antialiased since operator set 18, in few runtimes; the matrices
 //! are made of operations that every runtime has, and only of the rows inside the crop.
 
-use ueo::image::{CropRule, Interpolation, Preprocessing};
+use ueo::image::{CropRule, Interpolation, Preprocessing, ResizeRule};
 
 use super::graph::{Attribute, Axis, Graph, Value};
 use super::proto::ElementType;
@@ -36,7 +36,7 @@ pub fn input(graph: &mut Graph, preprocessing: &Preprocessing, decoded: bool) ->
     graph.div(&centred, &std)
 }
 
-/// Shorter side to the input size and centre crop, in 0..1.
+/// Resized to the input size, by the shorter side or as a whole, and centre crop, in 0..1.
 fn test_view(graph: &mut Graph, preprocessing: &Preprocessing) -> Value {
     let image = graph.input(
         "image",
@@ -59,8 +59,13 @@ fn test_view(graph: &mut Graph, preprocessing: &Preprocessing) -> Value {
     let shorter = graph.node("Min", &[&height, &width], &[]);
     let resize = graph.integers(&[preprocessing.resize as i64]);
     let filters = |graph: &mut Graph, source: &Value| {
-        let scaled = graph.mul(&resize, source);
-        let target = graph.div(&scaled, &shorter);
+        let target = match preprocessing.resize_rule {
+            ResizeRule::Shortest => {
+                let scaled = graph.mul(&resize, source);
+                graph.div(&scaled, &shorter)
+            }
+            ResizeRule::Squash => resize.clone(),
+        };
         let axis = ResizedAxis {
             source: source.clone(),
             target,

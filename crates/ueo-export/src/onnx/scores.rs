@@ -1,6 +1,6 @@
 //! What is made of image features: cosines, probabilities, the confidence by the run's score, the decision.
 
-use ueo::evaluate::{Score, ScoreRule};
+use ueo::evaluate::{Score, Threshold};
 use ueo::tensor::HostTensor;
 
 use crate::ExportError;
@@ -34,10 +34,10 @@ pub fn outputs(graph: &mut Graph, subject: &Subject, features: &Value) -> Result
     let scale = graph.float(subject.logit_scale as f32);
     let logits = graph.mul(&cosines, &scale);
     let probabilities = graph.softmax(&logits);
-    let confidence = confidence(graph, subject.rule, &cosines, negatives.as_ref(), classes)?;
+    let confidence = confidence(graph, subject, &cosines, negatives.as_ref())?;
     let confidence = graph.pick(&confidence, 0);
-    let threshold = graph.float(at_most(subject.threshold));
-    let known = graph.node("GreaterOrEqual", &[&confidence, &threshold], &[]);
+    let known = reaches(graph, &confidence, subject.threshold.value);
+    let verdict = verdict(graph, &confidence, &subject.threshold);
 
     let (batch, per_class) = (Axis::Free("batch"), Axis::Fixed(classes));
     let float = ElementType::Float;
@@ -70,6 +70,13 @@ pub fn outputs(graph: &mut Graph, subject: &Subject, features: &Value) -> Result
         "Whether the confidence reaches the threshold: the image probably shows one of the classes",
     );
     graph.output(
+        "verdict",
+        &verdict,
+        ElementType::Int64,
+        &[batch],
+        "Index in verdicts of the metadata: whether to reject, to let a person look, or to accept",
+    );
+    graph.output(
         "cosines",
         &cosines,
         float,
@@ -77,6 +84,21 @@ pub fn outputs(graph: &mut Graph, subject: &Subject, features: &Value) -> Result
         "Cosines of the image to all classes",
     );
     Ok(())
+}
+
+/// Whether confidences are at least a number.
+fn reaches(graph: &mut Graph, confidence: &Value, cut: f64) -> Value {
+    let cut = graph.float(at_most(cut));
+    graph.node("GreaterOrEqual", &[confidence, &cut], &[])
+}
+
+/// How many of the two cuts a confidence reaches: the index of its verdict in [`VERDICTS`](crate::subject::VERDICTS).
+fn verdict(graph: &mut Graph, confidence: &Value, threshold: &Threshold) -> Value {
+    let [rejecting, accepting] = threshold.cuts().map(|cut| {
+        let reached = reaches(graph, confidence, cut);
+        graph.cast(&reached, ElementType::Int64)
+    });
+    graph.add(&rejecting, &accepting)
 }
 
 /// The largest f32 that is not above a number: the image that a threshold was taken from reaches it in f32, too.
@@ -106,11 +128,11 @@ fn cosines(graph: &mut Graph, features: &Value, embeddings: &HostTensor) -> Valu
 /// The confidence, `[batch, 1]`; [`Score`] has the equations.
 fn confidence(
     graph: &mut Graph,
-    rule: ScoreRule,
+    subject: &Subject,
     cosines: &Value,
     negatives: Option<&Value>,
-    classes: usize,
 ) -> Result<Value, ExportError> {
+    let (rule, classes) = (subject.rule, subject.classes().len());
     // Made where it is used: the largest cosine has no temperature.
     let temperature = |graph: &mut Graph| graph.float(rule.temperature as f32);
     let divided = |graph: &mut Graph, cosines: &Value| {
@@ -172,6 +194,16 @@ fn confidence(
             let axes = graph.integers(&[1]);
             let known = graph.node("Slice", &[&probabilities, &start, &end, &axes], &[]);
             graph.sum_last(&known)
+        }
+        Score::Sigmoid => {
+            let bias = subject.logit_bias;
+            let bias = bias.ok_or(ExportError::Score { score: rule.score })?;
+            let scale = graph.float(subject.logit_scale as f32);
+            let bias = graph.float(bias as f32);
+            let largest = graph.max_last(cosines);
+            let scaled = graph.mul(&largest, &scale);
+            let logit = graph.add(&scaled, &bias);
+            graph.node("Sigmoid", &[&logit], &[])
         }
         score => return Err(ExportError::Score { score }),
     })

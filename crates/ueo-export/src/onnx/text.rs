@@ -1,6 +1,6 @@
 //! The text tower: token ids to features.
 
-use ueo::checkpoint::TextConfig;
+use ueo::checkpoint::{TextArchitecture, TextConfig};
 use ueo::tensor::HostTensor;
 
 use super::graph::{Attribute, Graph, Value};
@@ -12,7 +12,8 @@ use super::weights::Weights;
 /// choose for it.
 const HIDDEN: f32 = -3e4;
 
-/// `[batch, sequence]` to `[batch, embed_dim]`, not normalized. The feature is read at the first `end_of_text` of a row.
+/// `[batch, sequence]` to `[batch, embed_dim]`, not normalized. The feature is read at the first `end_of_text` of a row; of texts that
+/// are filled up to the context length, at the last token.
 pub fn text_features(
     graph: &mut Graph,
     weights: &mut Weights<'_>,
@@ -25,20 +26,35 @@ pub fn text_features(
     let second = graph.integers(&[1]);
     let length = graph.node("Gather", &[&shape, &second], &[Attribute::Int("axis", 0)]);
     let x = embed(graph, weights, ids, &length);
-    let mask = causal_mask(graph, config.context_length, &length);
+    let mask = match config.architecture {
+        TextArchitecture::Causal => Some(causal_mask(graph, config.context_length, &length)),
+        TextArchitecture::Padded { padding_token: _ } => None,
+    };
     let transformer = &config.transformer;
-    let x = residual_blocks(graph, weights, transformer, "transformer", x, Some(&mask));
+    let x = residual_blocks(graph, weights, transformer, "transformer", x, mask.as_ref());
     graph.enter("text");
-    let x = at_first(
-        graph,
-        (ids, &length),
-        end_of_text,
-        config.context_length,
-        &x,
-    );
+    let x = match config.architecture {
+        TextArchitecture::Causal => at_first(
+            graph,
+            (ids, &length),
+            end_of_text,
+            config.context_length,
+            &x,
+        ),
+        TextArchitecture::Padded { padding_token: _ } => {
+            graph.pick(&x, config.context_length as i64 - 1)
+        }
+    };
     let x = weights.layer_norm(graph, &x, "ln_final", transformer.layer_norm_epsilon);
-    let projection = weights.put(graph, "text_projection");
-    graph.matmul(&x, &projection)
+    let projection = weights.put_matrix(graph, "text_projection", 1);
+    let features = graph.matmul(&x, &projection);
+    match config.architecture {
+        TextArchitecture::Causal => features,
+        TextArchitecture::Padded { padding_token: _ } => {
+            let bias = weights.put(graph, "text_projection_bias");
+            graph.add(&features, &bias)
+        }
+    }
 }
 
 /// Tokens with their positions, `[batch, sequence, width]`.

@@ -65,7 +65,7 @@ fn attention(
 }
 
 /// `softmax(q k^T / sqrt(head width) + mask) v` for each head; `parts` are queries, keys and values,
-/// `[batch, tokens, heads * head_width]`, and so is the result.
+/// `[batch, tokens, heads * head_width]`, and so is the result. A query that is the same for the whole batch may come once.
 pub fn multi_head(
     graph: &mut Graph,
     parts: &[Value],
@@ -93,7 +93,8 @@ pub fn multi_head(
     graph.reshape(&attended, &[0, 0, (heads * head_width) as i64])
 }
 
-fn perceptron(
+/// Two linear layers with the activation between them, `{block}.mlp.c_fc` and `{block}.mlp.c_proj`.
+pub fn perceptron(
     graph: &mut Graph,
     weights: &mut Weights<'_>,
     activation: Activation,

@@ -4,6 +4,7 @@ use ueo::checkpoint::{ClipConfig, ResNetConfig, VisionConfig, VitConfig};
 use ueo::tensor::HostTensor;
 
 use super::graph::{Attribute, Graph, Value};
+use super::siglip;
 use super::transformer::{multi_head, residual_blocks};
 use super::weights::Weights;
 
@@ -22,7 +23,7 @@ pub fn image_features(
     match &config.vision {
         VisionConfig::Vit(vit) => vision_transformer(graph, weights, vit, pixels),
         VisionConfig::ResNet(resnet) => modified_resnet(graph, weights, resnet, pixels),
-        VisionConfig::Siglip(_) => unreachable!("a SigLIP is refused before a graph is begun"),
+        VisionConfig::Siglip(vit) => siglip::image_features(graph, weights, vit, pixels),
     }
 }
 
@@ -35,18 +36,7 @@ fn vision_transformer(
     let transformer = &config.transformer;
     let epsilon = transformer.layer_norm_epsilon;
     graph.enter("visual");
-    let kernel = weights.put(graph, "visual.conv1.weight");
-    let side = config.patch_size as i64;
-    let patches = graph.node(
-        "Conv",
-        &[pixels, &kernel],
-        &[
-            Attribute::Ints("kernel_shape", &[side; 2]),
-            Attribute::Ints("strides", &[side; 2]),
-        ],
-    );
-    let patches = graph.reshape(&patches, &[0, transformer.width as i64, -1]);
-    let patches = graph.transpose(&patches, &[0, 2, 1]);
+    let patches = patches(graph, weights, config, pixels, None);
     // A row of zeros in front, to which the class token comes with its position.
     let places = graph.integers(&[0, 1, 0, 0, 0, 0]);
     let tokens = graph.node("Pad", &[&patches, &places], &[]);
@@ -58,8 +48,28 @@ fn vision_transformer(
     graph.enter("visual");
     let class_token = graph.pick(&x, 0);
     let class_token = weights.layer_norm(graph, &class_token, "visual.ln_post", epsilon);
-    let projection = weights.put(graph, "visual.proj");
+    let projection = weights.put_matrix(graph, "visual.proj", 1);
     graph.matmul(&class_token, &projection)
+}
+
+/// Patches as tokens, `[batch, patches, width]`.
+pub fn patches(
+    graph: &mut Graph,
+    weights: &mut Weights<'_>,
+    config: &VitConfig,
+    pixels: &Value,
+    bias: Option<&Value>,
+) -> Value {
+    let kernel = weights.put_matrix(graph, "visual.conv1.weight", 0);
+    let side = config.patch_size as i64;
+    let inputs: Vec<&Value> = [pixels, &kernel].into_iter().chain(bias).collect();
+    let attributes = [
+        Attribute::Ints("kernel_shape", &[side; 2]),
+        Attribute::Ints("strides", &[side; 2]),
+    ];
+    let patches = graph.node("Conv", &inputs, &attributes);
+    let patches = graph.reshape(&patches, &[0, config.transformer.width as i64, -1]);
+    graph.transpose(&patches, &[0, 2, 1])
 }
 
 /// The positional embedding with the class token added to its first row.
@@ -168,7 +178,7 @@ fn convolution_with_norm(
         })
         .collect();
     let side = kernel.shape[2] as i64;
-    let kernel = graph.weight(&format!("{convolution}.weight"), kernel);
+    let kernel = graph.matrix(&format!("{convolution}.weight"), kernel, 0);
     let shift = HostTensor {
         shape: vec![outputs],
         data: shifts,

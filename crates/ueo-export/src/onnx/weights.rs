@@ -25,10 +25,16 @@ impl Weights<'_> {
         graph.weight(name, tensor)
     }
 
+    /// Puts a matrix or a kernel into the graph as it is; its outputs are along `axis`.
+    pub fn put_matrix(&mut self, graph: &mut Graph, name: &str, axis: usize) -> Value {
+        let tensor = self.take(name);
+        graph.matrix(name, tensor, axis)
+    }
+
     /// Puts a matrix `[outputs, inputs]` into the graph as `[inputs, outputs]`.
     pub fn put_transposed(&mut self, graph: &mut Graph, name: &str) -> Value {
         let tensor = transposed(&self.take(name));
-        graph.weight(name, tensor)
+        graph.matrix(name, tensor, 1)
     }
 
     /// `x W^T + b` with the weight and bias of a linear layer, by their names.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::image::{CropRule, Interpolation, Preprocessing, ResizeRule};
@@ -85,16 +86,16 @@ pub(super) fn read_config(
     path: &Path,
 ) -> Result<HuggingFaceConfig, CheckpointError> {
     siglip::refuse_naflex(config, path)?;
+    let root = Section::new(config, path, "");
     if siglip::is_siglip(config) {
         return Ok(HuggingFaceConfig {
             architecture: siglip::hugging_face::architecture(config, path)?,
             feature_token: FeatureToken::Unsaid,
-            cleaning: None,
+            cleaning: own_choice(&root, "text_cleaning")?,
             crop_rule: None,
         });
     }
     let architecture = architecture(config, path)?;
-    let root = Section::new(config, path, "");
     let text = tower(&root, "text_config")?;
     let text = Section::new(&text, path, "text_config.");
     let feature_token = match text.get("eos_token_id") {
@@ -106,27 +107,26 @@ pub(super) fn read_config(
             None => return Err(text.unsupported("eos_token_id", value)),
         },
     };
-    let own = root.section(OWN_SECTION, "ueo.")?;
-    let own = |key: &str| {
-        own.as_ref()
-            .and_then(|own| Some((own.get(key)?.clone(), own)))
-    };
     Ok(HuggingFaceConfig {
         architecture,
         feature_token,
-        cleaning: own("text_cleaning")
-            .map(|(value, own)| {
-                serde_json::from_value(value.clone())
-                    .map_err(|_| own.unsupported("text_cleaning", &value))
-            })
-            .transpose()?,
-        crop_rule: own("crop_rule")
-            .map(|(value, own)| {
-                serde_json::from_value(value.clone())
-                    .map_err(|_| own.unsupported("crop_rule", &value))
-            })
-            .transpose()?,
+        cleaning: own_choice(&root, "text_cleaning")?,
+        crop_rule: own_choice(&root, "crop_rule")?,
     })
+}
+
+/// What a checkpoint of this library says under a key of its own section.
+fn own_choice<T: DeserializeOwned>(
+    root: &Section<'_>,
+    key: &str,
+) -> Result<Option<T>, CheckpointError> {
+    let Some(own) = root.section(OWN_SECTION, "ueo.")? else {
+        return Ok(None);
+    };
+    let read = |value: &Value| {
+        serde_json::from_value(value.clone()).map_err(|_| own.unsupported(key, value))
+    };
+    own.get(key).map(read).transpose()
 }
 
 fn architecture(config: &Map<String, Value>, path: &Path) -> Result<ClipConfig, CheckpointError> {

@@ -317,7 +317,7 @@ fn hugging_face_draft(weights: &Path, file: WeightsFile) -> Result<Draft, Checkp
     let config = hugging_face::read_config(&read_object(&config_path)?, &config_path)?;
     let architecture = config.architecture;
     if let VisionConfig::Siglip(_) = architecture.vision {
-        return siglip::hugging_face::draft(weights, file, architecture);
+        return siglip::hugging_face::draft(weights, file, architecture, config.cleaning);
     }
     let mut decisions = file.decisions;
     let image_size = architecture.vision.image_size();

@@ -9,6 +9,7 @@ mod assemble;
 mod config;
 mod digest;
 mod draft;
+mod entries;
 mod error;
 pub mod fuzzing;
 mod hub_cache;

@@ -1,6 +1,5 @@
 //! Writes a full checkpoint that transformers or open_clip, and this library, can read.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,15 +9,16 @@ use serde_json::{Map, Value, json};
 use crate::image::{CropRule, Interpolation, Preprocessing, ResizeRule};
 use crate::text::{TextCleaning, TokenizerContent, TokenizerSource, Vocabulary};
 
-use super::assemble::{Recipe, transpose};
+use super::assemble::Recipe;
+use super::entries::entries;
 use super::error::WrongShape;
 use super::hugging_face;
 use super::infer::LAYER_NORM_EPSILON;
 use super::parameters::parameters;
-use super::write::{self, Entry};
+use super::write;
 use super::{
-    Activation, Checkpoint, CheckpointError, CheckpointKind, TensorMismatch, TransformerConfig,
-    VisionConfig,
+    Activation, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, TensorMismatch,
+    TransformerConfig, VisionConfig, siglip,
 };
 
 /// Tokens of OpenAI's vocabulary; the last two are `[SOS]` and `[EOS]`.
@@ -28,11 +28,12 @@ const HIGHEST_ID_IS_EOS: usize = 2;
 /// Channels of the last ResNet stage, as a multiple of the stem's.
 const RESNET_EXPANSION: usize = 32;
 /// Files that say more about a tokenizer, copied when they are beside it.
-const TOKENIZER_COMPANIONS: [&str; 4] = [
+const TOKENIZER_COMPANIONS: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.json",
     "merges.txt",
+    "spiece.model",
 ];
 
 /// What [`save`] wrote.
@@ -57,7 +58,7 @@ pub enum Layout {
 
 /// Writes a full checkpoint in f32 into `directory`, which is made when it does not exist.
 ///
-/// A vision transformer is written in Hugging Face's layout. What that layout cannot express (a modified ResNet, or a
+/// A vision transformer and a SigLIP are written in Hugging Face's layout. What that layout cannot express (a modified ResNet, or a
 /// vocabulary without files that transformers could read) is written with OpenAI's tensor names, as an open_clip
 /// directory. Each file appears completely or not at all.
 ///
@@ -69,7 +70,9 @@ pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, Checkpoi
     let readable_vocabulary = checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
         || config.text.vocab_size == OPENAI_VOCAB_SIZE;
     let layout = match &config.vision {
-        VisionConfig::Vit(_) if readable_vocabulary => Layout::HuggingFace,
+        VisionConfig::Vit(_) | VisionConfig::Siglip(_) if readable_vocabulary => {
+            Layout::HuggingFace
+        }
         _ => Layout::OpenClip,
     };
     save_as(directory, checkpoint, layout)
@@ -91,17 +94,14 @@ pub fn save_as(
     crate::disk::create_directories(directory).map_err(CheckpointError::io("create", directory))?;
     match (layout, &checkpoint.config.vision) {
         (Layout::OpenClip, _) => save_open_clip(directory, checkpoint),
-        (Layout::HuggingFace, VisionConfig::Vit(_)) => save_hugging_face(directory, checkpoint),
+        (Layout::HuggingFace, VisionConfig::Vit(_) | VisionConfig::Siglip(_)) => {
+            save_hugging_face(directory, checkpoint)
+        }
         (Layout::HuggingFace, _) => Err(CheckpointError::unsupported(
             directory,
             "an image tower other than a vision transformer, in Hugging Face's layout,",
         )),
     }
-}
-
-/// The error for an architecture that no layout is written for.
-fn not_written(path: &Path) -> CheckpointError {
-    CheckpointError::unsupported(path, "writing a SigLIP checkpoint")
 }
 
 /// Writes what stands beside the weights in Hugging Face's layout into `directory`, which is made when it does not exist:
@@ -112,18 +112,30 @@ fn not_written(path: &Path) -> CheckpointError {
 ///
 /// # Errors
 ///
-/// [`CheckpointError::Io`] when a file cannot be written.
+/// [`CheckpointError::Io`] when a file cannot be written, [`CheckpointError::Unsupported`] when the layout cannot express what is done
+/// to the images of a SigLIP.
 pub fn save_descriptions(
     directory: &Path,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<String>, CheckpointError> {
     crate::disk::create_directories(directory).map_err(CheckpointError::io("create", directory))?;
-    let config = hugging_face_config(checkpoint)?;
+    let preprocessing = &checkpoint.preprocessing;
+    let (mut config, preprocessing) = match &checkpoint.config.vision {
+        VisionConfig::Siglip(vit) => (
+            siglip::save::hugging_face_config(&checkpoint.config, vit),
+            siglip::save::hugging_face_preprocessing(preprocessing, directory)?,
+        ),
+        _ => (
+            hugging_face_config(checkpoint)?,
+            hugging_face_preprocessing(preprocessing),
+        ),
+    };
+    let own = own_section(checkpoint);
+    if !own.is_empty() {
+        config[hugging_face::OWN_SECTION] = Value::Object(own);
+    }
     write::json(&directory.join("config.json"), &config)?;
-    write::json(
-        &directory.join("preprocessor_config.json"),
-        &hugging_face_preprocessing(&checkpoint.preprocessing),
-    )?;
+    write::json(&directory.join("preprocessor_config.json"), &preprocessing)?;
     let mut notes = copy_tokenizer(directory, &checkpoint.tokenizer)?;
     if let Some(name) = checkpoint.tokenizer.cleaning.open_clip_name()
         && checkpoint.tokenizer.vocabulary != Vocabulary::OpenAi
@@ -136,9 +148,6 @@ pub fn save_descriptions(
 }
 
 fn check_tensors(checkpoint: &Checkpoint, directory: &Path) -> Result<(), CheckpointError> {
-    if checkpoint.config.has_logit_bias() {
-        return Err(not_written(directory));
-    }
     let mut mismatch = TensorMismatch::default();
     for (name, expected) in parameters(&checkpoint.config) {
         match checkpoint.tensors.get(&name) {
@@ -166,55 +175,10 @@ fn torch_metadata() -> BTreeMap<String, String> {
 }
 
 fn save_hugging_face(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
-    let mut entries = Vec::new();
-    for (name, shape) in parameters(&checkpoint.config) {
-        let tensor = &checkpoint.tensors[&name];
-        match hugging_face::recipe(&name) {
-            Recipe::Copy(name)
-            | Recipe::Scaled(name, _)
-            | Recipe::Grid(name, _)
-            | Recipe::Line(name, _) => entries.push(Entry {
-                name,
-                shape,
-                data: Cow::Borrowed(&tensor.data),
-            }),
-            Recipe::Transpose(name) => entries.push(Entry {
-                name,
-                shape: shape.iter().rev().copied().collect(),
-                data: Cow::Owned(transpose(tensor)),
-            }),
-            Recipe::Reshape(name, shape) => entries.push(Entry {
-                name,
-                shape,
-                data: Cow::Borrowed(&tensor.data),
-            }),
-            Recipe::Concatenate(parts) => {
-                let mut rest = &tensor.data[..];
-                for (name, rows) in parts {
-                    let part = [&[rows], &shape[1..]].concat();
-                    let (data, others) = rest.split_at(part.iter().product());
-                    rest = others;
-                    entries.push(Entry {
-                        name,
-                        shape: part,
-                        data: Cow::Borrowed(data),
-                    });
-                }
-            }
-            Recipe::Stack(names) => {
-                let mut part = shape;
-                part[0] /= names.len();
-                let elements = part.iter().product();
-                for (name, data) in names.into_iter().zip(tensor.data.chunks_exact(elements)) {
-                    entries.push(Entry {
-                        name,
-                        shape: part.clone(),
-                        data: Cow::Borrowed(data),
-                    });
-                }
-            }
-        }
-    }
+    let entries = match checkpoint.config.vision {
+        VisionConfig::Siglip(_) => siglip::save::hugging_face_entries(checkpoint),
+        _ => entries(checkpoint, |name, _| hugging_face::recipe(name)),
+    };
     let weights_path = directory.join("model.safetensors");
     write::safetensors(&weights_path, entries, &torch_metadata())?;
     let notes = save_descriptions(directory, checkpoint)?;
@@ -228,19 +192,9 @@ fn save_hugging_face(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved,
 fn hugging_face_config(checkpoint: &Checkpoint) -> Result<Value, CheckpointError> {
     let config = &checkpoint.config;
     let tower = |transformer: &TransformerConfig| {
-        json!({
-            "hidden_size": transformer.width,
-            "intermediate_size": transformer.mlp_width,
-            "num_hidden_layers": transformer.layers,
-            "num_attention_heads": transformer.heads,
-            "hidden_act": match transformer.activation {
-                Activation::QuickGelu => "quick_gelu",
-                Activation::Gelu => "gelu",
-                Activation::GeluTanh => "gelu_pytorch_tanh",
-            },
-            "layer_norm_eps": transformer.layer_norm_epsilon,
-            "projection_dim": config.embed_dim,
-        })
+        let mut tower = transformers_tower(transformer);
+        tower["projection_dim"] = config.embed_dim.into();
+        tower
     };
     let mut text = tower(&config.text.transformer);
     let vocab_size = config.text.vocab_size;
@@ -264,19 +218,30 @@ fn hugging_face_config(checkpoint: &Checkpoint) -> Result<Value, CheckpointError
         vision["patch_size"] = vit.patch_size.into();
     }
     vision["num_channels"] = 3.into();
-    let mut value = json!({
+    Ok(json!({
         "architectures": ["CLIPModel"],
         "model_type": "clip",
         "projection_dim": config.embed_dim,
         "torch_dtype": "float32",
         "text_config": text,
         "vision_config": vision,
-    });
-    let own = own_section(checkpoint);
-    if !own.is_empty() {
-        value[hugging_face::OWN_SECTION] = Value::Object(own);
-    }
-    Ok(value)
+    }))
+}
+
+/// What transformers calls the sizes of a tower.
+pub(super) fn transformers_tower(transformer: &TransformerConfig) -> Value {
+    json!({
+        "hidden_size": transformer.width,
+        "intermediate_size": transformer.mlp_width,
+        "num_hidden_layers": transformer.layers,
+        "num_attention_heads": transformer.heads,
+        "hidden_act": match transformer.activation {
+            Activation::QuickGelu => "quick_gelu",
+            Activation::Gelu => "gelu",
+            Activation::GeluTanh => "gelu_pytorch_tanh",
+        },
+        "layer_norm_eps": transformer.layer_norm_epsilon,
+    })
 }
 
 /// The id at whose first place the text feature is read.
@@ -292,11 +257,13 @@ fn eos_token_id(tokenizer: &TokenizerSource) -> Result<usize, CheckpointError> {
 fn own_section(checkpoint: &Checkpoint) -> Map<String, Value> {
     let mut own = Map::new();
     let source = &checkpoint.tokenizer;
-    let usual = match source.vocabulary {
-        Vocabulary::OpenAi => TextCleaning::Lower,
-        _ => TextCleaning::None,
+    let is_usual = match (&source.vocabulary, source.cleaning) {
+        (Vocabulary::OpenAi, cleaning) => cleaning == TextCleaning::Lower,
+        // The class of the tokenizer says which of transformers' own it is.
+        (Vocabulary::SentencePiece(_), cleaning) => cleaning.open_clip_name().is_none(),
+        (_, cleaning) => cleaning == TextCleaning::None,
     };
-    if source.cleaning != usual {
+    if !is_usual {
         own.insert("text_cleaning".to_owned(), json!(source.cleaning));
     }
     let crop_rule = checkpoint.preprocessing.crop_rule;
@@ -317,11 +284,7 @@ fn hugging_face_preprocessing(preprocessing: &Preprocessing) -> Value {
                 json!({"height": preprocessing.resize, "width": preprocessing.resize})
             }
         },
-        // Pillow's numbers of its filters.
-        "resample": match preprocessing.interpolation {
-            Interpolation::Bicubic => 3,
-            Interpolation::Bilinear => 2,
-        },
+        "resample": pillow_filter(preprocessing.interpolation),
         "do_center_crop": true,
         "crop_size": {"height": preprocessing.crop, "width": preprocessing.crop},
         "do_rescale": true,
@@ -332,8 +295,16 @@ fn hugging_face_preprocessing(preprocessing: &Preprocessing) -> Value {
     })
 }
 
+/// Pillow's number of a filter.
+pub(super) fn pillow_filter(interpolation: Interpolation) -> u8 {
+    match interpolation {
+        Interpolation::Bicubic => 3,
+        Interpolation::Bilinear => 2,
+    }
+}
+
 /// The shortest decimal numbers that give these f32 values, instead of their many digits in f64.
-fn decimals(values: [f32; 3]) -> Vec<f64> {
+pub(super) fn decimals(values: [f32; 3]) -> Vec<f64> {
     values
         .iter()
         .map(|value| value.to_string().parse().unwrap_or(f64::from(*value)))
@@ -383,14 +354,10 @@ fn copy_once(from: &Path, to: &Path) -> Result<(), CheckpointError> {
 
 fn save_open_clip(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, CheckpointError> {
     let config = open_clip_config(checkpoint, directory)?;
-    let entries = parameters(&checkpoint.config)
-        .into_iter()
-        .map(|(name, shape)| Entry {
-            data: Cow::Borrowed(&checkpoint.tensors[&name].data[..]),
-            name,
-            shape,
-        })
-        .collect();
+    let entries = match checkpoint.config.vision {
+        VisionConfig::Siglip(_) => siglip::save::open_clip_entries(checkpoint),
+        _ => entries(checkpoint, |name, _| Recipe::Copy(name.to_owned())),
+    };
     let weights_path = directory.join("open_clip_model.safetensors");
     write::safetensors(&weights_path, entries, &torch_metadata())?;
     write::json(&directory.join("open_clip_config.json"), &config)?;
@@ -407,6 +374,20 @@ fn save_open_clip(directory: &Path, checkpoint: &Checkpoint) -> Result<Saved, Ch
 
 fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, CheckpointError> {
     let config = &checkpoint.config;
+    let mut model = open_clip_model(config, path)?;
+    let text_cfg = &mut model["text_cfg"];
+    text_cfg["heads"] = config.text.transformer.heads.into();
+    text_cfg["context_length"] = config.text.context_length.into();
+    text_cfg["vocab_size"] = config.text.vocab_size.into();
+    name_tokenizer(text_cfg, &checkpoint.tokenizer, path)?;
+    Ok(json!({
+        "model_cfg": model,
+        "preprocess_cfg": open_clip_preprocessing(&checkpoint.preprocessing, path)?,
+    }))
+}
+
+/// The `model_cfg` of a CLIP, less what its text tower has in common with a SigLIP's.
+fn open_clip_model(config: &ClipConfig, path: &Path) -> Result<Value, CheckpointError> {
     let text = &config.text.transformer;
     let mut vision_cfg = match &config.vision {
         VisionConfig::Vit(vit) => {
@@ -423,19 +404,28 @@ fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, Check
             section["patch_size"] = vit.patch_size.into();
             section
         }
-        VisionConfig::Siglip(_) => return Err(not_written(path)),
         VisionConfig::ResNet(resnet) => json!({
             "layers": resnet.layers,
             "width": resnet.width,
             "head_width": resnet.width * RESNET_EXPANSION / resnet.heads,
         }),
+        VisionConfig::Siglip(vit) => return siglip::save::open_clip_model(config, vit, path),
     };
     vision_cfg["image_size"] = config.vision.image_size().into();
-    let mut text_cfg = transformer_section(text);
-    text_cfg["heads"] = text.heads.into();
-    text_cfg["context_length"] = config.text.context_length.into();
-    text_cfg["vocab_size"] = config.text.vocab_size.into();
-    let source = &checkpoint.tokenizer;
+    Ok(json!({
+        "embed_dim": config.embed_dim,
+        "quick_gelu": text.activation == Activation::QuickGelu,
+        "vision_cfg": vision_cfg,
+        "text_cfg": transformer_section(text),
+    }))
+}
+
+/// Says which tokenizer belongs to the text tower and how texts are cleaned before it.
+fn name_tokenizer(
+    text_cfg: &mut Value,
+    source: &TokenizerSource,
+    path: &Path,
+) -> Result<(), CheckpointError> {
     let usual = if source.vocabulary == Vocabulary::OpenAi {
         TextCleaning::Lower
     } else {
@@ -452,7 +442,14 @@ fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, Check
         };
         text_cfg["tokenizer_kwargs"] = json!({"clean": name});
     }
-    let preprocessing = &checkpoint.preprocessing;
+    Ok(())
+}
+
+/// The `preprocess_cfg` of `open_clip_config.json`.
+fn open_clip_preprocessing(
+    preprocessing: &Preprocessing,
+    path: &Path,
+) -> Result<Value, CheckpointError> {
     if preprocessing.crop_rule != CropRule::Torchvision {
         return Err(CheckpointError::unsupported(
             path,
@@ -469,28 +466,20 @@ fn open_clip_config(checkpoint: &Checkpoint, path: &Path) -> Result<Value, Check
         ));
     }
     Ok(json!({
-        "model_cfg": {
-            "embed_dim": config.embed_dim,
-            "quick_gelu": text.activation == Activation::QuickGelu,
-            "vision_cfg": vision_cfg,
-            "text_cfg": text_cfg,
+        "mean": decimals(preprocessing.mean),
+        "std": decimals(preprocessing.std),
+        "interpolation": match preprocessing.interpolation {
+            Interpolation::Bicubic => "bicubic",
+            Interpolation::Bilinear => "bilinear",
         },
-        "preprocess_cfg": {
-            "mean": decimals(preprocessing.mean),
-            "std": decimals(preprocessing.std),
-            "interpolation": match preprocessing.interpolation {
-                Interpolation::Bicubic => "bicubic",
-                Interpolation::Bilinear => "bilinear",
-            },
-            "resize_mode": match preprocessing.resize_rule {
-                ResizeRule::Shortest => "shortest",
-                ResizeRule::Squash => "squash",
-            },
+        "resize_mode": match preprocessing.resize_rule {
+            ResizeRule::Shortest => "shortest",
+            ResizeRule::Squash => "squash",
         },
     }))
 }
 
-fn transformer_section(config: &TransformerConfig) -> Value {
+pub(super) fn transformer_section(config: &TransformerConfig) -> Value {
     let mut section = json!({
         "width": config.width,
         "layers": config.layers,

@@ -161,12 +161,18 @@ pub enum Verdict {
 }
 
 impl Threshold {
+    /// The confidences from which on an image is not rejected, and from which on it is accepted, without a look: both the threshold
+    /// where there is no review band.
+    pub fn cuts(&self) -> [f64; 2] {
+        match &self.review {
+            Some(review) => [review.reject_below, review.accept_from],
+            None => [self.value; 2],
+        }
+    }
+
     /// What to do with an image of this confidence; [`Verdict::Review`] only where there is a review band.
     pub fn verdict(&self, confidence: f64) -> Verdict {
-        let (reject_below, accept_from) = match &self.review {
-            Some(review) => (review.reject_below, review.accept_from),
-            None => (self.value, self.value),
-        };
+        let [reject_below, accept_from] = self.cuts();
         if confidence < reject_below {
             Verdict::Reject
         } else if confidence < accept_from {

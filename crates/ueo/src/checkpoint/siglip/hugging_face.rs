@@ -16,6 +16,7 @@ use crate::checkpoint::{
     TextConfig, TransformerConfig, VisionConfig, VitConfig,
 };
 use crate::image::Preprocessing;
+use crate::text::TextCleaning;
 
 use super::tokenizer;
 
@@ -161,11 +162,12 @@ fn preprocessing(
     Ok(preprocessing)
 }
 
-/// A directory whose configuration was read.
+/// A directory whose configuration was read, with the cleaning of texts that a checkpoint of this library names.
 pub(in crate::checkpoint) fn draft(
     weights: &Path,
     file: WeightsFile,
     mut architecture: ClipConfig,
+    cleaning: Option<TextCleaning>,
 ) -> Result<Draft, CheckpointError> {
     let directory = parent(weights);
     let mut decisions = file.decisions;
@@ -180,7 +182,10 @@ pub(in crate::checkpoint) fn draft(
             Preprocessing::siglip(image_size)
         }
     };
-    let tokenizer = tokenizer::for_hugging_face(directory)?;
+    let mut tokenizer = tokenizer::for_hugging_face(directory)?;
+    if let Some(cleaning) = cleaning {
+        tokenizer.source.cleaning = cleaning;
+    }
     architecture.text.architecture = TextArchitecture::Padded {
         padding_token: tokenizer.padding_token,
     };

@@ -2,6 +2,7 @@
 
 pub(super) mod hugging_face;
 pub(super) mod open_clip;
+pub(super) mod save;
 mod tokenizer;
 
 use std::path::Path;
@@ -10,6 +11,9 @@ use serde_json::{Map, Value};
 
 use super::assemble::{Parameter, Recipe};
 use super::{CheckpointError, CheckpointKind, hugging_face as clip};
+
+/// What open_clip puts in front of the text tower's names.
+const TEXT_PREFIX: &str = "text.";
 
 /// Whether `config.json` of transformers describes a SigLIP of fixed resolution. SigLIP 2 has the same type there.
 pub(super) fn is_siglip(config: &Map<String, Value>) -> bool {

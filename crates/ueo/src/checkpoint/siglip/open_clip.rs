@@ -85,6 +85,19 @@ struct TimmTower {
     activation: Activation,
 }
 
+impl TimmTower {
+    fn transformer(&self) -> TransformerConfig {
+        TransformerConfig {
+            width: self.width,
+            layers: self.layers,
+            heads: self.heads,
+            mlp_width: self.mlp_width,
+            activation: self.activation,
+            layer_norm_epsilon: TIMM_EPSILON,
+        }
+    }
+}
+
 /// The towers of one size.
 macro_rules! towers {
     ($($name:literal: $patch:literal, $image:literal, $width:literal, $layers:literal, $heads:literal, $mlp:literal, $activation:ident;)*) => {
@@ -130,10 +143,28 @@ mod tests;
 fn tower(name: &str) -> Option<&'static TimmTower> {
     // A tag behind a dot names pretrained weights.
     let name = name.split('.').next().unwrap_or_default();
-    let mut towers = TOWERS.iter();
+    towers().find(|tower| tower.name == name)
+}
+
+fn towers() -> impl Iterator<Item = &'static TimmTower> {
+    let towers = TOWERS.iter();
     #[cfg(test)]
-    let mut towers = towers.by_ref().chain(tests::TOWERS);
-    towers.find(|tower| tower.name == name)
+    let towers = towers.chain(tests::TOWERS);
+    towers
+}
+
+/// timm's name of a tower.
+pub(super) fn name_of_tower(vit: &VitConfig) -> Option<&'static str> {
+    let VitConfig {
+        image_size,
+        patch_size,
+        transformer,
+    } = vit;
+    let is_same = |tower: &&TimmTower| {
+        (tower.image_size, tower.patch_size) == (*image_size, *patch_size)
+            && tower.transformer() == *transformer
+    };
+    towers().find(is_same).map(|tower| tower.name)
 }
 
 /// What `open_clip_config.json` says of a SigLIP; `None` of any other model.
@@ -188,14 +219,7 @@ pub(in crate::checkpoint) fn config(
         vision: VisionConfig::Siglip(VitConfig {
             image_size: tower.image_size,
             patch_size: tower.patch_size,
-            transformer: TransformerConfig {
-                width: tower.width,
-                layers: tower.layers,
-                heads: tower.heads,
-                mlp_width: tower.mlp_width,
-                activation: tower.activation,
-                layer_norm_epsilon: TIMM_EPSILON,
-            },
+            transformer: tower.transformer(),
         }),
         text: TextConfig {
             context_length: text.size("context_length", 77)?,

@@ -23,7 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from sklearn.metrics import roc_auc_score
 
 OUTPUTS = ["label", "confidence", "known", "verdict"]
-BATCH, ROUNDS = 16, 5
+BATCH, ROUNDS = 16, 3
 
 
 class Drawings(CalibrationDataReader):
@@ -79,10 +79,11 @@ def measure(demonstration: Demonstration, architecture: str, graphs: dict[str, p
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ueo", type=pathlib.Path, help="the program")
+    parser.add_argument("--models", nargs="*", default=["resnet", "vit"], help="the shipped models to measure")
     arguments = parser.parse_args()
     print(f"onnxruntime {onnxruntime.__version__}, one thread, batches of {BATCH}")
     print("| model | weights | MB | accuracy | AUROC | same label | decision | verdict | confidence apart | ms per image |")
-    for architecture in ("resnet", "vit"):
+    for architecture in arguments.models:
         with tempfile.TemporaryDirectory() as place:
             demonstration = Demonstration(arguments.ueo.resolve(), architecture, pathlib.Path(place))
             pixels = numpy.stack([view(path) for path in demonstration.paths])

@@ -15,8 +15,10 @@ pub struct KnownModel {
     pub image_size: u32,
     /// Parameters of both towers, in millions. In 32 bits each takes four bytes of a download.
     pub parameters_millions: f64,
-    /// Zero-shot accuracy on ImageNet-1k with open_clip's prompts, in percent.
+    /// Zero-shot accuracy on ImageNet-1k, in percent.
     pub imagenet_accuracy_percent: f64,
+    /// Who measured it: `open_clip`, with the prompts of that package, or the `authors` of the weights.
+    pub accuracy_source: &'static str,
     /// Licence of the weights.
     pub licence: &'static str,
 }
@@ -36,6 +38,7 @@ fn parsed(row: &'static str) -> Option<KnownModel> {
         image_size: fields.next()?.parse().ok()?,
         parameters_millions: fields.next()?.parse().ok()?,
         imagenet_accuracy_percent: fields.next()?.parse().ok()?,
+        accuracy_source: fields.next()?,
         licence: fields.next()?,
     };
     fields.next().is_none().then_some(model)
@@ -55,6 +58,15 @@ mod tests {
             let name: ModelName = format!("{PREFIX}{}", model.repository).parse().unwrap();
             assert_eq!(name.repository(), model.repository);
             assert!((20.0..90.0).contains(&model.imagenet_accuracy_percent));
+            let is_siglip2 = model.architecture.contains("SigLIP2");
+            let source = if is_siglip2 { "authors" } else { "open_clip" };
+            assert_eq!(model.accuracy_source, source, "{}", model.repository);
+        }
+        for family in ["google/siglip-", "google/siglip2-", "timm/ViT-B-16-SigLIP2"] {
+            assert!(
+                models.iter().any(|m| m.repository.starts_with(family)),
+                "{family}"
+            );
         }
         let sizes: Vec<f64> = models.iter().map(|m| m.parameters_millions).collect();
         assert!(sizes.is_sorted());

@@ -14,10 +14,10 @@ use crate::tables;
 use crate::target::check_file;
 
 const AFTER_HELP: &str = "\
-Any repository of the Hugging Face Hub works that holds a CLIP model of a known architecture in open_clip's or transformers' \
+Any repository of the Hugging Face Hub works that holds a CLIP or SigLIP of a known architecture in open_clip's or transformers' \
 layout; these are the ones whose configuration was checked. Shown are the side of the input image in pixels, the parameters \
 in millions (four bytes each in most downloads), the zero-shot accuracy on ImageNet-1k that open_clip's authors measured \
-(docs/openclip_results.csv of their repository), and the licence of the weights.
+(docs/openclip_results.csv of their repository; of SigLIP 2, that its own authors state), and the licence of the weights.
 
 Examples:
   ueo models

@@ -1,5 +1,6 @@
 //! Models by name, against a hub on this machine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -399,6 +400,43 @@ fn names_that_work_are_listed() {
     place
         .run("models --output models.csv", &[], 2)
         .says(&["error:", ".json"]);
+}
+
+#[test]
+fn every_listed_model_has_a_configuration_that_loads() {
+    let place = Workplace::new();
+    // tools/hub/catalog.py wrote it with the list.
+    let listed = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/listed_models.json"
+    );
+    let configurations: BTreeMap<String, Value> =
+        serde_json::from_slice(&fs::read(listed).unwrap()).unwrap();
+    let mut files = String::new();
+    for (number, (name, configuration)) in configurations.iter().enumerate() {
+        assert!(name.contains('/'), "{name}");
+        let file = match configuration.get("model_cfg") {
+            Some(_) => format!("{number}/open_clip_config.json"),
+            None => format!("{number}/config.json"),
+        };
+        place.write(&file, configuration.to_string());
+        files += &format!(" {file}");
+    }
+    let report = place.run(&format!("inspect --configuration{files}"), 0);
+    assert_eq!(
+        report.stdout.matches(": loads (").count(),
+        configurations.len()
+    );
+    let models: Value = serde_json::from_str(&place.run("models --output -", 0).stdout).unwrap();
+    let mut names: Vec<&str> = models
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model["repository"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    let checked: Vec<&String> = configurations.keys().collect();
+    assert_eq!(names, checked);
 }
 
 #[test]

@@ -32,6 +32,8 @@ from torchvision import transforms
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "models/demo/images.tar"
 FIXTURES = ROOT / "crates/ueo/tests/fixtures/siglip"
+# Random weights make much of the single levels by which resized pixels differ between libraries.
+OF_RANDOM_WEIGHTS = {"tolerance": 2e-3, "differing": 2}
 # Names that the fixtures' vocabularies tell apart.
 SIGLIP_CLASSES = ["dog", "small cat", "bird", "red car", "tree", "house near the sea"]
 # What the program with transformers says differently of a SigLIP.
@@ -42,6 +44,8 @@ OF_SIGLIP = {
 }
 TOLERANCE = 1e-4
 BATCHES = [1, 7, 64]
+# Drawings that a model of real size sees.
+LARGE_COUNT = 24
 # Sizes that shrink, grow, and have odd numbers of pixels to spare.
 SIZES = [(64, 64), (65, 64), (64, 67), (100, 80), (640, 480), (767, 1023), (31, 40), (20, 9), (2000, 1500)]
 # Pillow 13 filters along columns first here; the graph never does.
@@ -67,21 +71,23 @@ def predictor(package: str, place: str, replacement: pathlib.Path, words: dict[s
 
 
 class Demonstration:
-    """A shipped model, adapted to the drawings of the demonstration."""
+    """A shipped model, adapted to the drawings of the demonstration; or another one, as it is, on some of them."""
 
-    def __init__(self, ueo: pathlib.Path, architecture: str, directory: pathlib.Path, model: pathlib.Path | None = None):
+    def __init__(self, ueo: pathlib.Path, directory: pathlib.Path, model: str | pathlib.Path, count: int | None = None):
         self.ueo, self.directory = ueo, directory
-        if model is None:
-            self.call("demo", "--architecture", architecture, "--output", directory / "run")
-        else:
-            (directory / "classes.txt").write_text("\n".join(SIGLIP_CLASSES) + "\n")
-            self.call(
-                *("adapt", "--model", model, "--images", IMAGES, "--classes", directory / "classes.txt"),
-                *("--method", "zero-shot", "--score", "maximum-logit", "--output", directory / "run", "--no-report"),
-            )
         images = directory / "images"
         with tarfile.open(IMAGES) as shard:
             shard.extractall(images, filter="data")
+        if isinstance(model, str):
+            self.call("demo", "--architecture", model, "--output", directory / "run")
+        else:
+            for path in sorted(images.rglob("*.png"))[count:] if count else []:
+                path.unlink()
+            (directory / "classes.txt").write_text("\n".join(SIGLIP_CLASSES) + "\n")
+            self.call(
+                *("adapt", "--model", model, "--images", images, "--classes", directory / "classes.txt"),
+                *("--method", "zero-shot", "--score", "maximum-logit", "--output", directory / "run", "--no-report"),
+            )
         self.call("predict", "--model", directory / "run", "--images", images, "--output", directory / "p.csv")
         with open(directory / "p.csv", newline="") as file:
             self.rows = list(csv.DictReader(file))
@@ -95,8 +101,8 @@ class Demonstration:
         self.call("export", self.directory / "run", "--to", form, "--output", path, *more)
         return path
 
-    def compare(self, what: str, answers: list, exact: bool = True) -> None:
-        """Answers are (label, confidence, known, verdict)."""
+    def compare(self, what: str, answers: list, tolerance: float | None = TOLERANCE, differing: int = 0) -> None:
+        """Answers are (label, confidence, known, verdict); so many may differ."""
         assert len(answers) == len(self.rows)
         labels = sum(row["predicted"] == answer[0] for row, answer in zip(self.rows, answers))
         decisions = sum((row["decision"] == "known") == bool(answer[2]) for row, answer in zip(self.rows, answers))
@@ -105,8 +111,8 @@ class Demonstration:
         count = len(answers)
         equal = f"labels {labels}/{count}, decisions {decisions}/{count}, verdicts {verdicts}/{count}"
         print(f"  {what:44} {equal}, confidences within {apart:.1e}")
-        if exact:
-            assert labels == decisions == verdicts == count and apart < TOLERANCE, what
+        if tolerance:
+            assert min(labels, decisions, verdicts) >= count - differing and apart < tolerance, what
 
 
 def view(path: pathlib.Path, side: int = 64) -> numpy.ndarray:
@@ -201,7 +207,7 @@ def main() -> None:
     for architecture in ("resnet", "vit"):
         print(architecture)
         with tempfile.TemporaryDirectory() as place:
-            demonstration = Demonstration(arguments.ueo.resolve(), architecture, pathlib.Path(place))
+            demonstration = Demonstration(arguments.ueo.resolve(), pathlib.Path(place), architecture)
             check(demonstration, architecture)
     check_siglips(arguments.ueo.resolve())
 
@@ -209,22 +215,24 @@ def main() -> None:
 def check_siglips(ueo: pathlib.Path) -> None:
     print("siglip")
     with tempfile.TemporaryDirectory() as place:
-        demonstration = Demonstration(ueo, "siglip", pathlib.Path(place), FIXTURES / "hugging-face")
+        demonstration = Demonstration(ueo, pathlib.Path(place), FIXTURES / "hugging-face")
         graph = demonstration.export("onnx", "model.onnx")
         onnx.checker.check_model(graph, full_check=True)
-        demonstration.compare("onnx, pixels", from_pixels(graph, demonstration.paths, 64))
+        demonstration.compare("onnx, pixels", from_pixels(graph, demonstration.paths, 64), **OF_RANDOM_WEIGHTS)
         onnx.checker.check_model(demonstration.export("onnx", "decoded.onnx", "--preprocess"), full_check=True)
         towers = demonstration.export("onnx-encoder", "web")
         for name in ("vision_model", "text_model"):
             onnx.checker.check_model(towers / f"onnx/{name}.onnx", full_check=True)
         predict = predictor("transformers", "hf/", demonstration.export("hugging-face", "hf"), OF_SIGLIP)
-        demonstration.compare("transformers, program of the docs", [predict(path) for path in demonstration.paths])
+        answers = [predict(path) for path in demonstration.paths]
+        demonstration.compare("transformers, program of the docs", answers, **OF_RANDOM_WEIGHTS)
     with tempfile.TemporaryDirectory() as place:
         model = pathlib.Path(place) / "model"
         write_siglip(model)
-        demonstration = Demonstration(ueo, "siglip", pathlib.Path(place), model)
+        demonstration = Demonstration(ueo, pathlib.Path(place), model, count=LARGE_COUNT)
         predict = predictor("open_clip", "clip/", demonstration.export("open_clip", "clip"))
-        demonstration.compare("open_clip, program of the docs", [predict(path) for path in demonstration.paths])
+        answers = [predict(path) for path in demonstration.paths]
+        demonstration.compare("open_clip, program of the docs", answers, **OF_RANDOM_WEIGHTS)
 
 
 def write_siglip(directory: pathlib.Path) -> None:
@@ -251,7 +259,7 @@ def check(demonstration: Demonstration, architecture: str) -> None:
         demonstration.compare(f"onnx, pixels, batches of {batch}", from_pixels(graph, paths, batch))
     half = demonstration.export("onnx", "half.onnx", "--weights", "f16")
     sizes = f"{half.stat().st_size / 1e6:.1f} of {graph.stat().st_size / 1e6:.1f} MB"
-    demonstration.compare(f"onnx, weights of 16 bits, {sizes}", from_pixels(half, paths, 64), exact=False)
+    demonstration.compare(f"onnx, weights of 16 bits, {sizes}", from_pixels(half, paths, 64), tolerance=None)
     decoded = demonstration.export("onnx", "decoded.onnx", "--preprocess")
     onnx.checker.check_model(decoded, full_check=True)
     predict = predictor("onnxruntime", "model.onnx", decoded)

@@ -85,7 +85,7 @@ def main() -> None:
     print("| model | weights | MB | accuracy | AUROC | same label | decision | verdict | confidence apart | ms per image |")
     for architecture in arguments.models:
         with tempfile.TemporaryDirectory() as place:
-            demonstration = Demonstration(arguments.ueo.resolve(), architecture, pathlib.Path(place))
+            demonstration = Demonstration(arguments.ueo.resolve(), pathlib.Path(place), architecture)
             pixels = numpy.stack([view(path) for path in demonstration.paths])
             graphs = {name: demonstration.export("onnx", f"{name}.onnx", "--weights", name) for name in ("f32", "f16", "int8")}
             prepared = demonstration.directory / "prepared.onnx"

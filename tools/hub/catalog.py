@@ -41,7 +41,10 @@ STUDIES = ("_s_", "_m_", "_l_", "commonpool", "_e16", "_e31", "yfcc", "cc12m")
 
 
 def licence(training: str) -> str:
-    return next(licence for start, licence in LICENCES.items() if training.startswith(start))
+    for start, licence in LICENCES.items():
+        if training.startswith(start):
+            return licence
+    raise SystemExit(f"find out the licence of {training} and say in docs/models.md who states it")
 
 
 def configuration(architecture: str, settings: dict) -> dict:

@@ -7,8 +7,8 @@ mod fixtures;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use ueo::adapt::{
-    BatchGradient, GradientChoices, TrainedBlocks, TrainedParameters, batch_gradient,
-    cosine_annealing,
+    BatchGradient, GradientChoices, GroupNorms, Settings, StepSize, TrainedBlocks,
+    TrainedParameters, batch_gradient,
 };
 use ueo::checkpoint::ClipConfig;
 use ueo::method::TrainedPart;
@@ -140,6 +140,20 @@ impl Trajectory {
         )
     }
 
+    /// How the recorded cases descend.
+    fn settings(&self) -> Settings {
+        let rate = |name: &str| self.facts[name].as_f64().unwrap();
+        let step_size = match self.facts["step_size"].as_str() {
+            Some("relative") => StepSize::Relative,
+            _ => StepSize::Gradient,
+        };
+        Settings::default()
+            .epochs(self.facts["epochs"].as_u64().unwrap() as usize)
+            .step_size(step_size)
+            .context_learning_rate(rate("context_learning_rate"))
+            .affine_learning_rate(rate("affine_learning_rate"))
+    }
+
     /// Replays a recorded case and compares every step.
     fn replay(&self, case: &str, micro_batch: Option<usize>) {
         let facts = &self.facts["cases"][case];
@@ -155,7 +169,8 @@ impl Trajectory {
             .flat_map(|epoch| epoch.chunks(batch_size).map(<[u32]>::to_vec))
             .collect();
         let total = batches.len();
-        let initial = |name: &str| self.facts[name].as_f64().unwrap();
+        let settings = self.settings();
+        let per_epoch = total / order.len();
         let trade_off = facts["trade_off"].as_f64().unwrap();
 
         let mut parameters = self.start.clone();
@@ -192,11 +207,21 @@ impl Trajectory {
                     TOLERANCE,
                 );
             }
-            let context_rate = cosine_annealing(initial("context_learning_rate"), index, total);
-            let affine_rate = cosine_annealing(initial("affine_learning_rate"), index, total);
-            check("context_learning_rate", context_rate);
-            check("affine_learning_rate", affine_rate);
-            parameters = parameters.descend(&gradient, context_rate, affine_rate);
+            let norms = |parameters: f64, gradient: f64| GroupNorms {
+                parameters,
+                gradient,
+            };
+            let context = parameters.context.clone().try_into_vec_as::<f32>().unwrap();
+            let context = context.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            let rates = settings.rates(
+                index,
+                per_epoch,
+                norms(context.sqrt(), norm.sqrt()),
+                norms(parameters.affine.length(0), gradient.affine.norm()),
+            );
+            check("context_learning_rate", rates.context);
+            check("affine_learning_rate", rates.affine);
+            parameters = parameters.descend(&gradient, rates.context, rates.affine);
         }
         if steps.len() < total {
             return;
@@ -331,6 +356,11 @@ fn vision_transformer_follows_pytorch_with_fused_kernels() {
 #[test]
 fn vision_transformer_follows_pytorch_with_composed_operations() {
     replay_all(&Trajectory::open("vit", Engine::Composed));
+}
+
+#[test]
+fn relative_steps_follow_pytorch() {
+    replay_all(&Trajectory::open("vit-relative", Engine::Fused));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use ueo::adapt::{Settings, StepSize};
 use ueo::checkpoint::{
     Activation, CheckpointKind, ClipConfig, LoadOptions, TextArchitecture, TextConfig,
     TransformerConfig, VisionConfig, check_configuration,
@@ -256,11 +257,10 @@ fn run_facts(run: &RunRecord) -> Vec<(&'static str, String)> {
         (
             "settings",
             format!(
-                "{}, batch size {}, learning rates {} (context) and {} (affine), seed {}",
+                "{}, batch size {}, {}, seed {}",
                 counted(run.epoch_count(), "epoch"),
                 settings.batch_size,
-                settings.context_learning_rate,
-                settings.affine_learning_rate,
+                rates(settings),
                 settings.seed
             ),
         ),
@@ -376,4 +376,22 @@ fn transformer(transformer: &TransformerConfig) -> String {
         "{} blocks, width {}, {} heads, MLP {}, {activation}",
         transformer.layers, transformer.width, transformer.heads, transformer.mlp_width
     )
+}
+
+/// How long the steps were.
+fn rates(settings: &Settings) -> String {
+    let (what, [context, affine]) = match (settings.method.path_lengths(), settings.step_size) {
+        (Some(own), _) => ("its own path lengths", [own.context, own.affine]),
+        (None, step_size) => (
+            match step_size {
+                StepSize::Gradient => "learning rates",
+                StepSize::Relative => "path lengths",
+            },
+            [
+                settings.context_learning_rate,
+                settings.affine_learning_rate,
+            ],
+        ),
+    };
+    format!("{what} {context} (context) and {affine} (affine)")
 }

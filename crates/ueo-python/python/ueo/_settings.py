@@ -51,6 +51,8 @@ class Settings(TypedDict, total=False):
     """Sentences that class names stand in, such as `a drawing of a {}.`; those of the checkpoint where there are none."""
     restart_after: list[int]
     """Epochs after which the learning rates begin anew."""
+    step_size: str
+    """`gradient`, or `relative`: the learning rates are the lengths of the whole paths in norms of the parameters."""
     keep: str
     """Which epoch's parameters are the result."""
 

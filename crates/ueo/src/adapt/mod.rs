@@ -9,6 +9,7 @@ mod frozen;
 mod pixel_source;
 mod settings;
 mod step;
+mod step_size;
 mod trained_blocks;
 mod watch;
 
@@ -37,6 +38,7 @@ pub use error::{AdaptError, CallerError};
 pub use pixel_source::{PixelBatch, PixelSource, UnreadableImage};
 pub use settings::{Augmentation, Settings, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
+pub use step_size::{GroupNorms, Rates, StepSize};
 pub use trained_blocks::{ParseTrainedBlocksError, TrainedBlocks};
 pub use watch::{BestEpoch, WatchState};
 
@@ -79,7 +81,7 @@ pub struct StepRecord {
     pub step: usize,
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Learning rate of the context vectors in this step; that of the affine parameters follows the same schedule.
+    /// What the gradient of the context vectors was multiplied with; that of the affine parameters follows the same schedule.
     pub learning_rate: f64,
     /// Loss of the batch before the update, in nats.
     pub loss: f64,
@@ -460,17 +462,25 @@ impl Adaptation<'_> {
         let settings = self.settings;
         let (train, blocks) = (settings.trained_part(), settings.train_blocks);
         let (gradient, memory) = self.gradient(state, indices, inputs, train, blocks);
-        let rate = |initial| settings.learning_rate(initial, state.step, per_epoch);
+        let context = GroupNorms {
+            parameters: square_sum(&to_host(&state.parameters.context).data).sqrt(),
+            gradient: square_sum(&to_host(&gradient.context).data).sqrt(),
+        };
+        let affine = GroupNorms {
+            parameters: (state.parameters.affine).length(blocks.first_norm(self.clip)),
+            gradient: gradient.affine.norm(),
+        };
+        let rates = settings.rates(state.step, per_epoch, context, affine);
         let record = StepRecord {
             step: state.step + 1,
             epoch: 0,
-            learning_rate: rate(settings.context_learning_rate),
+            learning_rate: rates.context,
             loss: gradient.loss,
             conditional_entropy: gradient.conditional_entropy,
             marginal_entropy: gradient.marginal_entropy,
             terms: gradient.others.clone(),
-            context_grad_norm: square_sum(&to_host(&gradient.context).data).sqrt(),
-            affine_grad_norm: gradient.affine.norm(),
+            context_grad_norm: context.gradient,
+            affine_grad_norm: affine.gradient,
             images_per_sec: 0.0,
         };
         for (quantity, value) in [
@@ -490,11 +500,9 @@ impl Adaptation<'_> {
                 });
             }
         }
-        let parameters = state.parameters.descend(
-            &gradient,
-            rate(settings.context_learning_rate),
-            rate(settings.affine_learning_rate),
-        );
+        let parameters = state
+            .parameters
+            .descend(&gradient, rates.context, rates.affine);
         let mut watch = state.watch.clone();
         let zero_shot = watch.zero_shot_of(indices);
         let cosines = to_host(&gradient.cosine_logits).data;

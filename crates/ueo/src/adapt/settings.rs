@@ -13,7 +13,7 @@ use crate::method::{
 use crate::objective::ConfidenceWeights;
 use crate::text::Template;
 
-use super::{Epochs, TrainedBlocks};
+use super::{Epochs, GroupNorms, Rates, StepSize, TrainedBlocks};
 
 /// All choices of an adaptation; the defaults are the released program's. (`ueo adapt` chooses [`Epochs::Auto`] where it is not told
 /// otherwise.)
@@ -135,6 +135,13 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCH"))]
     pub restart_after: Vec<usize>,
+    /// What the learning rates are measured in.
+    #[serde(skip_serializing_if = "StepSize::is_gradient")]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_name = "MEASURE", default_value_t)
+    )]
+    pub step_size: StepSize,
 }
 
 /// A list, or the only value of one.
@@ -188,6 +195,7 @@ impl Default for Settings {
             keep: Keep::default(),
             templates: Vec::new(),
             restart_after: Vec::new(),
+            step_size: StepSize::default(),
         }
     }
 }
@@ -219,6 +227,7 @@ impl Settings {
         field_names(&Self {
             templates: vec![Template::default()],
             restart_after: vec![1],
+            step_size: StepSize::Relative,
             ..Self::default()
         })
     }
@@ -247,6 +256,7 @@ impl Settings {
         keep: Keep,
         templates: Vec<Template>,
         restart_after: Vec<usize>,
+        step_size: StepSize,
     }
 
     /// The same settings with so many passes over the images.
@@ -295,6 +305,7 @@ impl Settings {
             });
         }
         self.check_restarts()?;
+        self.check_rates()?;
         if let (Some(2..), Augmentation::None) = (self.views, self.augmentation) {
             return Err(InvalidSetting::Conflict {
                 setting: "views",
@@ -315,6 +326,32 @@ impl Settings {
         }
         self.method_settings.validate()?;
         self.method.check_settings(&self.method_settings)
+    }
+
+    /// A method that finds its step sizes itself takes none.
+    fn check_rates(&self) -> Result<(), InvalidSetting> {
+        let default = Self::default();
+        let chosen = [
+            (
+                "context-learning-rate",
+                self.context_learning_rate != default.context_learning_rate,
+            ),
+            (
+                "affine-learning-rate",
+                self.affine_learning_rate != default.affine_learning_rate,
+            ),
+            ("step-size", self.step_size != default.step_size),
+        ];
+        let chosen = chosen.into_iter().find(|&(_, chosen)| chosen);
+        match (self.method.path_lengths(), chosen) {
+            (Some(_), Some((setting, _))) => Err(InvalidSetting::Conflict {
+                setting,
+                other: "method",
+                found: self.method.to_string(),
+                reason: "it finds the length of its steps itself",
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn check_restarts(&self) -> Result<(), InvalidSetting> {
@@ -367,8 +404,15 @@ impl Settings {
     /// The same settings for another method; those that it does not have return to their defaults.
     #[must_use]
     pub fn with_method(&self, method: Method) -> Self {
+        let rates = match method.path_lengths() {
+            Some(_) => Self::default(),
+            None => self.clone(),
+        };
         Self {
             method,
+            context_learning_rate: rates.context_learning_rate,
+            affine_learning_rate: rates.affine_learning_rate,
+            step_size: rates.step_size,
             method_settings: method.own(&self.method_settings),
             templates: match method.has_templates() {
                 true => Vec::new(),
@@ -396,6 +440,12 @@ impl Settings {
 
     /// The learning rate of a step (from 0): annealed from `initial` between the restarts of the schedule.
     pub fn learning_rate(&self, initial: f64, step: usize, steps_per_epoch: usize) -> f64 {
+        let (done, total) = self.place(step, steps_per_epoch);
+        cosine_annealing(initial, done, total)
+    }
+
+    /// How many steps since the last restart of the schedule a step (from 0) has before it, and how many there are to the next.
+    fn place(&self, step: usize, steps_per_epoch: usize) -> (usize, usize) {
         let begun_before = |&&epoch: &&usize| epoch * steps_per_epoch <= step;
         let restarts = self.restart_after.iter().take_while(begun_before).count();
         let begin = restarts
@@ -404,7 +454,39 @@ impl Settings {
         let end = self.restart_after.get(restarts).copied();
         let end = end.unwrap_or_else(|| self.epochs.count(steps_per_epoch));
         let done = step - begin * steps_per_epoch;
-        cosine_annealing(initial, done, (end - begin) * steps_per_epoch)
+        (done, (end - begin) * steps_per_epoch)
+    }
+
+    /// What the gradients are multiplied with in a step (from 0).
+    ///
+    /// `context` and `affine` are the norms of the two groups of parameters.
+    pub fn rates(
+        &self,
+        step: usize,
+        steps_per_epoch: usize,
+        context: GroupNorms,
+        affine: GroupNorms,
+    ) -> Rates {
+        let relative = |length: f64, norms: GroupNorms| {
+            let (_, total) = self.place(step, steps_per_epoch);
+            let initial = 2.0 * length / total as f64;
+            norms.rate(self.learning_rate(initial, step, steps_per_epoch))
+        };
+        let own = self.method.path_lengths();
+        match (own, self.step_size) {
+            (Some(own), _) => Rates {
+                context: relative(own.context, context),
+                affine: relative(own.affine, affine),
+            },
+            (None, StepSize::Relative) => Rates {
+                context: relative(self.context_learning_rate, context),
+                affine: relative(self.affine_learning_rate, affine),
+            },
+            (None, StepSize::Gradient) => Rates {
+                context: self.learning_rate(self.context_learning_rate, step, steps_per_epoch),
+                affine: self.learning_rate(self.affine_learning_rate, step, steps_per_epoch),
+            },
+        }
     }
 
     /// Steps per epoch for a number of images.
@@ -518,6 +600,64 @@ mod tests {
         for wrong in [vec![0], vec![6], vec![3, 3], vec![4, 2]] {
             let error = settings.clone().restart_after(wrong).validate();
             assert!(error.unwrap_err().to_string().contains("restart-after"));
+        }
+    }
+
+    #[test]
+    fn relative_steps_are_a_path_of_the_rates_length_whatever_the_scale() {
+        let walk = |epochs: usize, scale: f64, settings: Settings| {
+            let settings = settings.epochs(epochs);
+            let norms = |parameters| GroupNorms {
+                parameters,
+                gradient: scale,
+            };
+            (0..epochs * 3)
+                .map(|step| settings.rates(step, 3, norms(2.0), norms(5.0)))
+                .fold([0.0, 0.0], |[context, affine], rates| {
+                    [
+                        context + rates.context * scale / 2.0,
+                        affine + rates.affine * scale / 5.0,
+                    ]
+                })
+        };
+        let relative = Settings::default()
+            .step_size(StepSize::Relative)
+            .context_learning_rate(0.3)
+            .affine_learning_rate(0.02);
+        for (epochs, scale) in [(40, 1e-6), (400, 1e6)] {
+            let [context, affine] = walk(epochs, scale, relative.clone());
+            // The first step is not annealed at all, so the sum is a step's part above the integral.
+            let steps = (epochs * 3) as f64;
+            assert!(
+                (context / 0.3 - 1.0 - 1.0 / steps).abs() < 1e-9,
+                "{context}"
+            );
+            assert!((affine / 0.02 - 1.0 - 1.0 / steps).abs() < 1e-9, "{affine}");
+            let own = Method::Auto.path_lengths().unwrap();
+            let [context, affine] = walk(epochs, scale, Settings::new(Method::Auto));
+            assert!((context / own.context - 1.0).abs() < 0.01, "{context}");
+            assert!((affine / own.affine - 1.0).abs() < 0.01, "{affine}");
+        }
+        let still = GroupNorms {
+            parameters: 1.0,
+            gradient: 0.0,
+        };
+        let rates = relative.rates(0, 3, still, still);
+        assert_eq!((rates.context, rates.affine), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_method_that_finds_its_steps_takes_no_rate() {
+        let auto = Settings::new(Method::Auto);
+        auto.validate().unwrap();
+        for chosen in [
+            auto.clone().context_learning_rate(0.1),
+            auto.clone().affine_learning_rate(0.1),
+            auto.clone().step_size(StepSize::Relative),
+        ] {
+            let error = chosen.validate().unwrap_err().to_string();
+            assert!(error.contains("auto"), "{error}");
+            chosen.with_method(Method::Auto).validate().unwrap();
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ModelError;
 use crate::tensor::{HostTensor, TensorMap};
 
-use super::{Description, pouf};
+use super::{Description, PathLengths, pouf};
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "half-centring",
@@ -23,6 +23,18 @@ pub(super) const POUF: Description = Description {
     source: "Tanwisuth et al., ICML 2023; the centring is ours (docs/what-to-expect.md)",
     centres: true,
     ..pouf::DESCRIPTION
+};
+
+pub(super) const AUTO: Description = Description {
+    name: "auto",
+    title: "auto",
+    about: "POUF in steps of a set length, then half-centring; needs no learning rate",
+    source: "Tanwisuth et al., ICML 2023; the steps and the centring are ours (docs/what-to-expect.md)",
+    path_lengths: Some(PathLengths {
+        context: 0.075,
+        affine: 0.02,
+    }),
+    ..POUF
 };
 
 /// Names of the tensors that a file keeps.

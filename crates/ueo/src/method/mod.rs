@@ -36,7 +36,7 @@ pub use error::{MethodError, ParseMethodError};
 pub use memory::Memory;
 pub use pass::ZeroShotPass;
 pub use settings::InvalidSetting;
-pub use training::{BatchFeatures, Extent, Objective, TrainedPart};
+pub use training::{BatchFeatures, Extent, Objective, PathLengths, TrainedPart};
 pub use training_free::{ClassPrompts, Rescoring};
 pub use universal_entropy::{UniversalEntropy, UniversalEntropySettings};
 pub use zero_shot::TEMPLATES;
@@ -106,6 +106,8 @@ struct Description {
     rescoring: Option<fn() -> Box<dyn Rescoring>>,
     /// Whether the cosines in the end are those of half-centred features ([`Centring`]).
     centres: bool,
+    /// How far its steps go, where that is no setting.
+    path_lengths: Option<PathLengths>,
     /// Which of [`MethodSettings`] can be chosen, by the names of their fields.
     settings: &'static [&'static str],
     /// Sets what the method determines itself.
@@ -124,6 +126,7 @@ impl Description {
         class_prompts: ClassPrompts::Context,
         rescoring: None,
         centres: false,
+        path_lengths: None,
         settings: &[],
         fix: |_| {},
     };
@@ -170,6 +173,8 @@ methods! {
     Pouf => pouf::DESCRIPTION,
     /// POUF, then half-centring.
     PoufHalfCentring => centring::POUF,
+    /// POUF and half-centring with steps of a set length.
+    Auto => centring::AUTO,
     /// Neighbourhood clustering and entropy separation.
     Dance => dance::DESCRIPTION,
     /// Entropy minimization: no diversity term and equal weights.
@@ -236,6 +241,11 @@ impl Method {
     /// Whether the method ends with half-centring ([`Centring`]): what it adapts to also gives the means to subtract.
     pub fn centres(self) -> bool {
         self.description().centres
+    }
+
+    /// How far the steps go, for a method that finds their length itself; the learning rates are no settings of it.
+    pub fn path_lengths(self) -> Option<PathLengths> {
+        self.description().path_lengths
     }
 
     /// Whether the method brings the sentences that class names stand in.

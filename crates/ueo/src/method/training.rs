@@ -97,6 +97,15 @@ pub trait Objective: Debug + Send + Sync {
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>);
 }
 
+/// The lengths of the two paths that a method goes by itself, in norms of the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PathLengths {
+    /// Of the context vectors.
+    pub context: f64,
+    /// Of the affine parameters.
+    pub affine: f64,
+}
+
 /// Which of the parameters gradient descent changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]

@@ -172,6 +172,14 @@ impl AffineParameters {
         )
     }
 
+    /// The L2 norm over all trained layers from `first` on together, accumulated in f64.
+    pub fn length(&self, first: usize) -> f64 {
+        let trained = self.norms[first..].iter().filter(|norm| norm.trained);
+        let tensors = trained.flat_map(|norm| [&norm.weight, &norm.bias]);
+        let squares = tensors.map(|tensor| square_sum(&to_host(tensor).data));
+        squares.sum::<f64>().sqrt()
+    }
+
     /// One step of plain stochastic gradient descent: `p - learning_rate * gradient`. Gradients of fewer layers are those of the last.
     pub fn descend(&self, gradients: &AffineGradients, learning_rate: f64) -> Self {
         let mut updated = self.clone();

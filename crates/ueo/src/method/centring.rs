@@ -30,9 +30,10 @@ pub(super) const AUTO: Description = Description {
     title: "auto",
     about: "POUF in steps of a set length, then half-centring; needs no learning rate",
     source: "Tanwisuth et al., ICML 2023; the steps and the centring are ours (docs/what-to-expect.md)",
+    // Chosen on validation classes; docs/what-to-expect.md has the figures.
     path_lengths: Some(PathLengths {
         context: 0.075,
-        affine: 0.02,
+        affine: 0.04,
     }),
     ..POUF
 };

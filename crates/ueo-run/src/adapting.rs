@@ -5,14 +5,18 @@
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ueo::Device;
 use ueo::adapt::{ActivationCache, AdaptState, Adaptation, Outcome};
 use ueo::checkpoint;
+use ueo::exchange::{Alone, Exchange};
 use ueo::guard::warnings;
 use ueo::model::Prompts;
-use ueo::session::{Event, Images, Model, ReadLabels, Reporter, SessionError, Subset};
+use ueo::session::{
+    Event, Images, Model, ReadLabels, Reporter, SessionError, Subset, check_same_images,
+};
 
 use super::RunError;
 use super::directory::{PREDICTIONS, STATE};
@@ -23,7 +27,8 @@ use super::predictions::of_images;
 use super::preparing::Prepared;
 use super::record::{AdaptRequest, RunRecord, RunStatus};
 use super::recorder::Recorder;
-use super::starting::{Begun, Start, begin};
+use super::starting::{Begun, Start, begin_together};
+use super::together::RankDirectory;
 
 /// How a call of [`adapt`] ended.
 #[derive(Clone, Debug)]
@@ -45,7 +50,24 @@ pub fn adapt(
     device: &Device,
     reporter: &mut dyn Reporter,
 ) -> Result<AdaptReport, RunError> {
-    adapt_to(start, output, device, reporter, |request, model| {
+    adapt_together(start, output, device, Arc::new(Alone), reporter)
+}
+
+/// [`adapt`] by several processes, all of which make this call. The first rank reads and writes the directory; model and images are read
+/// by all. Steps, parameters and predictions are the same as those of one process, up to the rounding of sums.
+///
+/// # Errors
+///
+/// As [`adapt`]. What fails on one rank may fail there alone: then the others wait for it until they are ended.
+pub fn adapt_together(
+    start: Start,
+    output: &Path,
+    device: &Device,
+    exchange: Arc<dyn Exchange>,
+    reporter: &mut dyn Reporter,
+) -> Result<AdaptReport, RunError> {
+    let place = (output, device);
+    adapt_with(start, place, exchange, reporter, |request, model| {
         Ok(Images::open_keeping(
             request.settings.cache_content(model.preprocessing.crop)?,
             &request.images,
@@ -69,14 +91,25 @@ pub fn adapt_to(
     reporter: &mut dyn Reporter,
     open_images: impl FnOnce(&AdaptRequest, &Model) -> Result<Images, RunError>,
 ) -> Result<AdaptReport, RunError> {
-    let begun = begin(start, output)?;
-    if let Some(record) = begun.finished()? {
+    let place = (output, device);
+    adapt_with(start, place, Arc::new(Alone), reporter, open_images)
+}
+
+fn adapt_with(
+    start: Start,
+    (output, device): (&Path, &Device),
+    exchange: Arc<dyn Exchange>,
+    reporter: &mut dyn Reporter,
+    open_images: impl FnOnce(&AdaptRequest, &Model) -> Result<Images, RunError>,
+) -> Result<AdaptReport, RunError> {
+    let (begun, finished) = begin_together(start, output, &*exchange)?;
+    if let Some(record) = finished {
         return Ok(AdaptReport {
             steps_done: record.total_steps,
-            record: record.clone(),
+            record,
         });
     }
-    let model = begun.open_model(device)?;
+    let model = begun.open_model(device, Arc::clone(&exchange))?;
     let Begun {
         request,
         place,
@@ -95,6 +128,7 @@ pub fn adapt_to(
         .with_label_choice(request.labels)
         .with_class_ids(request.class_ids.clone());
     images.tell_left_out(reporter);
+    check_same_images(&images, &*exchange)?;
     let labels = images.labels(&request.classes, reporter)?;
     let prompts = model.prompts(&request.classes)?;
     let job = Job::new(&request, &model)?;
@@ -107,8 +141,13 @@ pub fn adapt_to(
         scoring: job.scoring(),
         activation_cache: ActivationCache {
             memory_bytes: request.image_cache_bytes,
-            directory: Some(output.to_owned()),
+            // The others may be on machines that do not have this directory.
+            directory: Some(match exchange.is_first() {
+                true => output.to_owned(),
+                false => std::env::temp_dir(),
+            }),
         },
+        exchange: &*exchange,
     });
     let task = Task {
         job: &job,
@@ -119,17 +158,17 @@ pub fn adapt_to(
     };
     let directory = place.hold()?;
     let continued = match resumed {
-        Some(record) => task.continued(&directory, record)?,
+        Some(record) => task.continued_together(&directory, record, output)?,
         None => None,
     };
     let prepared = match continued {
         Some(prepared) => {
             reporter.report(Event::Prepared);
             // A run that was to replace this one is given up.
-            directory.unstage()?;
+            directory.write(|directory| directory.unstage())?;
             if extended {
                 // Before the first step that the shorter run did not have.
-                directory.write_record(&prepared.record)?;
+                directory.write(|directory| directory.write_record(&prepared.record))?;
             }
             prepared
         }
@@ -150,7 +189,7 @@ pub(super) struct Task<'a> {
 
 impl Task<'_> {
     /// What the directory holds of the run that is continued; `None` when there is no state yet.
-    fn continued(
+    pub(super) fn continued(
         &self,
         directory: &HeldDirectory,
         mut record: RunRecord,
@@ -179,6 +218,7 @@ impl Task<'_> {
         record.request = request.clone();
         Ok(Some(Prepared {
             epochs: directory.read_epochs_until(state.watch.epochs)?,
+            zero_shot_classes: results.iter().map(|r| r.zero_shot.class).collect(),
             results,
             record,
             state,
@@ -228,7 +268,7 @@ impl Task<'_> {
     /// From the state to the end: train, judge, write.
     fn finish(
         &self,
-        directory: &HeldDirectory,
+        directory: &RankDirectory,
         prepared: Prepared,
         reporter: &mut dyn Reporter,
     ) -> Result<AdaptReport, RunError> {
@@ -239,6 +279,7 @@ impl Task<'_> {
             features,
             used,
             mut results,
+            zero_shot_classes,
             epochs,
         } = prepared;
         let subset = Subset::new(self.images, &used);
@@ -247,7 +288,8 @@ impl Task<'_> {
         {
             reporter.report(Event::Cost(&cost));
         }
-        let mut recorder = Recorder::open(directory, request, &record, &state, epochs, reporter)?;
+        let held = directory.0.as_deref();
+        let mut recorder = Recorder::open(held, request, &record, &state, epochs, reporter)?;
         let started = Instant::now();
         let outcome = match self.adaptation {
             Some(adaptation) => adaptation.run_knowing(&features, state, &subset, &mut recorder),
@@ -256,13 +298,12 @@ impl Task<'_> {
         // Whatever ended the loop, the last good step is kept.
         recorder.save()?;
         record.adaptation_secs += started.elapsed().as_secs_f64();
-        directory.write_record(&record)?;
+        directory.write(|directory| directory.write_record(&record))?;
         let mut last = match outcome? {
             Outcome::Finished(state) => state,
             Outcome::Interrupted(state) => return Ok(interrupted(record, &state)),
         };
 
-        let classes: Vec<usize> = results.iter().map(|r| r.zero_shot.class).collect();
         let labels = self.labels.labels.as_ref();
         let labels = labels.map(|labels| labels.of(&used));
         let (epochs, reporter) = recorder.finish();
@@ -270,7 +311,7 @@ impl Task<'_> {
             images: &subset,
             ids: used.iter().map(|&index| self.images.id(index)).collect(),
             labels: labels.as_ref(),
-            zero_shot_classes: &classes,
+            zero_shot_classes: &zero_shot_classes,
         };
         let parameters = &mut last.parameters;
         let measured = measure(self.job, directory, parameters, &adapted_to, reporter);
@@ -284,15 +325,19 @@ impl Task<'_> {
             result.adapted = Some(answer.clone());
         }
         record.threshold = Some(measured.threshold);
-        directory.write_predictions(&results, &record)?;
-        self.write_result(directory, &last)?;
+        directory.write(|directory| {
+            directory.write_predictions(&results, &record)?;
+            self.write_result(directory, &last)
+        })?;
         record.status = RunStatus::Finished;
         record.adapted = measured.evaluation;
         record.kept_epoch = Some(last.kept_epoch());
         record.adapted_signs = Some(measured.signs);
         record.warnings = warnings(&epochs, Some(&measured.signs));
-        directory.write_record(&record)?;
-        directory.drop_features()?;
+        directory.write(|directory| {
+            directory.write_record(&record)?;
+            directory.drop_features()
+        })?;
         Ok(AdaptReport {
             record,
             steps_done: last.step,

@@ -11,9 +11,9 @@ use ueo::session::{
 
 use super::RunError;
 use super::features::FeatureKey;
-use super::held::HeldDirectory;
 use super::predictions::Answer;
 use super::record::AdaptRequest;
+use super::together::RankDirectory;
 
 /// What stays the same from the first pass to the last.
 pub struct Job<'a> {
@@ -86,7 +86,7 @@ pub struct AdaptedTo<'a> {
 /// tower's alone: then the features are those of the zero-shot pass. A method that centres finds the means here.
 pub fn measure(
     job: &Job<'_>,
-    directory: &HeldDirectory,
+    directory: &RankDirectory,
     parameters: &mut TrainedParameters,
     adapted_to: &AdaptedTo<'_>,
     reporter: &mut dyn Reporter,
@@ -107,7 +107,7 @@ pub fn measure(
     let key = FeatureKey::new(model, request.precision, parameters, ids);
     let encoded = encode_images_keeping(
         &mut directory.features(&key)?,
-        &model.clip,
+        model,
         &parameters.affine,
         images,
         Stage::Adapted,

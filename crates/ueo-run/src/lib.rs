@@ -26,8 +26,9 @@ mod records;
 mod starting;
 mod state;
 mod tensorboard;
+mod together;
 
-pub use adapting::{AdaptReport, adapt, adapt_to};
+pub use adapting::{AdaptReport, adapt, adapt_to, adapt_together};
 pub use changes::changes;
 pub use directory::RunDirectory;
 pub use discovering::{DiscoverRequest, discover};

@@ -11,10 +11,11 @@ use ueo::session::{
 use super::RunError;
 use super::adapting::Task;
 use super::features::FeatureKey;
-use super::held::{HeldDirectory, PreparedRun};
+use super::held::PreparedRun;
 use super::judging::{Measured, fingerprint, judge_images};
 use super::predictions::ImageResult;
 use super::record::{FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
+use super::together::RankDirectory;
 
 /// What is known before the first step.
 pub(super) struct Prepared {
@@ -24,8 +25,10 @@ pub(super) struct Prepared {
     pub features: Vec<f32>,
     /// Images that take part, ascending.
     pub used: Vec<usize>,
-    /// What the checkpoint says about each of them.
+    /// What the checkpoint says about each of them, on the rank that writes.
     pub results: Vec<ImageResult>,
+    /// The classes that it predicts.
+    pub zero_shot_classes: Vec<usize>,
     /// The records of the epochs so far, that of the zero-shot model first.
     pub epochs: Vec<EpochRecord>,
 }
@@ -34,18 +37,20 @@ impl Task<'_> {
     /// A new run up to its first step, on disk, in the place of the run that was there.
     pub(super) fn begun(
         &self,
-        directory: &HeldDirectory,
+        directory: &RankDirectory,
         reporter: &mut dyn Reporter,
     ) -> Result<Prepared, RunError> {
-        directory.stage(self.job.request)?;
+        directory.write(|directory| directory.stage(self.job.request))?;
         let (encoded, skipped) = self.encode(directory, reporter)?;
         let prepared = self.prepare(encoded, skipped, reporter)?;
         reporter.report(Event::Prepared);
-        directory.commit(&PreparedRun {
-            record: &prepared.record,
-            results: &prepared.results,
-            zero_shot: &prepared.epochs[0],
-            state: &prepared.state,
+        directory.write(|directory| {
+            directory.commit(&PreparedRun {
+                record: &prepared.record,
+                results: &prepared.results,
+                zero_shot: &prepared.epochs[0],
+                state: &prepared.state,
+            })
         })?;
         Ok(prepared)
     }
@@ -53,7 +58,7 @@ impl Task<'_> {
     /// The zero-shot pass, from where an earlier one ended.
     fn encode(
         &self,
-        directory: &HeldDirectory,
+        directory: &RankDirectory,
         reporter: &mut dyn Reporter,
     ) -> Result<(ImageFeatures, Vec<SkippedImage>), RunError> {
         let (model, images) = (self.job.model, self.images);
@@ -63,7 +68,7 @@ impl Task<'_> {
         let key = FeatureKey::new(model, precision, parameters, ids);
         let encoded = encode_images_keeping(
             &mut directory.features(&key)?,
-            &model.clip,
+            model,
             &parameters.affine,
             images,
             Stage::ZeroShot,
@@ -73,7 +78,7 @@ impl Task<'_> {
             Ok(skipped) => Ok((encoded, skipped)),
             Err(error) => {
                 // The user may repair the images; they are to be looked at again.
-                directory.drop_features()?;
+                directory.write(|directory| directory.drop_features())?;
                 Err(error.into())
             }
         }
@@ -160,6 +165,7 @@ impl Task<'_> {
             state,
             features: encoded.features,
             used: encoded.indices,
+            zero_shot_classes: results.iter().map(|r| r.zero_shot.class).collect(),
             results,
             epochs: vec![epoch],
         })

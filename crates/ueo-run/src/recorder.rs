@@ -14,10 +14,8 @@ use super::tensorboard::EventFile;
 
 /// Writes metrics and states while the loop runs.
 pub struct Recorder<'a> {
-    directory: &'a RunDirectory,
-    metrics: RecordWriter,
-    epochs_file: RecordWriter,
-    events: Option<EventFile>,
+    /// `None` on a rank that writes nothing.
+    files: Option<Files<'a>>,
     /// That of the zero-shot model first.
     epochs: Vec<EpochRecord>,
     /// Warnings that the user has seen.
@@ -28,24 +26,48 @@ pub struct Recorder<'a> {
     reporter: &'a mut dyn Reporter,
 }
 
+/// What is written while the loop runs.
+struct Files<'a> {
+    directory: &'a RunDirectory,
+    metrics: RecordWriter,
+    epochs: RecordWriter,
+    events: Option<EventFile>,
+}
+
+impl Files<'_> {
+    fn save(&mut self, state: &AdaptState) -> Result<(), RunError> {
+        self.metrics.sync()?;
+        self.epochs.sync()?;
+        if let Some(events) = &mut self.events {
+            events.sync()?;
+        }
+        self.directory.write_state(state)
+    }
+}
+
 impl<'a> Recorder<'a> {
     /// Opens the files of a run where `state` ends.
     pub fn open(
-        directory: &'a RunDirectory,
+        directory: Option<&'a RunDirectory>,
         request: &AdaptRequest,
         record: &RunRecord,
         state: &AdaptState,
         epochs: Vec<EpochRecord>,
         reporter: &'a mut dyn Reporter,
     ) -> Result<Self, RunError> {
+        let files = |directory: &'a RunDirectory| -> Result<Files<'a>, RunError> {
+            Ok(Files {
+                directory,
+                metrics: directory.metrics(state.step)?,
+                epochs: directory.epochs(state.watch.epochs)?,
+                events: match request.tensorboard {
+                    true => Some(directory.events(state.step, &epochs)?),
+                    false => None,
+                },
+            })
+        };
         Ok(Self {
-            directory,
-            metrics: directory.metrics(state.step)?,
-            epochs_file: directory.epochs(state.watch.epochs)?,
-            events: match request.tensorboard {
-                true => Some(directory.events(state.step, &epochs)?),
-                false => None,
-            },
+            files: directory.map(files).transpose()?,
             warned: warnings(&epochs, None)
                 .into_iter()
                 .map(|warning| warning.rule)
@@ -60,12 +82,8 @@ impl<'a> Recorder<'a> {
 
     /// Records first, on the disk: a state never knows of more steps and epochs than they do, even after a power loss.
     pub fn save(&mut self) -> Result<(), RunError> {
-        self.metrics.sync()?;
-        self.epochs_file.sync()?;
-        if let Some(events) = &mut self.events {
-            events.sync()?;
-        }
-        self.directory.write_state(&self.latest)
+        let files = self.files.as_mut();
+        files.map_or(Ok(()), |files| files.save(&self.latest))
     }
 
     /// The records of all epochs, and the way to tell about what follows.
@@ -90,9 +108,11 @@ impl Observer for Recorder<'_> {
         record: &StepRecord,
         state: &AdaptState,
     ) -> Result<ControlFlow<()>, CallerError> {
-        self.metrics.append(record)?;
-        if let Some(events) = &mut self.events {
-            events.append(STEP_EVENTS, record.step, record)?;
+        if let Some(files) = &mut self.files {
+            files.metrics.append(record)?;
+            if let Some(events) = &mut files.events {
+                events.append(STEP_EVENTS, record.step, record)?;
+            }
         }
         self.latest = state.clone();
         self.reporter.report(Event::Step {
@@ -110,9 +130,11 @@ impl Observer for Recorder<'_> {
     }
 
     fn on_epoch(&mut self, record: &EpochRecord, state: &AdaptState) -> Result<(), CallerError> {
-        self.epochs_file.append(record)?;
-        if let Some(events) = &mut self.events {
-            events.append(EPOCH_EVENTS, record.step, record)?;
+        if let Some(files) = &mut self.files {
+            files.epochs.append(record)?;
+            if let Some(events) = &mut files.events {
+                events.append(EPOCH_EVENTS, record.step, record)?;
+            }
         }
         self.epochs.push(record.clone());
         self.latest = state.clone();

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use ueo::Device;
 use ueo::adapt::{Epochs, Settings};
 use ueo::checkpoint::LoadOptions;
+use ueo::exchange::Exchange;
 use ueo::quote;
 use ueo::session::Model;
 
@@ -14,6 +17,7 @@ use super::directory::RunDirectory;
 use super::held::HeldDirectory;
 use super::opening::{OpenedModel, open_base};
 use super::record::{AdaptRequest, RunRecord, RunStatus};
+use super::together::{RankDirectory, told};
 
 /// Whether to begin or to go on.
 #[derive(Clone, Debug)]
@@ -51,21 +55,69 @@ pub(super) struct Begun {
 /// Where a run is written.
 pub(super) enum Place {
     Held(HeldDirectory),
-    ToBeMade { path: PathBuf, overwrite: bool },
+    ToBeMade {
+        path: PathBuf,
+        overwrite: bool,
+    },
+    /// By another rank.
+    Elsewhere,
 }
 
 impl Place {
     /// The directory for writing.
-    pub fn hold(self) -> Result<HeldDirectory, RunError> {
-        match self {
-            Self::Held(held) => Ok(held),
-            Self::ToBeMade { path, overwrite } => RunDirectory::create(&path, overwrite),
-        }
+    pub fn hold(self) -> Result<RankDirectory, RunError> {
+        Ok(RankDirectory(match self {
+            Self::Held(held) => Some(held),
+            Self::ToBeMade { path, overwrite } => Some(RunDirectory::create(&path, overwrite)?),
+            Self::Elsewhere => None,
+        }))
     }
 }
 
+/// [`begin`] on the first rank; the others hear what it has found, and the record of a run that is finished already.
+pub(super) fn begin_together(
+    start: Start,
+    output: &Path,
+    exchange: &dyn Exchange,
+) -> Result<(Begun, Option<RunRecord>), RunError> {
+    let own = match exchange.is_first() {
+        true => Some(begin(start, output)?),
+        false => None,
+    };
+    let finished = match &own {
+        Some(begun) => begun.finished()?.cloned(),
+        None => None,
+    };
+    let finished = told(finished, output, exchange)?;
+    let heard = own.as_ref().map(|begun| {
+        let Begun {
+            request,
+            resumed,
+            extended,
+            base,
+            ..
+        } = begun;
+        (request.clone(), resumed.clone(), *extended, base.clone())
+    });
+    let heard: Option<(AdaptRequest, Option<RunRecord>, bool, Option<PathBuf>)> =
+        told(heard, output, exchange)?;
+    let begun = match (own, heard) {
+        (None, Some((request, resumed, extended, base))) => Begun {
+            request,
+            place: Place::Elsewhere,
+            resumed,
+            extended,
+            base,
+        },
+        (own, _) => own.ok_or_else(|| RunError::NotARun {
+            path: output.to_owned(),
+        })?,
+    };
+    Ok((begun, finished))
+}
+
 /// Finds out what is to be done. Nothing of a run is changed yet.
-pub(super) fn begin(start: Start, output: &Path) -> Result<Begun, RunError> {
+fn begin(start: Start, output: &Path) -> Result<Begun, RunError> {
     match start {
         Start::New { request, overwrite } => {
             let directory = RunDirectory::at(output);
@@ -232,7 +284,11 @@ impl Begun {
     /// # Errors
     ///
     /// As [`open_base`] for a run that is continued, else as [`OpenedModel::open`]; [`RunError::AlreadyAdapted`].
-    pub fn open_model(&self, device: &Device) -> Result<Model, RunError> {
+    pub fn open_model(
+        &self,
+        device: &Device,
+        exchange: Arc<dyn Exchange>,
+    ) -> Result<Model, RunError> {
         let request = &self.request;
         let mut model = match &self.resumed {
             Some(record) => open_base(
@@ -244,6 +300,7 @@ impl Begun {
             None => self.open_checkpoint(device)?,
         };
         model.preprocessing.exif_orientation = request.exif_orientation;
+        let model = model.with_exchange(exchange);
         Ok(model.with_templates(&request.settings.templates)?)
     }
 

@@ -11,6 +11,7 @@ use ueo::adapt::{
     ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
     PixelBatch, PixelSource, Settings, StepRecord, TrainedBlocks, TrainedParameters,
 };
+use ueo::exchange::Alone;
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
 use ueo::method::{Method, UniversalEntropySettings};
@@ -150,6 +151,7 @@ fn every_method_resumes_to_the_same_bytes() {
             settings: &settings,
             scoring: Scoring::new(clip.logit_scale()),
             activation_cache: ActivationCache::default(),
+            exchange: &Alone,
         };
         let run = |interval: usize| -> (AdaptState, Vec<u8>) {
             let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();

@@ -8,6 +8,7 @@ use std::path::Path;
 use ueo::adapt::{
     ActivationCache, AdaptState, Adaptation, CallerError, Observer, Outcome, StepRecord,
 };
+use ueo::exchange::Alone;
 use ueo::guard::{EpochRecord, Scoring};
 use ueo::session::{Classifier, Stage, Subset, encode_images};
 use ueo::{Error, Method, Model, Settings};
@@ -71,6 +72,7 @@ fn main() -> Result<(), Error> {
         settings: &settings,
         scoring: Scoring::new(model.clip.logit_scale()),
         activation_cache: ActivationCache::default(),
+        exchange: &Alone,
     };
     let state = adaptation.begin(model.parameters.clone(), &pass)?;
     let readable = Subset::new(&images, &encoded.indices);

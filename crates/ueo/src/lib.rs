@@ -47,7 +47,7 @@
 //! guard, evaluate, objective   numbers: signs of harm, scores and metrics, entropies
 //! model         both towers
 //! checkpoint    layouts of three ecosystems to one configuration and one set of tensors
-//! image, text, data, tensor
+//! image, text, data, tensor, exchange
 //! ```
 //!
 //! Jobs on files, with a run directory that can be resumed, are in the crate `ueo-run`.
@@ -64,6 +64,7 @@ mod device;
 pub mod discover;
 pub mod disk;
 pub mod evaluate;
+pub mod exchange;
 pub mod guard;
 pub mod image;
 mod image_format;

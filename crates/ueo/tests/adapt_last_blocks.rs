@@ -15,6 +15,7 @@ use ueo::adapt::{
     TrainedBlocks, batch_gradient,
 };
 use ueo::checkpoint;
+use ueo::exchange::Alone;
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
 use ueo::method::TrainedPart;
@@ -125,6 +126,7 @@ fn adapted(
         settings,
         scoring: Scoring::new(clip.logit_scale()),
         activation_cache: cache.clone(),
+        exchange: &Alone,
     };
     images.delivered.set(0);
     let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();
@@ -418,6 +420,7 @@ fn cost(model: &Model, settings: &Settings) -> Option<Cost> {
         settings,
         scoring: Scoring::new(clip.logit_scale()),
         activation_cache: ActivationCache::default(),
+        exchange: &Alone,
     };
     let pass = features.zero_shot(clip, &classifier);
     let state = adaptation.begin(model.parameters.clone(), &pass).unwrap();

@@ -10,6 +10,7 @@ use ueo::adapt::{
     ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
     PixelBatch, PixelSource, StepRecord,
 };
+use ueo::exchange::Alone;
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
 use ueo::method::TrainedPart;
@@ -108,6 +109,7 @@ fn adapted_with(
         settings,
         scoring: Scoring::new(clip.logit_scale()),
         activation_cache: ActivationCache::default(),
+        exchange: &Alone,
     };
     images.delivered.set(0);
     let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();

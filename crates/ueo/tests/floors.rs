@@ -10,6 +10,7 @@ const MODULES: &[&str] = &[
     "quote",
     "budget",
     "tensor",
+    "exchange",
     "image_format",
     "data",
     "text",

@@ -36,6 +36,9 @@ impl Hint for SessionError {
                 "sort the images into one folder per class, or give a list file with `path label` lines; folders with other names are \
                  labels with --labels folders"
             }
+            Self::OtherImages { .. } => {
+                "--images has to be the same on all machines: a shared directory, or copies of one list"
+            }
             Self::MissingLabel { .. } => "give a label for every image, known or not",
             _ => return None,
         };

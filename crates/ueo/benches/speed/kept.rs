@@ -8,6 +8,7 @@ use ueo::adapt::{
     ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
     PixelBatch, PixelSource, Settings, StepRecord, TrainedBlocks, TrainedParameters,
 };
+use ueo::exchange::Alone;
 use ueo::guard::Scoring;
 use ueo::image::ViewKind;
 use ueo::method::{TrainedPart, ZeroShotPass};
@@ -83,6 +84,7 @@ pub fn steps(
         settings: &settings,
         scoring: Scoring::new(clip.logit_scale()),
         activation_cache: ActivationCache::default(),
+        exchange: &Alone,
     };
     let pass = ZeroShotPass {
         cosine_logits: vec![0.0; pixels.images * prompts.len()],

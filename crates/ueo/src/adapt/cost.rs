@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use burn::tensor::Tensor;
 use ueo_kernels::EngineDescription;
 
 use crate::guard::Keep;
@@ -128,7 +129,7 @@ impl Adaptation<'_> {
         }
         let per_epoch = settings.steps_per_epoch(count);
         let view = settings.view(state.step / per_epoch);
-        let (batch, load) = self.trial_batch(state, images, view);
+        let (indices, batch, load) = self.trial_batch(state, images, view);
         let part = self.frozen_part();
         let frozen_part = part.filter(|_| settings.fixed_views().is_some());
         let epochs = settings.epoch_count(count);
@@ -144,6 +145,7 @@ impl Adaptation<'_> {
         let trial = Trial {
             adaptation: self,
             state,
+            indices: &indices,
             batch: &batch,
             image_size: images.image_size(),
         };
@@ -187,19 +189,24 @@ impl Adaptation<'_> {
         Some(rows.collect::<Option<Vec<_>>>()?.concat())
     }
 
-    /// The first batch of an epoch, and the seconds that loading it took.
+    /// The first batch of an epoch, this rank's share of it, and the seconds that loading it took.
     fn trial_batch(
         &self,
         state: &AdaptState,
         images: &dyn PixelSource,
         view: ViewKind,
-    ) -> (PixelBatch, f64) {
+    ) -> (Vec<usize>, PixelBatch, f64) {
         let chosen = self.objective.training_images(&state.memory);
         let mut order = chosen.unwrap_or_else(|| (0..images.len()).collect());
         order.truncate(self.settings.batch_size);
+        let share = order[self.exchange.share(order.len())].to_vec();
         let started = Instant::now();
-        let batch = images.batches(order, self.settings.batch_size, view).next();
-        (batch.unwrap_or_default(), started.elapsed().as_secs_f64())
+        let batch = match share.len() {
+            0 => None,
+            size => images.batches(share, size, view).next(),
+        };
+        let load = self.exchange.largest(started.elapsed().as_secs_f64());
+        (order, batch.unwrap_or_default(), load)
     }
 
     /// What would cost less than `secs`, the cheapest first.
@@ -274,6 +281,8 @@ impl Adaptation<'_> {
 struct Trial<'a> {
     adaptation: &'a Adaptation<'a>,
     state: &'a AdaptState,
+    indices: &'a [usize],
+    /// This rank's share.
     batch: &'a PixelBatch,
     image_size: usize,
 }
@@ -282,9 +291,11 @@ impl Trial<'_> {
     /// Seconds of the batch in a pass without training.
     fn encoding(&self) -> Result<f64, AdaptError> {
         let (adaptation, state) = (self.adaptation, self.state);
-        let pixels = adaptation.pixels(self.batch, self.image_size, state.step + 1)?;
-        Ok(secs(|| {
-            adaptation.compute(FrozenPart::Tower, pixels.clone(), state);
+        let pixels = self.pixels()?;
+        Ok(self.secs(|| {
+            if let Some(pixels) = &pixels {
+                adaptation.compute(FrozenPart::Tower, pixels.clone(), state);
+            }
         }))
     }
 
@@ -297,51 +308,65 @@ impl Trial<'_> {
         known: Option<Vec<f32>>,
     ) -> Result<Measured, AdaptError> {
         let (adaptation, state) = (self.adaptation, self.state);
-        let step = state.step + 1;
-        let pixels = adaptation.pixels(self.batch, self.image_size, step)?;
+        let pixels = self.pixels()?;
         let size = adaptation.settings.micro_batch;
         let size = size.unwrap_or(usize::MAX).min(self.batch.indices.len());
         let must_compute = part.filter(|_| known.is_none());
         let mut rows = known.unwrap_or_default();
         let once = must_compute.map_or(0.0, |part| {
-            secs(|| {
+            self.secs(|| {
+                let Some(pixels) = &pixels else {
+                    return;
+                };
                 let parts = pixels.clone().split(size.max(1), 0).into_iter();
                 let parts = parts.map(|pixels| adaptation.compute(part, pixels, state));
                 rows = parts.flatten().collect();
             })
         });
-        let images = || match part {
-            None => ImageInput::Pixels(pixels.clone()),
-            Some(part) => adaptation.image_input(part, rows.clone()),
+        let images = || match (&pixels, part) {
+            (None, _) => ImageInput::None,
+            (Some(pixels), None) => ImageInput::Pixels(pixels.clone()),
+            (_, Some(part)) => adaptation.image_input(part, rows.clone()),
         };
         let context = Some(&state.parameters.context);
         let texts = (!train.context())
             .then(|| adaptation.clip.text().features(adaptation.prompts, context));
-        let step = secs(|| {
+        let step = self.secs(|| {
             let inputs = BatchInputs {
                 images: images(),
                 texts: texts.clone(),
             };
-            let indices = &self.batch.indices;
-            let (gradient, _) = adaptation.gradient(state, indices, inputs, train, blocks);
+            let (gradient, _) = adaptation.gradient(state, self.indices, inputs, train, blocks);
             // Nothing is left to be computed once it is read.
             to_host(&gradient.context);
         });
         Ok(Measured { once, step })
     }
-}
 
-/// How long something takes when it is not the first time.
-fn secs(mut run: impl FnMut()) -> f64 {
-    let mut measure = || {
-        let started = Instant::now();
-        run();
-        started.elapsed().as_secs_f64()
-    };
-    let first = measure();
-    match first < SHORT_SECS {
-        true => measure(),
-        false => first,
+    /// The pixels of this rank's share, if there are any.
+    fn pixels(&self) -> Result<Option<Tensor<4>>, AdaptError> {
+        if self.batch.indices.is_empty() && self.batch.failures.is_empty() {
+            return Ok(None);
+        }
+        let step = self.state.step + 1;
+        let pixels = self.adaptation.pixels(self.batch, self.image_size, step)?;
+        Ok(Some(pixels))
+    }
+
+    /// How long something takes on the slowest rank when it is not the first time. All ranks hear the same, so that they measure and decide
+    /// alike.
+    fn secs(&self, mut run: impl FnMut()) -> f64 {
+        let mut measure = || {
+            let started = Instant::now();
+            run();
+            let own = started.elapsed().as_secs_f64();
+            self.adaptation.exchange.largest(own)
+        };
+        let first = measure();
+        match first < SHORT_SECS {
+            true => measure(),
+            false => first,
+        }
     }
 }
 

@@ -11,13 +11,21 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::image::ViewKind;
 use crate::method::ZeroShotPass;
-use crate::model::{Precision, normalize_rows, to_host};
+use crate::model::{Context, Precision, normalize_rows, to_host};
 
 use super::activation_cache::{Format, RowKey, Rows};
 use super::step::{BatchInputs, ImageInput};
 use super::{
     AdaptError, AdaptState, Adaptation, Observer, PixelBatch, PixelSource, UnreadableImage,
 };
+
+/// A training batch.
+pub(super) struct Batch {
+    /// Its images.
+    pub indices: Vec<usize>,
+    /// Those of this rank, in the same order.
+    pub share: PixelBatch,
+}
 
 /// What layers that are not trained make of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,20 +141,25 @@ impl Adaptation<'_> {
         len * format.bytes()
     }
 
-    /// Nothing is known yet of `images`, so many of which are trained on.
+    /// Nothing is known yet of `images`, so many of which are trained on. A rank has its share of a training batch, and whole batches of a
+    /// pass.
     pub(super) fn frozen(&self, images: usize, training_images: usize) -> Frozen {
         let settings = self.settings;
         let part = self.frozen_part();
         let (len, format) = self.row(part);
         let micro_batch = settings.micro_batch;
         let mut sizes = BTreeSet::new();
-        for (images, batch_size) in [
-            (training_images, settings.batch_size),
-            (images, self.pass_batch_size()),
+        for (images, batch_size, is_divided) in [
+            (training_images, settings.batch_size, true),
+            (images, self.pass_batch_size(), false),
         ] {
             for batch in [batch_size.min(images), images % batch_size] {
+                let batch = match is_divided {
+                    true => self.exchange.share(batch).len(),
+                    false => batch,
+                };
                 let part = part_size(micro_batch, batch);
-                sizes.extend([part, batch % part]);
+                sizes.extend([part.min(batch), batch % part]);
             }
         }
         sizes.remove(&0);
@@ -199,21 +212,54 @@ impl Adaptation<'_> {
         Ok(())
     }
 
-    /// The batches of an order; those whose rows are known come without pixels.
+    /// The training batches of an order, each with this rank's share of it.
     pub(super) fn batches<'a>(
         &self,
         images: &'a dyn PixelSource,
         frozen: &Frozen,
-        order: Vec<usize>,
+        order: &[usize],
+        view: ViewKind,
+    ) -> Box<dyn Iterator<Item = Batch> + 'a> {
+        let batch_size = self.settings.batch_size;
+        let share = |batch: &[usize]| batch[self.exchange.share(batch.len())].to_vec();
+        let batches = order.chunks(batch_size);
+        let shares: Vec<(Vec<usize>, bool)> = batches
+            .map(|batch| (batch.to_vec(), !share(batch).is_empty()))
+            .collect();
+        let own: Vec<Vec<usize>> = order.chunks(batch_size).map(share).collect();
+        let own = own.into_iter().filter(|share| !share.is_empty()).collect();
+        let own_size = self.exchange.share(batch_size).len();
+        let mut own = self.loaded(images, frozen, own, own_size, view);
+        Box::new(shares.into_iter().map_while(move |(indices, has_share)| {
+            let share = match has_share {
+                true => own.next()?,
+                false => PixelBatch::default(),
+            };
+            Some(Batch { indices, share })
+        }))
+    }
+
+    /// Batches of one size, the last one shorter if need be; those whose rows are known come without pixels.
+    fn loaded<'a>(
+        &self,
+        images: &'a dyn PixelSource,
+        frozen: &Frozen,
+        batches: Vec<Vec<usize>>,
         batch_size: usize,
         view: ViewKind,
     ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
-        if !frozen.serves(view) {
-            return images.batches(order, batch_size, view);
+        if batches.is_empty() {
+            return Box::new(std::iter::empty());
         }
-        let batches: Vec<(Vec<usize>, bool)> = order
-            .chunks(batch_size)
-            .map(|batch| (batch.to_vec(), frozen.knows(view, batch)))
+        if !frozen.serves(view) {
+            return images.batches(batches.concat(), batch_size, view);
+        }
+        let batches: Vec<(Vec<usize>, bool)> = batches
+            .into_iter()
+            .map(|batch| {
+                let known = frozen.knows(view, &batch);
+                (batch, known)
+            })
             .collect();
         // Only the last batch is shorter, so the source cuts what is left at the same places.
         let unknown = batches.iter().filter(|(_, known)| !known);
@@ -235,7 +281,7 @@ impl Adaptation<'_> {
         )
     }
 
-    /// What a step is computed from.
+    /// What this rank's share of a step is computed from.
     pub(super) fn inputs(
         &self,
         frozen: &mut Frozen,
@@ -245,6 +291,7 @@ impl Adaptation<'_> {
         image_size: usize,
     ) -> Result<BatchInputs, AdaptError> {
         let images = match frozen.part {
+            _ if batch.indices.is_empty() && batch.failures.is_empty() => ImageInput::None,
             Some(part) if frozen.serves(view) => self.image_input(
                 part,
                 self.rows(frozen, part, state, batch, view, image_size)?,
@@ -253,10 +300,16 @@ impl Adaptation<'_> {
         };
         if !self.settings.trained_part().context() && frozen.texts.is_none() {
             let context = Some(&state.parameters.context);
-            frozen.texts = Some(self.clip.text().features(self.prompts, context));
+            frozen.texts = Some(self.text_features(context));
         }
         let texts = frozen.texts.clone();
         Ok(BatchInputs { images, texts })
+    }
+
+    /// Features of all classes, `[classes, embed_dim]`, not normalized.
+    fn text_features(&self, context: Option<&Context>) -> Tensor<2> {
+        let text = self.clip.text();
+        text.features_together(self.prompts, context, self.exchange)
     }
 
     /// Rows as a step takes them.
@@ -276,7 +329,8 @@ impl Adaptation<'_> {
             .unwrap_or(self.settings.batch_size)
     }
 
-    /// A pass over the test view of all images with the parameters of `state`; `None` when the observer wants to stop.
+    /// A pass over the test view of all images with the parameters of `state`; `None` when the observer wants to stop. Ranks take whole
+    /// batches in turn.
     pub(super) fn pass(
         &self,
         frozen: &mut Frozen,
@@ -285,7 +339,7 @@ impl Adaptation<'_> {
         observer: &dyn Observer,
     ) -> Result<Option<ZeroShotPass>, AdaptError> {
         let context = Some(&state.parameters.context);
-        let texts = normalize_rows(self.clip.text().features(self.prompts, context));
+        let texts = normalize_rows(self.text_features(context));
         let mut pass = ZeroShotPass {
             text_features: to_host(&texts).data,
             classes: self.prompts.len(),
@@ -293,15 +347,30 @@ impl Adaptation<'_> {
             logit_scale: self.clip.logit_scale(),
             ..ZeroShotPass::default()
         };
-        let order = (0..images.len()).collect();
+        let order: Vec<usize> = (0..images.len()).collect();
         let (batch_size, view) = (self.pass_batch_size(), ViewKind::Test);
-        for batch in self.batches(images, frozen, order, batch_size, view) {
-            let features = self.pass_features(frozen, state, &batch, images.image_size())?;
-            let features = normalize_rows(features);
-            let cosines = features.clone().matmul(texts.clone().transpose());
-            pass.image_features.extend(to_host(&features).data);
-            pass.cosine_logits.extend(to_host(&cosines).data);
-            if observer.interrupted() {
+        let batches = order.chunks(batch_size).enumerate();
+        let own: Vec<Vec<usize>> = batches
+            .filter(|(number, _)| self.exchange.is_dealt(*number))
+            .map(|(_, batch)| batch.to_vec())
+            .collect();
+        let mut own = self.loaded(images, frozen, own, batch_size, view);
+        while pass.image_features.len() < images.len() * pass.embed_dim {
+            let (mut features, mut cosines) = (Vec::new(), Vec::new());
+            if let Some(batch) = own.next() {
+                let found = self.pass_features(frozen, state, &batch, images.image_size())?;
+                let found = normalize_rows(found);
+                cosines = to_host(&found.clone().matmul(texts.clone().transpose())).data;
+                features = to_host(&found).data;
+            }
+            let features = self.exchange.gather_numbers(&features);
+            if features.is_empty() {
+                break;
+            }
+            pass.image_features.extend(features);
+            pass.cosine_logits
+                .extend(self.exchange.gather_numbers(&cosines));
+            if self.exchange.any(observer.interrupted()) {
                 return Ok(None);
             }
         }

@@ -23,6 +23,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::exchange::Exchange;
 use crate::guard::{EpochRecord, Keep, Probabilities, Scoring, Tally, WatchedView, signs_of};
 use crate::method::{Extent, Memory, Objective, TrainedPart, ZeroShotPass};
 use crate::model::{Clip, Prompts, square_sum, to_host};
@@ -163,6 +164,8 @@ pub struct Adaptation<'a> {
     pub scoring: Scoring,
     /// Where it is kept what layers that are not trained make of views that come again. It changes no result.
     pub activation_cache: ActivationCache,
+    /// The way to the processes that adapt together; [`Alone`](crate::exchange::Alone) for a single one.
+    pub exchange: &'a dyn Exchange,
 }
 
 impl Adaptation<'_> {
@@ -303,8 +306,7 @@ impl Adaptation<'_> {
             let order = self
                 .order(epoch, &training_images)
                 .split_off(done.min(training_images.len()));
-            let view = self.settings.view(epoch);
-            self.batches(images, frozen, order, self.settings.batch_size, view)
+            self.batches(images, frozen, &order, self.settings.view(epoch))
         };
         // A run that was interrupted between the last step of an epoch and its record.
         if state.watch.tally.images() == training_images.len() {
@@ -334,7 +336,7 @@ impl Adaptation<'_> {
                 }
                 let view = self.settings.view(epoch);
                 let size = images.image_size();
-                let inputs = self.inputs(&mut frozen, &state, &batch, view, size)?;
+                let inputs = self.inputs(&mut frozen, &state, &batch.share, view, size)?;
                 let (next, mut record) = self.step(&state, &batch.indices, inputs, per_epoch)?;
                 state = next;
                 record.epoch = epoch + 1;
@@ -344,7 +346,7 @@ impl Adaptation<'_> {
                 let flow = observer
                     .on_step(&record, &state)
                     .map_err(|source| AdaptError::Observer { step, source })?;
-                if flow.is_break() && step < total {
+                if self.exchange.any(flow.is_break()) && step < total {
                     return Ok(Outcome::Interrupted(state));
                 }
             }
@@ -443,6 +445,7 @@ impl Adaptation<'_> {
             &state.parameters,
             inputs,
             choices,
+            self.exchange,
             |features| {
                 let (terms, next) = self.objective.loss(&state.memory, features);
                 memory = next;

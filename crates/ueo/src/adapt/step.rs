@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::checkpoint::Adapted;
+use crate::exchange::{Alone, Exchange};
 use crate::method::{BatchFeatures, Centring, TrainedPart};
 use crate::model::{
     AffineGradients, AffineParameters, Clip, Context, ModelError, Prompts, normalize_rows, to_host,
@@ -189,10 +190,10 @@ pub fn batch_gradient(
         images: ImageInput::Pixels(pixels.clone()),
         texts: None,
     };
-    batch_gradient_of(clip, prompts, parameters, inputs, choices, loss)
+    batch_gradient_of(clip, prompts, parameters, inputs, choices, &Alone, loss)
 }
 
-/// What a batch is computed from.
+/// What this rank's share of a batch is computed from.
 pub(super) struct BatchInputs {
     pub images: ImageInput,
     /// Features of the classes, `[classes, embed_dim]`, where they are known and the context is not trained.
@@ -229,8 +230,10 @@ impl ImageParts {
     }
 }
 
-/// The images of a batch.
+/// The images of this rank's share of a batch.
 pub(super) enum ImageInput {
+    /// The batch has fewer images than there are ranks.
+    None,
     /// `[batch, 3, image_size, image_size]`
     Pixels(Tensor<4>),
     /// What enters the first block that is trained, `[batch, tokens or positions, width]`.
@@ -250,6 +253,7 @@ impl ImageInput {
         let part = |batch: usize| choices.micro_batch.unwrap_or(batch).min(batch);
         let first = choices.blocks.first(clip);
         let parts = match (self, first) {
+            (Self::None, _) => ImageParts::None,
             (Self::Features(features), _) => return (ImageParts::None, Some(features)),
             (Self::BlockInputs(inputs), Some(block)) => {
                 let [batch, ..] = inputs.dims();
@@ -275,13 +279,18 @@ impl ImageInput {
     }
 }
 
-/// [`batch_gradient`], with what layers that are not trained make of the inputs instead of these.
+/// [`batch_gradient`] by several ranks, each of which has its share of the images, with what layers that are not trained make of the
+/// inputs instead of these.
+///
+/// Every rank encodes its images and its part of the classes, takes the loss's gradient with respect to the features of all, and goes
+/// back through the towers with its own. The gradients of the parameters are summed in the order of the ranks.
 pub(super) fn batch_gradient_of(
     clip: &Clip,
     prompts: &Prompts,
     parameters: &TrainedParameters,
     inputs: BatchInputs,
     choices: GradientChoices<'_>,
+    exchange: &dyn Exchange,
     loss: impl FnOnce(&BatchFeatures<'_>) -> LossTerms,
 ) -> BatchGradient {
     let first_norm = choices.blocks.first_norm(clip);
@@ -295,7 +304,7 @@ pub(super) fn batch_gradient_of(
         tracked: |part: usize| image_parts.encode(clip, part, &affine),
         plain: |part: usize| image_parts.encode(clip, part, &parameters.affine),
     };
-    let passes = clip.text().passes(prompts);
+    let passes = clip.text().own_passes(prompts, exchange);
     let encode_texts = |part: usize, context: &Context| {
         clip.text()
             .pass_features(prompts, &passes[part], Some(context))
@@ -314,13 +323,14 @@ pub(super) fn batch_gradient_of(
         Some(features) => (Vec::new(), features.inner()),
         None => {
             let parts = texts.encode();
-            let features = prompts.collect(detached(&parts));
-            (parts, features)
+            let features = gathered(detached(&parts), clip, exchange);
+            (parts, prompts.collect(features))
         }
     };
 
+    let all_images = gathered(detached(&image_features), clip, exchange);
     let features = BatchFeatures {
-        image_features: leaf(Tensor::cat(detached(&image_features), 0)),
+        image_features: leaf(Tensor::cat(all_images, 0)),
         text_features: leaf(text_features),
         logit_scale: clip.logit_scale(),
         indices: choices.indices,
@@ -336,7 +346,8 @@ pub(super) fn batch_gradient_of(
     let text_gradient = feature_gradient(&features.text_features);
 
     let mut affine_gradient = AffineGradients::default();
-    let mut start = 0;
+    let [batch, _] = image_gradient.dims();
+    let mut start = exchange.share(batch).start;
     for (part, features) in images.differentiable(image_features) {
         let [rows, _] = features.dims();
         let upstream = image_gradient.clone().narrow(0, start, rows);
@@ -353,6 +364,11 @@ pub(super) fn batch_gradient_of(
             context_gradient = context_gradient + gradient;
         }
     }
+    let (context_gradient, affine_gradient) = summed(
+        (context_gradient, affine_gradient),
+        (parameters, choices.train, first_norm),
+        exchange,
+    );
     let scalar = |tensor: Tensor<1>| f64::from(to_host(&tensor).data[0]);
     BatchGradient {
         loss: scalar(terms.loss),
@@ -368,6 +384,60 @@ pub(super) fn batch_gradient_of(
         cosine_logits: normalize_rows(features.image_features.inner())
             .matmul(normalize_rows(features.text_features.inner()).transpose()),
     }
+}
+
+/// The features of all ranks, one rank after the other, `[items, embed_dim]` in one or several parts, from the parts of this one.
+fn gathered(own: Vec<Tensor<2>>, clip: &Clip, exchange: &dyn Exchange) -> Vec<Tensor<2>> {
+    if exchange.is_alone() {
+        return own;
+    }
+    let own: Vec<f32> = own.iter().flat_map(|part| to_host(part).data).collect();
+    let features = exchange.gather_numbers(&own);
+    let embed_dim = clip.config().embed_dim;
+    let shape = [features.len() / embed_dim, embed_dim];
+    vec![Tensor::from_data(
+        TensorData::new(features, shape),
+        clip.device(),
+    )]
+}
+
+/// The sums over all ranks of the gradients of what is trained; a rank that had nothing to do adds zeros.
+fn summed(
+    (context, affine): (Tensor<2>, AffineGradients),
+    (parameters, train, first_norm): (&TrainedParameters, TrainedPart, usize),
+    exchange: &dyn Exchange,
+) -> (Tensor<2>, AffineGradients) {
+    if exchange.is_alone() {
+        return (context, affine);
+    }
+    let of_context = match train.context() {
+        true => to_host(&context).data,
+        false => Vec::new(),
+    };
+    let (context_len, affine_len) = (
+        of_context.len(),
+        match train.affine() {
+            true => parameters.affine.trained_len(first_norm),
+            false => 0,
+        },
+    );
+    let mut numbers = of_context;
+    numbers.extend(affine.to_numbers());
+    numbers.resize(context_len + affine_len, 0.0);
+    exchange.sum(&mut numbers);
+    let of_affine = numbers.split_off(context_len);
+    let context = match train.context() {
+        true => {
+            let data = TensorData::new(numbers, context.dims());
+            Tensor::from_data(data, &context.device())
+        }
+        false => context,
+    };
+    let affine = match train.affine() {
+        true => parameters.affine.gradients_of(first_norm, &of_affine),
+        false => affine,
+    };
+    (context, affine)
 }
 
 /// A tower that encodes its inputs in parts, with or without a graph for the backward pass.

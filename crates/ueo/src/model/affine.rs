@@ -180,6 +180,33 @@ impl AffineParameters {
         squares.sum::<f64>().sqrt()
     }
 
+    /// The inverse of [`AffineGradients::to_numbers`] for the trained layers from `first` on.
+    ///
+    /// # Panics
+    ///
+    /// When there are not [`Self::trained_len`] numbers.
+    pub(crate) fn gradients_of(&self, first: usize, numbers: &[f32]) -> AffineGradients {
+        assert_eq!(
+            numbers.len(),
+            self.trained_len(first),
+            "a number per gradient"
+        );
+        let mut left = numbers;
+        let mut take = |tensor: &Tensor<1>| {
+            let (own, rest) = left.split_at(tensor.dims()[0]);
+            left = rest;
+            let data = TensorData::new(own.to_vec(), [own.len()]);
+            Tensor::from_data(data, &tensor.device())
+        };
+        AffineGradients(
+            self.norms[first..]
+                .iter()
+                .filter(|norm| norm.trained)
+                .map(|norm| (take(&norm.weight), take(&norm.bias)))
+                .collect(),
+        )
+    }
+
     /// One step of plain stochastic gradient descent: `p - learning_rate * gradient`. Gradients of fewer layers are those of the last.
     pub fn descend(&self, gradients: &AffineGradients, learning_rate: f64) -> Self {
         let mut updated = self.clone();
@@ -207,6 +234,12 @@ impl AffineGradients {
                 })
                 .collect(),
         )
+    }
+
+    /// All numbers in the order of the layers, weights before biases; none where there are no gradients.
+    pub(crate) fn to_numbers(&self) -> Vec<f32> {
+        let tensors = self.0.iter().flat_map(|(weight, bias)| [weight, bias]);
+        tensors.flat_map(|tensor| to_host(tensor).data).collect()
     }
 
     /// The L2 norm over all trained layers together, accumulated in f64.

@@ -9,14 +9,18 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 use crate::checkpoint::{TextArchitecture, TextConfig};
+use crate::exchange::Exchange;
 
 use super::affine::AffineParameters;
 use super::residual_stack::{ResidualStack, StackKind};
 use super::weights::Weights;
-use super::{ModelError, NormAffine, layer_norm, row_indices};
+use super::{ModelError, NormAffine, layer_norm, row_indices, to_host};
+
+/// Prompts that a rank encodes before it is the next one's turn, where several ranks encode prompts that do not train anything.
+const PROMPTS_PER_TURN: usize = 256;
 
 /// The learnable context vectors, `[context tokens, width]`, shared by all classes.
 pub type Context = Tensor<2>;
@@ -186,6 +190,11 @@ impl TextEncoder {
     ///
     /// Each pass holds as many tokens as the engine can afford in memory at once.
     pub fn passes(&self, prompts: &Prompts) -> Vec<Range<usize>> {
+        self.passes_in(prompts, 0..prompts.len())
+    }
+
+    /// The passes of the prompts at some positions of the order by length.
+    fn passes_in(&self, prompts: &Prompts, positions: Range<usize>) -> Vec<Range<usize>> {
         let (limit, whole) = match self.config.architecture {
             TextArchitecture::Causal => (self.stack.tokens_per_pass(), None),
             TextArchitecture::Padded { .. } => (
@@ -195,9 +204,9 @@ impl TextEncoder {
         };
         let tokens = |end: usize| whole.unwrap_or_else(|| prompts.own_at(end).len());
         let mut passes = Vec::new();
-        let mut start = 0;
-        for end in 1..=prompts.len() {
-            let is_last = end == prompts.len();
+        let mut start = positions.start;
+        for end in positions.start + 1..=positions.end {
+            let is_last = end == positions.end;
             // The longest prompt of a pass stands last and sets the length of all.
             if is_last || tokens(end) * (end + 1 - start) > limit {
                 passes.push(start..end);
@@ -220,6 +229,58 @@ impl TextEncoder {
             .map(|pass| self.pass_features(prompts, pass, context))
             .collect();
         prompts.collect(features)
+    }
+
+    /// The passes of this rank, where the prompts are divided so that all ranks have about as many tokens.
+    pub(crate) fn own_passes(
+        &self,
+        prompts: &Prompts,
+        exchange: &dyn Exchange,
+    ) -> Vec<Range<usize>> {
+        let tokens = |position: usize| match self.config.architecture {
+            TextArchitecture::Causal => prompts.own_at(position).len(),
+            TextArchitecture::Padded { .. } => 1,
+        };
+        let total: usize = (0..prompts.len()).map(tokens).sum();
+        let mut before = 0;
+        let mut own = prompts.len()..0;
+        for position in 0..prompts.len() {
+            // The rank in whose part of all tokens the prompt begins.
+            if before * exchange.ranks() / total.max(1) == exchange.rank() {
+                own = own.start.min(position)..position + 1;
+            }
+            before += tokens(position);
+        }
+        self.passes_in(prompts, own.start.min(own.end)..own.end)
+    }
+
+    /// [`Self::features`] by several ranks, which take groups of prompts in turn.
+    pub(crate) fn features_together(
+        &self,
+        prompts: &Prompts,
+        context: Option<&Context>,
+        exchange: &dyn Exchange,
+    ) -> Tensor<2> {
+        if exchange.is_alone() || prompts.len() <= PROMPTS_PER_TURN {
+            return self.features(prompts, context);
+        }
+        let starts = (0..prompts.len()).step_by(PROMPTS_PER_TURN);
+        let groups = starts.map(|start| start..prompts.len().min(start + PROMPTS_PER_TURN));
+        let groups: Vec<Range<usize>> = groups.collect();
+        let mut features = Vec::new();
+        for round in groups.chunks(exchange.ranks()) {
+            let mut own = Vec::new();
+            if let Some(group) = round.get(exchange.rank()) {
+                for pass in self.passes_in(prompts, group.clone()) {
+                    own.extend(to_host(&self.pass_features(prompts, &pass, context)).data);
+                }
+            }
+            features.extend(exchange.gather_numbers(&own));
+        }
+        let shape = [prompts.len(), features.len() / prompts.len()];
+        let features = TensorData::new(features, shape);
+        let device = self.token_embedding.device();
+        prompts.collect(vec![Tensor::from_data(features, &device)])
     }
 
     /// Encodes the prompts of one pass, `[prompts of the pass, embed_dim]`.

@@ -16,7 +16,7 @@ use crate::guard::{EpochRecord, Scoring};
 use crate::method::ZeroShotPass;
 use crate::model::Prompts;
 
-use super::encode::{Subset, encode_images, encode_readable};
+use super::encode::{Subset, encode_images_keeping, encode_readable};
 use super::images::Images;
 use super::model::{Classifier, Model};
 use super::{Event, Reporter, SessionError, Stage};
@@ -70,7 +70,10 @@ pub fn adapt(
                 let reporter = observer.reporter;
                 let clip = &model.clip;
                 let encoded = match settings.method.trains() {
-                    true => encode_images(clip, affine, &readable, Stage::Adapted, reporter)?,
+                    true => {
+                        let (images, stage) = (&readable, Stage::Adapted);
+                        encode_images_keeping(&mut (), model, affine, images, stage, reporter)?
+                    }
                     false => encoded,
                 };
                 let classifier =
@@ -158,6 +161,7 @@ pub fn adapt_in_memory(
         settings,
         scoring: Scoring::new(model.clip.logit_scale()),
         activation_cache: ActivationCache::default(),
+        exchange: model.exchange(),
     };
     let state = adaptation.begin(parameters, pass)?;
     adaptation.run(state, images, observer)

@@ -1,8 +1,10 @@
 //! Passes over images without training: features, and what follows from them.
 
 use burn::tensor::{Tensor, TensorData};
+use sha2::{Digest, Sha256};
 
 use crate::adapt::{CallerError, PixelBatch, PixelSource, UnreadableImage};
+use crate::exchange::{Alone, Exchange};
 use crate::image::ViewKind;
 use crate::method::{Centring, ZeroShotPass};
 use crate::model::{AffineParameters, Clip, normalize_rows, to_host};
@@ -49,6 +51,17 @@ impl FeatureStore for () {
     }
 }
 
+/// Keeps nothing where there is nothing to keep it in.
+impl<Store: FeatureStore> FeatureStore for Option<Store> {
+    fn kept(&mut self) -> ImageFeatures {
+        self.as_mut().map(Store::kept).unwrap_or_default()
+    }
+
+    fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError> {
+        self.as_mut().map_or(Ok(()), |store| store.keep(batch))
+    }
+}
+
 /// Encodes the test view of all images of a source in order. No graph is kept, so memory does not grow with the source.
 ///
 /// # Errors
@@ -62,61 +75,162 @@ pub fn encode_images(
     stage: Stage,
     reporter: &mut dyn Reporter,
 ) -> Result<ImageFeatures, SessionError> {
-    encode_images_keeping(&mut (), clip, affine, source, stage, reporter)
+    encode_together(&mut (), &Alone, (clip, affine), source, stage, reporter)
 }
 
-/// [`encode_images`] from where an earlier pass ended; the features are the same as those of one pass.
+/// [`encode_images`] by the processes of a model, from where an earlier pass ended; the features are the same, to the bit, as those of one
+/// pass by one process. The first rank's store is the one that counts.
 ///
 /// # Errors
 ///
 /// As [`encode_images`], and [`SessionError::NotKept`] when the store fails.
 pub fn encode_images_keeping(
     store: &mut dyn FeatureStore,
-    clip: &Clip,
+    model: &Model,
     affine: &AffineParameters,
     source: &dyn PixelSource,
     stage: Stage,
     reporter: &mut dyn Reporter,
 ) -> Result<ImageFeatures, SessionError> {
-    let (size, total) = (source.image_size(), source.len());
-    let mut encoded = store.kept();
-    encoded.embed_dim = clip.config().embed_dim;
+    let tower = (&*model.clip, affine);
+    encode_together(store, model.exchange(), tower, source, stage, reporter)
+}
+
+/// Checks that all processes of a model see the same images.
+///
+/// # Errors
+///
+/// [`SessionError::OtherImages`].
+pub fn check_same_images(
+    source: &dyn PixelSource,
+    exchange: &dyn Exchange,
+) -> Result<(), SessionError> {
+    if exchange.is_alone() {
+        return Ok(());
+    }
+    let mut hasher = Sha256::new();
+    for image in 0..source.len() {
+        hasher.update(source.name(image).as_bytes());
+        hasher.update(b"\n");
+    }
+    match exchange.first_to_differ(&hasher.finalize()) {
+        None => Ok(()),
+        Some(rank) => Err(SessionError::OtherImages { rank }),
+    }
+}
+
+/// Ranks take whole batches in turn.
+fn encode_together(
+    store: &mut dyn FeatureStore,
+    exchange: &dyn Exchange,
+    tower: (&Clip, &AffineParameters),
+    source: &dyn PixelSource,
+    stage: Stage,
+    reporter: &mut dyn Reporter,
+) -> Result<ImageFeatures, SessionError> {
+    check_same_images(source, exchange)?;
+    let total = source.len();
+    let mut encoded = match exchange.is_first() {
+        true => store.kept(),
+        false => ImageFeatures::default(),
+    };
+    encoded.embed_dim = tower.0.config().embed_dim;
+    encoded = exchanged(encoded, exchange).swap_remove(0);
     let begun = encoded.images();
     if begun > 0 {
         let done = begun;
         reporter.report(Event::Encoding { stage, done, total });
     }
-    let order = (begun..total).collect();
-    for batch in source.batches(order, ENCODING_BATCH, ViewKind::Test) {
-        let PixelBatch {
-            indices,
-            pixels,
-            failures,
-        } = batch;
-        let mut features = Vec::new();
-        if !indices.is_empty() {
-            let shape = [indices.len(), 3, size, size];
-            let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
-            features = to_host(&clip.image_features(pixels, affine)).data;
-            check_features(&features, encoded.embed_dim, |row| {
-                source.name(indices[row])
-            })?;
-        }
-        let batch = ImageFeatures {
-            indices,
-            features,
-            embed_dim: encoded.embed_dim,
-            failures,
+    let batches = (begun..total).step_by(ENCODING_BATCH).enumerate();
+    let own: Vec<usize> = batches
+        .filter(|(number, _)| exchange.is_dealt(*number))
+        .flat_map(|(_, start)| start..total.min(start + ENCODING_BATCH))
+        .collect();
+    let mut own = match own.is_empty() {
+        true => None,
+        false => Some(source.batches(own, ENCODING_BATCH, ViewKind::Test)),
+    };
+    while encoded.images() < total {
+        let batch = match own.as_mut().and_then(Iterator::next) {
+            Some(batch) => encode_batch(tower, batch, source)?,
+            None => ImageFeatures::default(),
         };
-        store.keep(&batch).map_err(SessionError::NotKept)?;
-        encoded.append(batch);
+        let before = encoded.images();
+        for batch in exchanged(batch, exchange) {
+            if exchange.is_first() && batch.images() > 0 {
+                store.keep(&batch).map_err(SessionError::NotKept)?;
+            }
+            encoded.append(batch);
+        }
         let done = encoded.images();
+        if done == before {
+            break;
+        }
         reporter.report(Event::Encoding { stage, done, total });
-        if done < total && reporter.interrupted() {
+        if done < total && exchange.any(reporter.interrupted()) {
             return Err(SessionError::Interrupted { done, total });
         }
     }
     Ok(encoded)
+}
+
+fn encode_batch(
+    (clip, affine): (&Clip, &AffineParameters),
+    batch: PixelBatch,
+    source: &dyn PixelSource,
+) -> Result<ImageFeatures, SessionError> {
+    let (size, embed_dim) = (source.image_size(), clip.config().embed_dim);
+    let PixelBatch {
+        indices,
+        pixels,
+        failures,
+    } = batch;
+    let mut features = Vec::new();
+    if !indices.is_empty() {
+        let shape = [indices.len(), 3, size, size];
+        let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
+        features = to_host(&clip.image_features(pixels, affine)).data;
+        check_features(&features, embed_dim, |row| source.name(indices[row]))?;
+    }
+    Ok(ImageFeatures {
+        indices,
+        features,
+        embed_dim,
+        failures,
+    })
+}
+
+/// What each rank has encoded, in the order of the ranks.
+fn exchanged(own: ImageFeatures, exchange: &dyn Exchange) -> Vec<ImageFeatures> {
+    if exchange.is_alone() {
+        return vec![own];
+    }
+    let embed_dim = own.embed_dim;
+    let features = exchange.gather(bytemuck::cast_slice(&own.features));
+    let indices: Vec<u64> = own.indices.iter().map(|&index| index as u64).collect();
+    let indices = exchange.gather(bytemuck::cast_slice(&indices));
+    let failures = own.failures.iter();
+    let failures: Vec<(usize, &str)> = failures
+        .map(|failure| (failure.index, failure.reason.as_str()))
+        .collect();
+    // Numbers and texts are always JSON, and the ranks are the same program.
+    let failures = exchange.gather(&serde_json::to_vec(&failures).unwrap_or_default());
+    let ranks = features.iter().zip(&indices).zip(&failures);
+    ranks
+        .map(|((features, indices), failures)| ImageFeatures {
+            indices: bytemuck::pod_collect_to_vec::<u8, u64>(indices)
+                .into_iter()
+                .map(|index| index as usize)
+                .collect(),
+            features: bytemuck::pod_collect_to_vec(features),
+            embed_dim,
+            failures: serde_json::from_slice::<Vec<(usize, String)>>(failures)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(index, reason)| UnreadableImage { index, reason })
+                .collect(),
+        })
+        .collect()
 }
 
 /// Checks that features, `[rows, embed_dim]`, row-major, have a direction; `name` says what a row is the feature of.
@@ -152,7 +266,7 @@ pub fn encode_readable(
     stage: Stage,
     reporter: &mut dyn Reporter,
 ) -> Result<(ImageFeatures, Vec<SkippedImage>), SessionError> {
-    let encoded = encode_images(&model.clip, affine, images, stage, reporter)?;
+    let encoded = encode_images_keeping(&mut (), model, affine, images, stage, reporter)?;
     let skipped = list_skipped(&encoded, images, strict, reporter)?;
     Ok((encoded, skipped))
 }

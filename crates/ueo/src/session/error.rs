@@ -107,6 +107,12 @@ pub enum SessionError {
     /// The caller's store of features failed, for example because the disk is full.
     #[error("the features of the images cannot be kept")]
     NotKept(#[source] CallerError),
+    /// The processes of a job do not see the same images.
+    #[error("the images that rank {rank} sees are not those that rank 0 sees")]
+    OtherImages {
+        /// The first process to see others.
+        rank: usize,
+    },
     /// The caller asked to stop during a pass over the images.
     #[error("interrupted after {done} of {total} images")]
     Interrupted {

@@ -31,8 +31,8 @@ pub use discovering::{
     VocabularyUse, discover,
 };
 pub use encode::{
-    ENCODING_BATCH, FeatureStore, ImageFeatures, Subset, encode_images, encode_images_keeping,
-    encode_readable, list_skipped,
+    ENCODING_BATCH, FeatureStore, ImageFeatures, Subset, check_same_images, encode_images,
+    encode_images_keeping, encode_readable, list_skipped,
 };
 pub use engine::EngineRecord;
 pub use error::SessionError;

@@ -12,6 +12,7 @@ use crate::checkpoint::{
     self, Activation, ActivationSource, Adapted, Checkpoint, CheckpointKind, ClipConfig,
     LoadOptions,
 };
+use crate::exchange::{Alone, Exchange};
 use crate::image::{ExifOrientation, Preprocessing};
 use crate::method::{Centring, ClassPrompts, Method, Rescoring, TEMPLATES};
 use crate::model::{Clip, Precision, Prompts, normalize_rows, to_host};
@@ -67,6 +68,8 @@ pub struct Model {
     /// The sentences that class names stand in, at least one. The learned context takes the place of the words of the first in
     /// front of the name; predictions without training take the mean of all.
     templates: Vec<Template>,
+    /// The way to the processes that work with this model together.
+    exchange: Arc<dyn Exchange>,
 }
 
 /// Choices of opening a model; what is not chosen is the processor and f32.
@@ -197,7 +200,20 @@ impl Model {
             base,
             method: Method::ZeroShot,
             templates: vec![template],
+            exchange: Arc::new(Alone),
         })
+    }
+
+    /// The same model for several processes that divide passes over images and texts, and training. All of them make the same calls.
+    #[must_use]
+    pub fn with_exchange(mut self, exchange: Arc<dyn Exchange>) -> Self {
+        self.exchange = exchange;
+        self
+    }
+
+    /// The way to the processes that work with this model together.
+    pub fn exchange(&self) -> &dyn Exchange {
+        &*self.exchange
     }
 
     /// The sentences that class names stand in, at least one.
@@ -304,7 +320,8 @@ impl Model {
             .collect::<Result<Vec<_>, SessionError>>()?;
         let prompts = Prompts::new(start, 0, own_tokens);
         self.clip.text().check(&prompts)?;
-        let features = self.clip.text().features(&prompts, None);
+        let text = self.clip.text();
+        let features = text.features_together(&prompts, None, self.exchange());
         let embed_dim = self.base.config.embed_dim;
         check_features(&to_host(&features).data, embed_dim, |row| {
             texts[row].clone()

@@ -74,6 +74,20 @@ pub enum CliError {
         /// The run.
         run: PathBuf,
     },
+    /// Processes of one job were not started alike.
+    #[error("rank {rank} is another version than rank 0, or was started with other arguments")]
+    OtherCommand {
+        /// The first one to differ.
+        rank: usize,
+    },
+    /// Processes of one job see different results in the output directory.
+    #[error("rank {rank} sees other cells to do in {} than rank 0", output.display())]
+    OtherCells {
+        /// The first one to differ.
+        rank: usize,
+        /// The output directory.
+        output: PathBuf,
+    },
     /// Ctrl-C cannot be listened to.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
@@ -180,6 +194,12 @@ impl CliError {
             Self::BlankText { .. } => {
                 Some("remove the line; row N of the features is line N of the file".to_owned())
             }
+            Self::OtherCommand { .. } => {
+                Some("start all ranks with one command: mpirun -n RANKS ueo ...".to_owned())
+            }
+            Self::OtherCells { .. } => Some(
+                "--output and --data have to be the same directories on all machines".to_owned(),
+            ),
             Self::Threads { .. } => Some("ask for fewer with --threads".to_owned()),
             _ => None,
         }

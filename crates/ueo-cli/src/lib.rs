@@ -18,15 +18,18 @@ mod labels;
 mod output;
 mod printer;
 mod progress;
+mod ranks;
 mod reporter;
 mod tables;
 mod target;
 mod words;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use ueo::exchange::{Alone, Exchange};
 
 use args::GlobalArgs;
 use commands::{
@@ -35,6 +38,7 @@ use commands::{
 };
 use exit::Ending;
 use printer::{Printer, Verbosity};
+use ranks::{PATIENCE, RankEnd, RankError};
 
 pub use commands::demo::{DemoModel, demo_settings, write_demo};
 pub use error::CliError;
@@ -111,26 +115,66 @@ enum Command {
     Man(man::ManArgs),
 }
 
+impl Command {
+    /// Whether several processes divide the work; all other commands are the first one's.
+    fn is_divided(&self) -> bool {
+        matches!(
+            self,
+            Self::Adapt(_)
+                | Self::Predict(_)
+                | Self::Evaluate(_)
+                | Self::Embed(_)
+                | Self::Benchmark(_)
+        )
+    }
+}
+
 /// Runs the program with these arguments, of which the first is its own name, and returns its exit code. `--help` and
 /// mistakes in the arguments end the process.
 pub fn run(arguments: Vec<OsString>) -> u8 {
-    let (cli, from_file) = match parse(arguments) {
-        Ok(parsed) => parsed,
-        Err(error) => return fail(&Printer::new(Verbosity::Normal), &error),
+    ranks::run(|exchange| program(arguments, &exchange))
+}
+
+/// The program as one of the processes of a job.
+fn program(arguments: Vec<OsString>, exchange: &Arc<dyn Exchange>) -> RankEnd {
+    let agreed = same_command(&arguments, &**exchange);
+    let (cli, from_file) = match agreed.and_then(|()| parse(arguments, &**exchange)) {
+        Ok(Parsed::Command(cli, from_file)) => (cli, from_file),
+        Ok(Parsed::Refused(code)) => return RankEnd::Together(code),
+        Err(error) => return fail(&Printer::new(Verbosity::Normal), error, &**exchange),
     };
-    let printer = Printer::new(cli.global.verbosity());
-    match run_command(&cli, &printer) {
-        Ok(ending) => ending.code(),
+    let printer = Printer::new(match exchange.is_first() {
+        true => cli.global.verbosity(),
+        false => Verbosity::Quiet,
+    });
+    match run_command(&cli, &printer, exchange) {
+        Ok(ending) => RankEnd::Together(ending.code()),
         Err(error) if error.is_interruption() => {
             printer.message(&error);
-            Ending::Interrupted.code()
+            RankEnd::Together(Ending::Interrupted.code())
         }
         Err(error) => {
-            if from_file && error.is_setting() {
+            if from_file && error.is_setting() && exchange.is_first() {
                 note_config_file();
             }
-            fail(&printer, &error)
+            fail(&printer, error, &**exchange)
         }
+    }
+}
+
+/// Checks that all processes are the same version with the same arguments.
+fn same_command(arguments: &[OsString], exchange: &dyn Exchange) -> Result<(), CliError> {
+    if exchange.is_alone() {
+        return Ok(());
+    }
+    let mut command = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
+    for argument in arguments.iter().skip(1) {
+        command.push(0);
+        command.extend(argument.as_encoded_bytes());
+    }
+    match exchange.first_to_differ(&command) {
+        None => Ok(()),
+        Some(rank) => Err(CliError::OtherCommand { rank }),
     }
 }
 
@@ -139,9 +183,16 @@ fn parser() -> clap::Command {
     Cli::command().mut_subcommand("adapt", adapt::inputs_go_together)
 }
 
-/// The command line and the configuration file that it names, as one, and whether that file had something to say. Leaves the
-/// program for `--help` and mistakes.
-fn parse(typed: Vec<OsString>) -> Result<(Cli, bool), CliError> {
+/// What the arguments say.
+enum Parsed {
+    /// What to do, and whether a configuration file had something to say.
+    Command(Box<Cli>, bool),
+    /// `--help`, or a mistake, which has been told; the exit code.
+    Refused(u8),
+}
+
+/// The command line and the configuration file that it names, as one. A single process ends here for `--help` and mistakes.
+fn parse(typed: Vec<OsString>, exchange: &dyn Exchange) -> Result<Parsed, CliError> {
     let mut command = parser();
     let arguments = config_file::with_config_file(typed.clone(), &command)?;
     let from_file = arguments.len() > typed.len();
@@ -156,21 +207,39 @@ fn parse(typed: Vec<OsString>) -> Result<(Cli, bool), CliError> {
             }
             Ok(cli)
         });
-    let cli = parsed.unwrap_or_else(|error| {
-        if from_file && error.use_stderr() {
-            note_config_file();
+    Ok(match parsed {
+        Ok(cli) => Parsed::Command(Box::new(cli), from_file),
+        Err(error) => {
+            if from_file && error.use_stderr() && exchange.is_first() {
+                note_config_file();
+            }
+            if exchange.is_alone() {
+                error.exit();
+            }
+            if exchange.is_first() {
+                // Nobody is left to tell when the screen is closed.
+                let _ = error.print();
+            }
+            Parsed::Refused(u8::try_from(error.exit_code()).unwrap_or(exit::FAILED))
         }
-        error.exit()
-    });
-    Ok((cli, from_file))
+    })
 }
 
 fn note_config_file() {
     eprintln!("note: some of the options come from the --config file");
 }
 
-fn run_command(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
-    let context = Context::new(&cli.global, printer)?;
+fn run_command(
+    cli: &Cli,
+    printer: &Printer,
+    exchange: &Arc<dyn Exchange>,
+) -> Result<Ending, CliError> {
+    let exchange = match cli.command.is_divided() {
+        true => Arc::clone(exchange),
+        false if exchange.is_first() => Arc::new(Alone),
+        false => return Ok(Ending::Complete),
+    };
+    let context = Context::new(&cli.global, printer, exchange)?;
     match &cli.command {
         Command::Inspect(args) => inspect::run(args, &context),
         Command::Adapt(args) => adapt::run(args, &context),
@@ -189,9 +258,23 @@ fn run_command(cli: &Cli, printer: &Printer) -> Result<Ending, CliError> {
     }
 }
 
-fn fail(printer: &Printer, error: &CliError) -> u8 {
-    printer.error(error, error.hint().as_deref());
-    exit::FAILED
+fn fail(printer: &Printer, source: CliError, exchange: &dyn Exchange) -> RankEnd {
+    let hint = source.hint();
+    if exchange.is_alone() {
+        printer.error(&source, hint.as_deref());
+        return RankEnd::Together(exit::FAILED);
+    }
+    if !exchange.is_first() {
+        std::thread::sleep(PATIENCE);
+    }
+    let (rank, ranks) = (exchange.rank(), exchange.ranks());
+    let error = RankError {
+        rank,
+        ranks,
+        source,
+    };
+    printer.error(&error, hint.as_deref());
+    RankEnd::EndsOthers(exit::FAILED)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Id};
@@ -311,6 +312,7 @@ pub fn run(args: &AdaptArgs, context: &Context) -> Result<Ending, CliError> {
         epochs: Some(epochs),
         ..
     } = start
+        && context.writes()
     {
         say_what_is_extended(&args.output, epochs, context)?;
     }
@@ -330,7 +332,9 @@ pub fn adapt(
 ) -> Result<Ending, CliError> {
     let interrupt = Interrupt::listen(context.printer)?;
     let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
-    let adapted = ueo_run::adapt(start, output, &context.device, &mut reporter);
+    let exchange = Arc::clone(&context.exchange);
+    let device = &context.device;
+    let adapted = ueo_run::adapt_together(start, output, device, exchange, &mut reporter);
     reporter.finish();
     let report = match adapted.map_err(CliError::from) {
         Err(error) if error.is_interruption() => {
@@ -346,6 +350,9 @@ pub fn adapt(
             report.steps_done, report.record.total_steps
         ));
         return Ok(say_how_to_go_on(output, context));
+    }
+    if !context.writes() {
+        return Ok(ending);
     }
     let written = with_report.then(|| report::write(output, None, context));
     let report_path = match written {

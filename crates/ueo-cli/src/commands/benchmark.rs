@@ -5,12 +5,13 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueEnum};
+use ueo::exchange::Exchange;
 use ueo::method::{Method, ParseMethodError};
 use ueo::session::Model;
 use ueo::text::Template;
 use ueo_benchmark::{
     BenchmarkError, BenchmarkReporter, Cell, CellState, Metric, ModelId, Overrides, Plan,
-    ProfileName, Protocol, Results, RunOptions, Selection, Shift, Suite,
+    ProfileName, Protocol, Results, RunOptions, RunSummary, Selection, Shift, Suite,
 };
 use ueo_benchmark::{LONGEST_NAME, PaperText, PublishedNumbers, check_name};
 use ueo_report::write_benchmark_report;
@@ -286,6 +287,9 @@ impl SelectionArgs {
 pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> {
     let printer = context.printer;
     let Some(path) = &args.model else {
+        if !context.writes() {
+            return Ok(Ending::Complete);
+        }
         let suite = args.suite.as_deref().map(Suite::open).transpose()?;
         report(args, suite.as_ref(), |_| true, printer)?;
         return Ok(Ending::Complete);
@@ -294,7 +298,7 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
     let selection = args.selection.selection()?;
     let domains = suite.select(&args.selection.domains)?;
     // Before hours of work; a new directory is made when the inputs have been looked at.
-    let held = match args.list || !args.output.is_dir() {
+    let held = match args.list || !args.output.is_dir() || !context.writes() {
         true => None,
         false => Some(ueo_benchmark::hold(&args.output)?),
     };
@@ -329,15 +333,19 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         sha256: model.base.sha256.clone(),
         precision,
     };
-    let plan = Plan::new(&suite, data, &id, &selection, &args.output)?;
+    let mut plan = Plan::new(&suite, data, &id, &selection, &args.output)?;
     if args.list {
         return list(&plan, printer);
     }
-    let _held = match held {
-        Some(held) => held,
-        None => ueo_benchmark::hold(&args.output)?,
+    divide(&mut plan, &args.output, &*context.exchange)?;
+    let _held = match (held, context.writes()) {
+        (None, true) => Some(ueo_benchmark::hold(&args.output)?),
+        (held, _) => held,
     };
     let ending = execute(&plan, &model, args, context)?;
+    if !context.writes() {
+        return Ok(ending);
+    }
     if ending != Ending::Interrupted {
         let shown = |results: &Results| {
             results.model_sha256 == id.sha256
@@ -347,6 +355,65 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         report(args, Some(&suite), shown, printer)?;
     }
     Ok(ending)
+}
+
+/// Leaves this process its part of the cells that are to be run, which follow on each other so that it opens few domains.
+fn divide(plan: &mut Plan, output: &Path, exchange: &dyn Exchange) -> Result<(), CliError> {
+    if exchange.is_alone() {
+        return Ok(());
+    }
+    let paths: Vec<PathBuf> = plan
+        .pending()
+        .map(|cell| cell.request.path(output))
+        .collect();
+    let joined = paths.iter().flat_map(|path| {
+        let bytes = path.as_os_str().as_encoded_bytes().iter();
+        bytes.chain(b"\n").copied()
+    });
+    // Nobody has begun before all have looked.
+    if let Some(rank) = exchange.first_to_differ(&joined.collect::<Vec<u8>>()) {
+        return Err(CliError::OtherCells {
+            rank,
+            output: output.to_owned(),
+        });
+    }
+    let share = exchange.share(paths.len());
+    let mut number = 0;
+    plan.cells.retain(|cell| {
+        let is_pending = cell.state != CellState::Done;
+        let stays = !is_pending || share.contains(&number);
+        number += usize::from(is_pending);
+        stays
+    });
+    Ok(())
+}
+
+/// The cells of all processes, and what they came to.
+fn joined(
+    cells: usize,
+    summary: RunSummary,
+    failures: Vec<String>,
+    exchange: &dyn Exchange,
+) -> Result<(usize, RunSummary, Vec<String>), CliError> {
+    if exchange.is_alone() {
+        return Ok((cells, summary, failures));
+    }
+    let own = (cells, summary.finished, summary.interrupted, failures);
+    let mut all_cells = 0;
+    let mut all = RunSummary {
+        finished: 0,
+        interrupted: false,
+    };
+    let mut all_failures = Vec::new();
+    for told in exchange.gather(&serde_json::to_vec(&own)?) {
+        let (cells, finished, interrupted, failures): (usize, usize, bool, Vec<String>) =
+            serde_json::from_slice(&told)?;
+        all_cells += cells;
+        all.finished += finished;
+        all.interrupted |= interrupted;
+        all_failures.extend(failures);
+    }
+    Ok((all_cells, all, all_failures))
 }
 
 /// The folder that was named, or the suite's own, which is said; no other folder is looked at.
@@ -576,7 +643,8 @@ fn execute(
     if let Some(progress) = lock(&reporter.progress).take() {
         progress.finish();
     }
-    let summary = summary?;
+    let failures = std::mem::take(&mut *lock(&reporter.failures));
+    let (cells, summary, failures) = joined(cells, summary?, failures, &*context.exchange)?;
     if summary.interrupted && summary.finished < cells {
         printer.message(format_args!(
             "stopped with {} of {cells} cells done; the same command continues",
@@ -588,7 +656,6 @@ fn execute(
         let cells = counted(cells, "cell");
         printer.message(format_args!("{cells} done: {}", args.output.display()));
     }
-    let failures = lock(&reporter.failures);
     if failures.is_empty() {
         return Ok(Ending::Complete);
     }
@@ -596,7 +663,7 @@ fn execute(
         "the training of {} cells failed:",
         failures.len()
     ));
-    for failure in failures.iter() {
+    for failure in &failures {
         printer.message(format_args!("  {failure}"));
     }
     Ok(Ending::SomeInputsFailed)

@@ -83,12 +83,10 @@ pub struct EmbedArgs {
 ///
 /// [`CliError`]; the output is then not touched.
 pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
-    check_file(
-        &args.output,
-        args.overwrite,
-        &["safetensors"],
-        ".safetensors",
-    )?;
+    if context.writes() {
+        let extensions = &["safetensors"];
+        check_file(&args.output, args.overwrite, extensions, ".safetensors")?;
+    }
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
     // Texts are encoded without what a run has learned, so a run may be asked in any sentence.
     let model = args.model.open(&[], args.decoding, context)?.model;
@@ -119,7 +117,9 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         features.push(("image_features", "paths", embedding));
     }
     reporter.finish();
-    write(&args.output, &features)?;
+    if context.writes() {
+        write(&args.output, &features)?;
+    }
     for (name, _, embedding) in &features {
         let what = if *name == "text_features" {
             "text"

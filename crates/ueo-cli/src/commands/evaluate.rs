@@ -133,7 +133,7 @@ struct ModelEvaluation<'a> {
 ///
 /// [`CliError`], for example when the images have no labels.
 pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
-    if let Some(output) = &args.output {
+    if let Some(output) = args.output.as_ref().filter(|_| context.writes()) {
         check_file(output, args.overwrite, &["json"], ".json")?;
     }
     let paths: Vec<&PathBuf> = args.model.iter().chain(&args.models).collect();
@@ -152,7 +152,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
         .iter()
         .map(|path| measure(args, path, &asked, paths.len() > 1, context))
         .collect::<Result<Vec<Measured>, CliError>>()?;
-    if let Some(output) = &args.output {
+    if let Some(output) = args.output.as_ref().filter(|_| context.writes()) {
         let json = match measured.as_slice() {
             [one] => serde_json::to_string_pretty(&one.evaluation)?,
             several => serde_json::to_string_pretty(&described(several))?,

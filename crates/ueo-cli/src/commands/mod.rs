@@ -18,10 +18,12 @@ pub mod run;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ueo::Device;
 use ueo::checkpoint::LoadOptions;
 use ueo::data::{ClassList, ClassNameMap, LabelChoice};
+use ueo::exchange::Exchange;
 use ueo::model::Precision;
 use ueo::quote;
 use ueo::session::{PredictionSet, SkippedImage};
@@ -52,6 +54,8 @@ pub struct Context<'a> {
     pub threads: usize,
     /// Whether inputs that cannot be read are errors.
     pub strict: bool,
+    /// The way to the processes that do the job together.
+    pub exchange: Arc<dyn Exchange>,
     /// Whether it has been said what the labels mean; it is the same for all models of a command.
     labels_said: Cell<bool>,
 }
@@ -62,7 +66,11 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`CliError::Threads`].
-    pub fn new(global: &GlobalArgs, printer: &'a Printer) -> Result<Self, CliError> {
+    pub fn new(
+        global: &GlobalArgs,
+        printer: &'a Printer,
+        exchange: Arc<dyn Exchange>,
+    ) -> Result<Self, CliError> {
         // Zero lets rayon take all cores.
         let threads = global.threads.unwrap_or(0);
         rayon::ThreadPoolBuilder::new()
@@ -75,8 +83,14 @@ impl<'a> Context<'a> {
             precision: global.precision,
             threads: rayon::current_num_threads(),
             strict: global.strict,
+            exchange,
             labels_said: Cell::new(false),
         })
+    }
+
+    /// Whether this process writes files; of several it is the first.
+    pub fn writes(&self) -> bool {
+        self.exchange.is_first()
     }
 
     /// Opens the model that the user named; without a choice about the orientation of images, the run's counts.
@@ -111,6 +125,7 @@ impl<'a> Context<'a> {
         )?;
         opened.model = opened
             .model
+            .with_exchange(Arc::clone(&self.exchange))
             .with_templates(templates)
             .map_err(CliError::Session)?;
         if let Some(orientation) = decoding.exif_orientation {

@@ -108,12 +108,10 @@ impl Format {
 ///
 /// [`CliError`]; the output is then not touched.
 pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
-    check_file(
-        &args.output,
-        args.overwrite,
-        &["csv", "jsonl"],
-        ".csv or .jsonl",
-    )?;
+    if context.writes() {
+        let extensions = &["csv", "jsonl"];
+        check_file(&args.output, args.overwrite, extensions, ".csv or .jsonl")?;
+    }
     let names = &args.names;
     let templates = &names.prompt.templates;
     let model = args.model.open(templates, args.images.decoding, context)?;
@@ -124,7 +122,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
     let (images, score) = (&args.images, &args.score);
     let predicted = context.predict(&model, images, score, names.labels, classes, args.top_k)?;
     let format = args.format.unwrap_or_else(|| Format::of(&args.output));
-    write(&args.output, format, &predicted.images, args.top_k)?;
+    if context.writes() {
+        write(&args.output, format, &predicted.images, args.top_k)?;
+    }
     summarize(&predicted, &args.output, context);
     Ok(context.list_skipped(&predicted.skipped))
 }

@@ -246,7 +246,8 @@ fn assert_alike(what: &str, found: &[Vec<f32>; 2], expected: &[Vec<f32>; 2]) {
             .map(|(after, before)| after - before),
     );
     let size = largest(&mut after.iter().copied());
-    let rounding = 4.0 * f64::from(f32::EPSILON) * size;
+    // Each of 18 steps rounds once.
+    let rounding = 18.0 * f64::from(f32::EPSILON) * size;
     let allowed = (TOLERANCE * size).min(MOVEMENT_TOLERANCE * movement + rounding);
     let difference = largest(&mut after.iter().zip(&found[1]).map(|(a, b)| a - b));
     assert!(
@@ -299,8 +300,8 @@ fn settings(method: Method) -> Settings {
     let mut settings = Settings::new(method);
     settings.epochs = EPOCHS.into();
     settings.batch_size = BATCH_SIZE;
-    settings.context_learning_rate = 0.005;
-    settings.affine_learning_rate = 0.002;
+    settings.context_learning_rate = 0.001;
+    settings.affine_learning_rate = 0.0005;
     settings
 }
 

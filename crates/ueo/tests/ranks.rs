@@ -300,8 +300,10 @@ fn settings(method: Method) -> Settings {
     let mut settings = Settings::new(method);
     settings.epochs = EPOCHS.into();
     settings.batch_size = BATCH_SIZE;
-    settings.context_learning_rate = 0.001;
-    settings.affine_learning_rate = 0.0005;
+    if method.path_lengths().is_none() {
+        settings.context_learning_rate = 0.001;
+        settings.affine_learning_rate = 0.0005;
+    }
     settings
 }
 

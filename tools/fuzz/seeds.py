@@ -89,6 +89,8 @@ def main():
     pictures = [path.read_bytes() for path in sorted((RUNS / "images" / "cat").glob("*.png"))]
     shards(pictures)
     lists()
+    for name, content in fixtures("parquet/**/*.parquet"):
+        seed("parquet", name, content)
     for name, content in fixtures("images/**/*"):
         if not name.endswith((".json", ".safetensors")):
             seed("images", name, content)

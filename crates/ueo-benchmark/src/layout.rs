@@ -250,6 +250,7 @@ fn open(
 fn open_list(list: &Path, image_root: Option<PathBuf>) -> Result<Opened, BenchmarkError> {
     let options = DatasetOptions {
         image_root: image_root.clone(),
+        ..DatasetOptions::default()
     };
     Ok(Opened {
         path: list.to_owned(),
@@ -267,14 +268,14 @@ fn class_names(sets: &[&Opened]) -> Result<Vec<String>, BenchmarkError> {
         for sample in &set.dataset.samples {
             let wrong = |reason: String| BenchmarkError::Label {
                 path: set.path.clone(),
-                id: sample.id.clone(),
+                id: sample.id.to_owned(),
                 reason,
             };
-            let label = sample.label.as_deref();
+            let label = sample.label;
             let label = label.ok_or_else(|| wrong("has no label".to_owned()))?;
-            match number(set, sample) {
+            match number(set, &sample) {
                 Some(number) => {
-                    let folder = class_folder(sample).ok_or_else(|| {
+                    let folder = class_folder(&sample).ok_or_else(|| {
                         wrong("has a number as its label but lies in no class folder".to_owned())
                     })?;
                     let before = *numbered.entry(number).or_insert(folder);
@@ -296,14 +297,14 @@ fn class_names(sets: &[&Opened]) -> Result<Vec<String>, BenchmarkError> {
     Ok(numbered.into_values().map(str::to_owned).collect())
 }
 
-fn number(set: &Opened, sample: &Sample) -> Option<usize> {
+fn number(set: &Opened, sample: &Sample<'_>) -> Option<usize> {
     match set.dataset.kind {
         SourceKind::Directory => None,
-        _ => sample.label.as_deref()?.parse().ok(),
+        _ => sample.label?.parse().ok(),
     }
 }
 
-fn class_folder(sample: &Sample) -> Option<&str> {
+fn class_folder<'a>(sample: &Sample<'a>) -> Option<&'a str> {
     sample.id.rsplit('/').nth(1)
 }
 
@@ -316,16 +317,15 @@ fn labelled(set: &Opened, classes: &[String]) -> Result<LabelledImages, Benchmar
     let mut labels = Vec::with_capacity(set.dataset.len());
     let mut hasher = Sha256::new();
     for sample in &set.dataset.samples {
-        let label = match number(set, sample) {
+        let label = match number(set, &sample) {
             Some(number) => Some(number).filter(|&number| number < classes.len()),
             None => sample
                 .label
-                .as_deref()
                 .and_then(|label| positions.get(&spaced(label)).copied()),
         };
         let label = label.ok_or_else(|| BenchmarkError::Label {
             path: set.path.clone(),
-            id: sample.id.clone(),
+            id: sample.id.to_owned(),
             reason: match &sample.label {
                 Some(label) => {
                     format!("has the label `{label}`, which is none of the suite's classes")

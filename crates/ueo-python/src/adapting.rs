@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use ueo::Device;
-use ueo::data::ClassList;
+use ueo::data::{ClassList, ParquetColumns};
 use ueo::evaluate::ScoreRule;
 use ueo_run::{AdaptRequest, RunStatus, Start};
 
@@ -122,6 +122,7 @@ fn request(
             place => absolute(place)?,
         },
         image_root: image_root.as_deref().map(absolute).transpose()?,
+        columns: ParquetColumns::default(),
         class_ids: classes.ids().map(<[String]>::to_vec),
         classes: classes.names().to_vec(),
         labels: choices.take("labels")?.unwrap_or_default(),

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use ueo::Device;
 use ueo::checkpoint::LoadOptions;
-use ueo::data::{ClassList, LabelChoice};
+use ueo::data::{ClassList, LabelChoice, ParquetColumns};
 use ueo::evaluate::{ThresholdMethod, Verdict};
 use ueo::image::{CacheContent, ExifOrientation};
 use ueo::session::{ImagePrediction, Images, PredictionSet, SkippedImage, embed_images};
@@ -109,6 +109,7 @@ impl Model {
         let request = PredictRequest {
             images: images.place().to_owned(),
             image_root: choices.take("image_root").map_err(in_words)?,
+            columns: ParquetColumns::default(),
             score: choices.take("score").map_err(in_words)?,
             score_temperature: choices.take("score_temperature").map_err(in_words)?,
             threshold: threshold(&mut choices).map_err(in_words)?,

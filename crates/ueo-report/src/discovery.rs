@@ -5,6 +5,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
+use ueo::data::DatasetOptions;
 use ueo::session::{CutBasis, SimilarName};
 use ueo_run::{DiscoveredGroup, DiscoveredImage, DiscoveryRecord};
 
@@ -36,7 +37,10 @@ pub fn write_discovery(
         .collect();
     let thumbnails = Thumbnails::draw(
         &record.images,
-        record.image_root.as_deref(),
+        &DatasetOptions {
+            image_root: record.image_root.clone(),
+            columns: record.columns.clone(),
+        },
         record.exif_orientation,
         &shown,
     );

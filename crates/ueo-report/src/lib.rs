@@ -61,7 +61,7 @@ pub fn write_report(run: &Path, output: Option<&Path>) -> Result<WrittenReport, 
     let request = &data.record.request;
     let thumbnails = Thumbnails::draw(
         &request.images,
-        request.image_root.as_deref(),
+        &request.image_options(),
         request.exif_orientation,
         &gallery::paths(&galleries),
     );

@@ -30,7 +30,7 @@ impl Thumbnails {
     /// Draws the thumbnails of some images of a data set. Images that are no longer there, or cannot be read, have none.
     pub fn draw(
         images: &Path,
-        image_root: Option<&Path>,
+        options: &DatasetOptions,
         exif_orientation: ExifOrientation,
         paths: &BTreeSet<&str>,
     ) -> Self {
@@ -38,14 +38,11 @@ impl Thumbnails {
             exif_orientation,
             ..DecodeOptions::default()
         };
-        let options = DatasetOptions {
-            image_root: image_root.map(Path::to_owned),
-        };
-        let dataset = Dataset::open(images, &options).ok();
+        let dataset = Dataset::open(images, options).ok();
         let positions: HashMap<&str, usize> = dataset
             .iter()
             .flat_map(|dataset| dataset.samples.iter().enumerate())
-            .map(|(index, sample)| (sample.id.as_str(), index))
+            .map(|(index, sample)| (sample.id, index))
             .collect();
         let uris: BTreeMap<String, String> = paths
             .into_par_iter()

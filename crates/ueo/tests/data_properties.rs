@@ -73,7 +73,7 @@ fn summary(dataset: &Dataset) -> Summary {
         dataset
             .samples
             .iter()
-            .map(|sample| (sample.id.clone(), sample.label.clone()))
+            .map(|sample| (sample.id.to_owned(), sample.label.map(str::to_owned)))
             .collect(),
         dataset
             .skipped
@@ -92,6 +92,7 @@ fn counted(dataset: &Dataset) -> usize {
 fn assert_sorted(dataset: &Dataset) {
     let is_sorted = dataset
         .samples
+        .iter()
         .is_sorted_by(|a, b| a.id.as_bytes() < b.id.as_bytes());
     assert!(is_sorted, "{:?}", summary(dataset));
 }
@@ -143,11 +144,7 @@ fn trees() {
             continue;
         };
         opened += 1;
-        let ids: Vec<&str> = dataset
-            .samples
-            .iter()
-            .map(|sample| sample.id.as_str())
-            .collect();
+        let ids: Vec<&str> = dataset.samples.iter().map(|sample| sample.id).collect();
         assert_eq!(ids, expected, "{round}");
         assert_eq!(
             counted(dataset),
@@ -243,7 +240,8 @@ fn lists() {
             assert_eq!(counted(dataset), files.len(), "{round}");
             assert_sorted(dataset);
             for sample in &dataset.samples {
-                assert_eq!(sample.label, Some(sample.id.len().to_string()), "{round}");
+                let expected = sample.id.len().to_string();
+                assert_eq!(sample.label, Some(expected.as_str()), "{round}");
             }
         }
     }

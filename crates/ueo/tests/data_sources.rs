@@ -18,19 +18,11 @@ fn open(spec: &Path) -> Result<Dataset, DataError> {
 }
 
 fn ids(dataset: &Dataset) -> Vec<&str> {
-    dataset
-        .samples
-        .iter()
-        .map(|sample| sample.id.as_str())
-        .collect()
+    dataset.samples.iter().map(|sample| sample.id).collect()
 }
 
 fn labels(dataset: &Dataset) -> Vec<Option<&str>> {
-    dataset
-        .samples
-        .iter()
-        .map(|sample| sample.label.as_deref())
-        .collect()
+    dataset.samples.iter().map(|sample| sample.label).collect()
 }
 
 /// The message, without the folder's random name.
@@ -130,7 +122,7 @@ fn a_path_that_does_not_exist() {
     let text = message(&open(&root.path().join("none")).unwrap_err(), root.path());
     assert!(
         text.starts_with(
-            "expected a folder, a list file or a .tar shard at ROOT/none, but it cannot be opened: "
+            "expected a folder, a list file, a .tar shard or a .parquet file at ROOT/none, but it cannot be opened: "
         ),
         "{text}"
     );
@@ -206,6 +198,7 @@ fn a_list_with_integer_labels_spaces_and_comments() {
     );
     let options = DatasetOptions {
         image_root: Some(root.path().to_path_buf()),
+        ..DatasetOptions::default()
     };
     let dataset = Dataset::open(&list, &options).unwrap();
     assert_eq!(dataset.kind, SourceKind::List);
@@ -378,9 +371,9 @@ fn contents(dataset: &Dataset) -> Vec<(String, Option<String>, Vec<u8>)> {
     let inside = |id: &str| id.split_once('/').unwrap().1.to_owned();
     (0..dataset.len())
         .map(|index| {
-            let sample = &dataset.samples[index];
+            let sample = dataset.samples.get(index).unwrap();
             let bytes = dataset.read_bytes(index).unwrap();
-            (inside(&sample.id), sample.label.clone(), bytes)
+            (inside(sample.id), sample.label.map(str::to_owned), bytes)
         })
         .collect()
 }
@@ -410,7 +403,7 @@ fn a_compressed_shard_holds_what_the_plain_one_does() {
     let sets = files.map(|(name, bytes)| open(&write(root.path(), name, bytes)).unwrap());
     assert_eq!(sets[0].len(), 3);
     for set in &sets {
-        assert_eq!(contents(set), contents(&sets[0]), "{:?}", set.samples[0].id);
+        assert_eq!(contents(set), contents(&sets[0]), "{:?}", set.samples.id(0));
         assert_eq!((set.left_out.total(), set.label_entries), (1, 2));
         assert_eq!(set.skipped, []);
     }
@@ -422,7 +415,7 @@ fn a_compressed_shard_holds_what_the_plain_one_does() {
             let (all, large) = (&all, &large);
             scope.spawn(move || {
                 for index in (0..all.len()).map(|index| (index * 7 + thread) % all.len()) {
-                    let expected: &[u8] = match all.samples[index].id.rsplit('/').next() {
+                    let expected: &[u8] = match all.samples.id(index).rsplit('/').next() {
                         Some("a.jpg") => b"first",
                         Some("c.jpg") => b"last",
                         _ => large,
@@ -663,7 +656,7 @@ fn names_keep_their_control_characters_and_messages_escape_them() {
     write(root.path(), "a\u{1b}[2J.png", "x");
     let dataset = open(root.path()).unwrap();
     assert_eq!(ids(&dataset), ["a\u{1b}[2J.png"]);
-    assert_eq!(ueo::quote::whole(&dataset.samples[0].id), "a\\u{1b}[2J.png");
+    assert_eq!(ueo::quote::whole(&dataset.samples.id(0)), "a\\u{1b}[2J.png");
 }
 
 #[cfg(target_os = "linux")]

@@ -1,33 +1,36 @@
-//! Opening a data set of any of the three kinds, and reading its encoded images.
+//! Opening a data set of any kind, and reading its encoded images.
 
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use super::format::FileKind;
-use super::{DataError, LeftOut, SkipReason, Spool, directory, list, shard};
+use super::samples::{NewSample, Store};
+use super::{
+    DataError, LeftOut, ParquetColumns, ParquetFile, Samples, SkipReason, Spool, directory, list,
+    parquet_rows, shard,
+};
 
 /// Longest encoded image that is read, in bytes. A longer file is not an image that anybody wants to classify, and
 /// must not fill the memory.
 pub const MAX_ENCODED_BYTES: u64 = 1 << 30;
 
 /// One image of a data set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// Path relative to the images' root, with `/` on every platform (`shard.tar/key.jpg` inside a shard), exactly as it
-    /// is: [`quote::whole`](crate::quote::whole) makes it fit to be shown. Bytes that are not UTF-8 appear as `\xE9`. It names the
-    /// image and is no path to write to: a list's may contain `..`.
-    pub id: String,
+#[derive(Clone, Debug)]
+pub struct Sample<'a> {
+    /// Path relative to the images' root, with `/` on every platform (`shard.tar/key.jpg` inside a shard,
+    /// `file.parquet/00000012` for a row, from 0), exactly as it is: [`quote::whole`](crate::quote::whole) makes it fit to be
+    /// shown. Bytes that are not UTF-8 appear as `\xE9`. It names the image and is no path to write to: a list's may contain `..`.
+    pub id: &'a str,
     /// Where the encoded bytes are.
-    pub location: Location,
-    /// The label as the data set spells it (first folder level, list entry, or shard entry), if it has one.
-    pub label: Option<String>,
+    pub location: Location<'a>,
+    /// The label as the data set spells it (first folder level, list entry, shard entry, or cell), if it has one.
+    pub label: Option<&'a str>,
 }
 
 /// Where the encoded bytes of an image are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
+#[derive(Clone, Debug)]
+pub enum Location<'a> {
     /// A file of its own.
     File(PathBuf),
     /// Nowhere: the decoded image was handed over in memory.
@@ -35,7 +38,7 @@ pub enum Location {
     /// A member of an uncompressed tar archive.
     TarMember {
         /// The archive.
-        archive: PathBuf,
+        archive: &'a Path,
         /// Offset of the member's bytes.
         offset: u64,
         /// Length of the member in bytes.
@@ -44,11 +47,18 @@ pub enum Location {
     /// A member of a compressed tar archive, in the temporary file that it was unpacked to.
     Spooled {
         /// The temporary file.
-        spool: Arc<Spool>,
+        spool: &'a Spool,
         /// Offset of the member's bytes.
         offset: u64,
         /// Length of the member in bytes.
         length: u64,
+    },
+    /// A row of a Parquet file.
+    Row {
+        /// The file.
+        file: &'a ParquetFile,
+        /// The row, from 0.
+        row: u64,
     },
 }
 
@@ -70,6 +80,8 @@ pub enum SourceKind {
     List,
     /// Tar shards.
     Shards,
+    /// Parquet files.
+    Rows,
     /// Files or images that a program named one by one.
     Given,
 }
@@ -79,11 +91,23 @@ pub enum SourceKind {
 pub struct DatasetOptions {
     /// Folder that the paths of a list are relative to, in place of the list's own.
     pub image_root: Option<PathBuf>,
+    /// Columns of Parquet files, where they are not the usual ones.
+    pub columns: ParquetColumns,
+}
+
+/// Only a folder for a list's paths.
+impl From<Option<&Path>> for DatasetOptions {
+    fn from(image_root: Option<&Path>) -> Self {
+        Self {
+            image_root: image_root.map(Path::to_owned),
+            ..Self::default()
+        }
+    }
 }
 
 /// Images, their labels, and what was left out. Every file that was found is in exactly one of `samples`, `skipped`,
 /// `left_out` and `label_entries`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Dataset {
     /// Folder that the ids are relative to.
     pub root: PathBuf,
@@ -91,7 +115,7 @@ pub struct Dataset {
     pub kind: SourceKind,
     /// The images, sorted by the bytes of [`Sample::id`]: the same order on every file system. Those that a program named
     /// one by one keep its order.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// Images that cannot be used, sorted by id.
     pub skipped: Vec<Skipped>,
     /// Files that were not taken, counted by reason.
@@ -101,8 +125,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens a folder, a list file, a shard (`.tar`, `.tar.gz`, `.tgz`) or a folder of shards, or a single image; which of
-    /// them is recognized, not asked.
+    /// Opens a folder, a list file, a shard (`.tar`, `.tar.gz`, `.tgz`), a Parquet file, a folder of shards or of Parquet
+    /// files, or a single image; which of them is recognized, not asked.
     ///
     /// # Errors
     /// [`DataError`] when there is nothing to work on or the description of the set is wrong. Entries that cannot be
@@ -110,11 +134,13 @@ impl Dataset {
     pub fn open(spec: &Path, options: &DatasetOptions) -> Result<Self, DataError> {
         let metadata = std::fs::metadata(spec).map_err(|error| open_error(spec, &error))?;
         let mut dataset = if metadata.is_dir() {
-            directory::open(spec)?
+            directory::open(spec, options)?
         } else {
             let kind = FileKind::of(spec);
             // Who opens a pipe waits for its writer; a list may come through one.
-            if matches!(kind, FileKind::Shard | FileKind::Image) && !metadata.is_file() {
+            if matches!(kind, FileKind::Shard | FileKind::Rows | FileKind::Image)
+                && !metadata.is_file()
+            {
                 return Err(DataError::Open {
                     path: spec.to_path_buf(),
                     reason: SkipReason::NotAFile.to_string(),
@@ -122,6 +148,7 @@ impl Dataset {
             }
             match kind {
                 FileKind::Shard => shard::open(spec)?,
+                FileKind::Rows => parquet_rows::open(spec, &options.columns)?,
                 FileKind::Image => directory::open_single(spec),
                 FileKind::UnreadImage(format) => {
                     return Err(DataError::UnreadFormat {
@@ -155,29 +182,29 @@ impl Dataset {
 
     /// Image files in the order in which a program names them.
     pub fn of_files(files: impl IntoIterator<Item = PathBuf>) -> Self {
-        let samples = files.into_iter().map(|path| Sample {
-            id: id_of(&path),
-            location: Location::File(path),
-            label: None,
-        });
-        Self::given(samples.collect())
+        let mut dataset = Self::empty(Path::new(""), SourceKind::Given);
+        let tree = dataset.samples.add_store(Store::Tree(PathBuf::new()));
+        for path in files {
+            let samples = &mut dataset.samples;
+            samples.push_file(&id_of(&path), None, tree, &path, 0);
+        }
+        dataset
     }
 
     /// Images that are in memory, by name.
     pub fn in_memory(names: impl IntoIterator<Item = String>) -> Self {
-        let samples = names.into_iter().map(|id| Sample {
-            id,
-            location: Location::Memory,
-            label: None,
-        });
-        Self::given(samples.collect())
-    }
-
-    fn given(samples: Vec<Sample>) -> Self {
-        Self {
-            samples,
-            ..Self::empty(Path::new(""), SourceKind::Given)
+        let mut dataset = Self::empty(Path::new(""), SourceKind::Given);
+        let store = dataset.samples.add_store(Store::Memory);
+        for name in names {
+            dataset.samples.push(&NewSample {
+                id: &name,
+                label: None,
+                store,
+                offset: 0,
+                length: 0,
+            });
         }
+        dataset
     }
 
     /// A data set without anything in it.
@@ -185,7 +212,7 @@ impl Dataset {
         Self {
             root: root.to_path_buf(),
             kind,
-            samples: Vec::new(),
+            samples: Samples::default(),
             skipped: Vec::new(),
             left_out: LeftOut::default(),
             label_entries: 0,
@@ -199,8 +226,8 @@ impl Dataset {
 
     /// Puts images and what was skipped into the order of their ids.
     pub(super) fn sort(&mut self) {
-        self.samples
-            .sort_by(|a, b| a.id.as_bytes().cmp(b.id.as_bytes()));
+        self.samples.sort();
+        self.samples.shrink();
         self.skipped
             .sort_by(|a, b| a.id.as_bytes().cmp(b.id.as_bytes()));
     }
@@ -227,7 +254,7 @@ impl Dataset {
                 format!("there is no image {index} among {}", self.len()),
             )
         })?;
-        match &sample.location {
+        match sample.location {
             Location::File(path) => {
                 let file = File::open(path)?;
                 let length = file.metadata()?.len();
@@ -239,8 +266,8 @@ impl Dataset {
                 length,
             } => {
                 let mut file = File::open(archive)?;
-                file.seek(SeekFrom::Start(*offset))?;
-                read_exactly(file, *length)
+                file.seek(SeekFrom::Start(offset))?;
+                read_exactly(file, length)
             }
             Location::Memory => Err(Error::new(
                 ErrorKind::Unsupported,
@@ -251,7 +278,8 @@ impl Dataset {
                 spool,
                 offset,
                 length,
-            } => spool.read(*offset, *length),
+            } => spool.read(offset, length),
+            Location::Row { file, row } => file.read(row),
         }
     }
 }

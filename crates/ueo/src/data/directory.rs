@@ -6,15 +6,19 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::dataset::{MAX_ENCODED_BYTES, id_of};
 use super::format::{FileKind, is_hidden};
+use super::samples::{Store, StoreId};
 use super::{
-    DataError, Dataset, LeftOutReason, Location, Sample, SkipReason, Skipped, SourceKind, shard,
+    DataError, Dataset, DatasetOptions, LeftOutReason, SkipReason, Skipped, SourceKind,
+    parquet_rows, shard,
 };
 
 /// Reads a tree. Symbolic links are followed; a link back into its own ancestors is skipped with that reason. Hidden
-/// files, and the files of hidden folders, are counted. A tree without images but with tar archives is a folder of shards.
-pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
+/// files, and the files of hidden folders, are counted. A tree without images but with tar archives is a folder of shards,
+/// and one with Parquet files alone is a folder of those.
+pub(super) fn open(root: &Path, options: &DatasetOptions) -> Result<Dataset, DataError> {
     let mut dataset = Dataset::empty(root, SourceKind::Directory);
-    let mut archives = Vec::new();
+    let tree = dataset.samples.add_store(Store::Tree(root.to_path_buf()));
+    let (mut archives, mut tables) = (Vec::new(), Vec::new());
     let mut walk = WalkDir::new(root).follow_links(true).into_iter();
     while let Some(entry) = walk.next() {
         let entry = match entry {
@@ -41,11 +45,12 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
             }
         } else if !is_folder {
             match FileKind::of(entry.path()) {
-                FileKind::Image => take_image(&mut dataset, root, &entry),
+                FileKind::Image => take_image(&mut dataset, root, tree, &entry),
                 FileKind::Shard if entry.file_type().is_file() => {
                     archives.push(entry.into_path());
                 }
-                FileKind::Shard => {
+                FileKind::Rows if entry.file_type().is_file() => tables.push(entry.into_path()),
+                FileKind::Shard | FileKind::Rows => {
                     let id = relative_id(root, entry.path());
                     dataset.skip(id, SkipReason::NotAFile);
                 }
@@ -57,8 +62,20 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DataError> {
             }
         }
     }
+    for table in &tables {
+        // Beside pictures or shards a table may hold anything.
+        if !(dataset.samples.is_empty() && archives.is_empty()) {
+            let id = relative_id(root, table);
+            dataset
+                .left_out
+                .add(LeftOutReason::TableBesidePictures, &id);
+        }
+    }
     if dataset.samples.is_empty() && !archives.is_empty() {
         return shard::open_all(dataset, archives);
+    }
+    if dataset.samples.is_empty() && !tables.is_empty() {
+        return parquet_rows::open_all(dataset, tables, &options.columns);
     }
     for archive in &archives {
         let id = relative_id(root, archive);
@@ -74,15 +91,13 @@ pub(super) fn open_single(path: &Path) -> Dataset {
     let name = path.file_name().map_or(path, Path::new);
     let root = path.parent().unwrap_or(Path::new(""));
     let mut dataset = Dataset::empty(root, SourceKind::Directory);
-    dataset.samples.push(Sample {
-        id: id_of(name),
-        location: Location::File(path.to_path_buf()),
-        label: None,
-    });
+    let tree = dataset.samples.add_store(Store::Tree(root.to_path_buf()));
+    let samples = &mut dataset.samples;
+    samples.push_file(&id_of(name), None, tree, path, 0);
     dataset
 }
 
-fn take_image(dataset: &mut Dataset, root: &Path, entry: &DirEntry) {
+fn take_image(dataset: &mut Dataset, root: &Path, tree: StoreId, entry: &DirEntry) {
     let path = entry.path();
     let id = relative_id(root, path);
     if !entry.file_type().is_file() {
@@ -93,11 +108,7 @@ fn take_image(dataset: &mut Dataset, root: &Path, entry: &DirEntry) {
         Ok(length) if length > MAX_ENCODED_BYTES => {
             dataset.skip(id, SkipReason::TooLarge { length });
         }
-        Ok(_) => dataset.samples.push(Sample {
-            label: label_of(&id),
-            location: Location::File(path.to_path_buf()),
-            id,
-        }),
+        Ok(_) => dataset.samples.push_file(&id, label_of(&id), tree, path, 0),
         Err(error) => dataset.skip(
             id,
             SkipReason::Unreadable {
@@ -134,8 +145,8 @@ fn relative_id(root: &Path, path: &Path) -> String {
 }
 
 /// The first folder, when the file is in one.
-fn label_of(id: &str) -> Option<String> {
-    id.split_once('/').map(|(folder, _)| folder.to_owned())
+fn label_of(id: &str) -> Option<&str> {
+    id.split_once('/').map(|(folder, _)| folder)
 }
 
 /// Takes note of what the walk could not read: a folder, an image, a broken link.

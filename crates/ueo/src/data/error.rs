@@ -37,7 +37,7 @@ impl Display for Place {
 pub enum DataError {
     /// The path does not exist or cannot be opened.
     #[error(
-        "expected a folder, a list file or a .tar shard at {}, but it cannot be opened: {reason}",
+        "expected a folder, a list file, a .tar shard or a .parquet file at {}, but it cannot be opened: {reason}",
         quote::path(path)
     )]
     Open {
@@ -148,6 +148,21 @@ pub enum DataError {
         /// The shard.
         path: PathBuf,
         /// What is there.
+        found: String,
+    },
+    /// A Parquet file without a column that is needed.
+    #[error(
+        "expected {} in {}, found the columns {}",
+        quote::line(expected),
+        quote::path(path),
+        quote::line(found)
+    )]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        expected: String,
+        /// The columns that are there, with their types.
         found: String,
     },
     /// A compressed shard cannot be unpacked.
@@ -330,6 +345,12 @@ pub enum SkipReason {
     /// A tar member with a name that leads out of the archive.
     #[error("expected a name inside the archive, found one with `..`")]
     OutsideArchive,
+    /// A Parquet file that cannot be read.
+    #[error("expected a Parquet file, but {}", quote::line(reason))]
+    DamagedTable {
+        /// What is wrong.
+        reason: String,
+    },
     /// The rest of an archive cannot be read.
     #[error("expected another archive entry or the archive's end, but {reason}")]
     DamagedArchive {

@@ -27,6 +27,8 @@ pub(super) enum FileKind {
     UnreadImage(&'static str),
     /// A tar archive, plain or compressed by gzip.
     Shard,
+    /// A Parquet file, which may have a column of images.
+    Rows,
     /// An archive that is not read; its name.
     UnreadArchive(&'static str),
     /// Anything else.
@@ -47,6 +49,9 @@ impl FileKind {
             && doubled.is_some_and(|stem| has_extension(stem, &["tar"]));
         if is_tar_gz || has_extension(path, &SHARD_EXTENSIONS) {
             return Self::Shard;
+        }
+        if has_extension(path, &["parquet"]) {
+            return Self::Rows;
         }
         let mut archives = UNREAD_ARCHIVES.iter();
         match archives.find(|(_, extensions)| has_extension(path, extensions)) {
@@ -92,6 +97,7 @@ mod tests {
             ("x.tar", FileKind::Shard),
             ("x.TAR.GZ", FileKind::Shard),
             ("x.tgz", FileKind::Shard),
+            ("train-00000-of-00004.parquet", FileKind::Rows),
             ("x.csv.gz", FileKind::Other),
             ("x.tar.zst", FileKind::UnreadArchive("zstd-compressed")),
             ("tar", FileKind::Other),

@@ -53,6 +53,8 @@ pub enum Unlabelled {
     NoListLabel,
     /// Its shard has no label entry for it.
     NoLabelEntry,
+    /// Its row of a Parquet file has no label.
+    NoLabelCell,
     /// Most folders are no known classes, so that they seem to mean something else.
     FoldersAreNoClasses,
     /// No label is a known class, so that they seem to mean something else.
@@ -125,14 +127,14 @@ impl Labelling {
         choice: LabelChoice,
     ) -> Result<Self, DataError> {
         let matcher = Matcher::new(classes);
-        let has_labels = || dataset.samples.iter().any(|sample| sample.label.is_some());
+        let has_labels = || labels_of(dataset).any(|label| label.is_some());
         match (choice, dataset.kind) {
             (LabelChoice::None, _) => Ok(Self::nothing(dataset, Unlabelled::NotAsked)),
             (LabelChoice::List, SourceKind::Directory) => Err(DataError::NoListLabels),
             (LabelChoice::Auto | LabelChoice::List, SourceKind::Given) => {
                 Ok(Self::nothing(dataset, Unlabelled::NoneGiven))
             }
-            (LabelChoice::List, _) | (LabelChoice::Auto, SourceKind::List) => {
+            (LabelChoice::List, _) | (LabelChoice::Auto, SourceKind::List | SourceKind::Rows) => {
                 Ok(Self::of_entries(dataset, &matcher, choice))
             }
             (LabelChoice::Auto, SourceKind::Shards) if has_labels() => {
@@ -172,16 +174,13 @@ impl Labelling {
 
     /// From the labels of a list or of shards.
     fn of_entries(dataset: &Dataset, matcher: &Matcher, choice: LabelChoice) -> Self {
-        let labels: Vec<Option<&str>> = dataset
-            .samples
-            .iter()
-            .map(|sample| sample.label.as_deref())
-            .collect();
+        let labels = || labels_of(dataset);
         let missing = match dataset.kind {
             SourceKind::Shards => Unlabelled::NoLabelEntry,
+            SourceKind::Rows => Unlabelled::NoLabelCell,
             SourceKind::List | SourceKind::Directory | SourceKind::Given => Unlabelled::NoListLabel,
         };
-        let distinct: HashSet<&str> = labels.iter().flatten().copied().collect();
+        let distinct: HashSet<&str> = labels().flatten().collect();
         let any_class = distinct.iter().any(|label| matcher.class(label).is_some());
         let are_positions = !any_class
             && matcher.ids.is_empty()
@@ -194,7 +193,7 @@ impl Labelling {
             true => LabelBasis::Positions,
             false => LabelBasis::Names,
         };
-        let mut labelling = Self::resolve(&labels, missing, basis, class, matcher);
+        let mut labelling = Self::resolve(labels(), missing, basis, class, matcher);
         labelling.counts_from_one =
             are_positions && counts_from_one(&distinct, matcher.folded.len());
         let any_known = labelling
@@ -209,29 +208,25 @@ impl Labelling {
 
     /// From the folders of the images.
     fn of_folders(dataset: &Dataset, matcher: &Matcher, choice: LabelChoice) -> Self {
-        let folders: Vec<Vec<&str>> = dataset
-            .samples
-            .iter()
-            .map(|sample| folders_of(&sample.id, dataset.kind))
-            .collect();
-        let level = (0..MAX_LEVELS).find(|&level| are_classes(&folders, level, matcher));
-        let labels: Vec<Option<&str>> = folders
-            .iter()
-            .map(|folders| folders.get(level.unwrap_or(0)).copied())
-            .collect();
+        let folders = |level: usize| {
+            let ids = (0..dataset.len()).map(|index| dataset.samples.id(index));
+            ids.map(move |id| folders_of(id, dataset.kind).nth(level))
+        };
+        let level = (0..MAX_LEVELS).find(|&level| are_classes(folders(level), matcher));
+        let labels = folders(level.unwrap_or(0));
         let basis = LabelBasis::Folders {
             level: level.unwrap_or(0),
         };
         let class = |label: &str| matcher.class(label);
-        let mut labelling = Self::resolve(&labels, Unlabelled::NoFolder, basis, class, matcher);
+        let mut labelling = Self::resolve(labels, Unlabelled::NoFolder, basis, class, matcher);
         if level.is_none() && choice == LabelChoice::Auto {
             labelling.discard(Unlabelled::FoldersAreNoClasses);
         }
         labelling
     }
 
-    fn resolve(
-        labels: &[Option<&str>],
+    fn resolve<'a>(
+        labels: impl ExactSizeIterator<Item = Option<&'a str>>,
         missing: Unlabelled,
         basis: LabelBasis,
         class: impl Fn(&str) -> Option<usize>,
@@ -243,7 +238,7 @@ impl Labelling {
         let mut unknown: HashMap<String, usize> = HashMap::new();
         let mut images = Vec::with_capacity(labels.len());
         for label in labels {
-            let Some(label) = *label else {
+            let Some(label) = label else {
                 images.push(ImageLabel::Unlabelled(missing));
                 continue;
             };
@@ -283,6 +278,11 @@ impl Labelling {
             }
         }
     }
+}
+
+/// The labels of all images, as the data set spells them.
+fn labels_of(dataset: &Dataset) -> impl ExactSizeIterator<Item = Option<&str>> {
+    (0..dataset.len()).map(|index| dataset.samples.label(index))
 }
 
 /// Finds classes by their spellings.
@@ -365,23 +365,29 @@ fn counts_from_one(labels: &HashSet<&str>, classes: usize) -> bool {
 }
 
 /// The folders that an image lies in, from the outermost; inside a shard, those of the shard.
-fn folders_of(id: &str, kind: SourceKind) -> Vec<&str> {
-    let mut parts: Vec<&str> = id.split('/').collect();
-    parts.pop();
-    if kind == SourceKind::Shards {
-        let is_shard = |part: &&str| FileKind::of(Path::new(part)) == FileKind::Shard;
-        let inside = parts.iter().position(is_shard).map_or(0, |at| at + 1);
-        parts.drain(..inside);
-    }
-    parts
+fn folders_of(id: &str, kind: SourceKind) -> impl Iterator<Item = &str> {
+    let folders = id.rsplit_once('/').map(|(folders, _)| folders);
+    let is_shard = |part: &str| FileKind::of(Path::new(part)) == FileKind::Shard;
+    let inside = match (folders, kind) {
+        (Some(folders), SourceKind::Shards) => {
+            let mut end = 0;
+            let found = folders.split('/').any(|part| {
+                end += part.len() + 1;
+                is_shard(part)
+            });
+            match found {
+                true => folders.get(end..),
+                false => Some(folders),
+            }
+        }
+        (folders, _) => folders,
+    };
+    inside.into_iter().flat_map(|folders| folders.split('/'))
 }
 
 /// Whether the folders of a level are classes.
-fn are_classes(folders: &[Vec<&str>], level: usize, matcher: &Matcher) -> bool {
-    let names: HashSet<&str> = folders
-        .iter()
-        .filter_map(|folders| folders.get(level).copied())
-        .collect();
+fn are_classes<'a>(folders: impl Iterator<Item = Option<&'a str>>, matcher: &Matcher) -> bool {
+    let names: HashSet<&str> = folders.flatten().collect();
     let matched: Vec<usize> = names
         .iter()
         .filter_map(|name| matcher.class(name))
@@ -414,6 +420,7 @@ impl Display for Unlabelled {
             Self::NoFolder => "beside the class folders, in none of them",
             Self::NoListLabel => "without a label in the list",
             Self::NoLabelEntry => "without a label entry in their shard",
+            Self::NoLabelCell => "without a label in their row",
             Self::FoldersAreNoClasses => "in folders that are mostly no known classes",
             Self::LabelsAreNoClasses => "with labels of which none is a known class",
             Self::NoneGiven => "named by a program, without labels",

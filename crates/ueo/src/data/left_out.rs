@@ -22,6 +22,8 @@ pub enum LeftOutReason {
     UnreadFormat(&'static str),
     /// A shard in a folder that has pictures too.
     ShardBesidePictures,
+    /// A Parquet file in a folder that has pictures or shards too.
+    TableBesidePictures,
     /// An archive of a kind that is not read, with the kind's name.
     UnreadArchive(&'static str),
     /// A link inside an archive.
@@ -100,6 +102,7 @@ impl LeftOutReason {
     pub(super) fn of_member(path: &Path, kind: FileKind) -> Self {
         match kind {
             FileKind::Shard => Self::UnreadArchive("nested tar"),
+            FileKind::Rows => Self::UnreadArchive("nested Parquet"),
             kind => Self::of(path, kind),
         }
     }
@@ -110,6 +113,7 @@ impl LeftOutReason {
             FileKind::UnreadImage(name) => Self::UnreadFormat(name),
             FileKind::UnreadArchive(name) => Self::UnreadArchive(name),
             FileKind::Shard => Self::ShardBesidePictures,
+            FileKind::Rows => Self::TableBesidePictures,
             FileKind::Image | FileKind::Other => {
                 let extension = path.extension().unwrap_or_default().to_string_lossy();
                 let is_extension = extension.chars().count() <= MAX_EXTENSION_CHARS
@@ -131,6 +135,9 @@ impl Display for LeftOutReason {
                 write!(formatter, "{name} picture, a format that is not read")
             }
             Self::ShardBesidePictures => formatter.write_str("shard beside pictures"),
+            Self::TableBesidePictures => {
+                formatter.write_str("Parquet file beside pictures or shards")
+            }
             Self::UnreadArchive(name) => write!(formatter, "{name} archive, which is not read"),
             Self::ArchiveLink => formatter.write_str("link inside an archive"),
             Self::ArchiveSpecial => formatter.write_str("special entry of an archive"),

@@ -4,24 +4,26 @@
 //! Blank lines and lines that begin with `#` are comments. Paths may contain spaces: the label is what follows the last
 //! image extension of the line, or, when the path has no known extension, the last field. A tab always separates.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::dataset::{id_of, open_error};
 use super::format::{FileKind, has_extension};
+use super::samples::Store;
 use super::text_file::{Lines, too_long};
-use super::{DataError, Dataset, Location, Sample, SkipReason, SourceKind, list_table};
+use super::{DataError, Dataset, Location, Samples, SkipReason, SourceKind, list_table};
 
-/// Longest list, in bytes: some million images. More are better given as folders or shards.
-const MAX_LIST_BYTES: u64 = 256 << 20;
+/// Longest list, in bytes. It is read line by line, and what is kept of a line is its path and 32 bytes.
+const MAX_LIST_BYTES: u64 = 4 << 30;
 
 /// What that limit counts.
 const LIST_BYTES: &str = "bytes in a list";
 
 /// Most images of a list.
-pub(super) const MAX_LIST_IMAGES: usize = 4 << 20;
+pub(super) const MAX_LIST_IMAGES: usize = 16 << 20;
 
 /// An entry of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,31 +48,67 @@ pub(super) fn open(list: &Path, image_root: Option<&Path>) -> Result<Dataset, Da
         return Err(too_long(list, MAX_LIST_BYTES, LIST_BYTES));
     }
     let is_file = |path: &str| root.join(path).is_file();
-    let entries = read_list(BufReader::new(file), list, is_file)?;
     let mut dataset = Dataset::empty(&root, SourceKind::List);
-    let mut first_lines: HashMap<String, usize> = HashMap::with_capacity(entries.len());
-    for entry in entries {
-        let path = root.join(&entry.path);
+    let samples = &mut dataset.samples;
+    let tree = samples.add_store(Store::Tree(root.clone()));
+    visit_list(BufReader::new(file), list, is_file, |entry| {
+        let path = root.join(entry.path);
         let id = id_of(path.strip_prefix(&root).unwrap_or(&path));
-        if let Some(&first_line) = first_lines.get(&id) {
-            return Err(DataError::DuplicateImage {
-                path: list.to_path_buf(),
-                line: entry.line,
-                first_line,
-                id,
-            });
-        }
-        first_lines.insert(id.clone(), entry.line);
-        match usable(&path) {
-            Ok(()) => dataset.samples.push(Sample {
-                id,
-                location: Location::File(path),
-                label: entry.label,
-            }),
-            Err(reason) => dataset.skip(id, reason),
-        }
-    }
+        samples.push_file(&id, entry.label, tree, &path, entry.line as u64);
+    })?;
+    samples.sort();
+    refuse_duplicates(samples, list)?;
+    take_usable(&mut dataset);
     Ok(dataset)
+}
+
+/// Refuses the first line that names an image again. The images are sorted, those of one name by line.
+fn refuse_duplicates(samples: &Samples, list: &Path) -> Result<(), DataError> {
+    let is_second = |index: &usize| {
+        let start = *index == 0 || samples.id(index - 1) != samples.id(*index);
+        !start && (*index == 1 || samples.id(index - 2) != samples.id(*index))
+    };
+    let again = (0..samples.len())
+        .filter(is_second)
+        .min_by_key(|&index| samples.line(index));
+    match again {
+        None => Ok(()),
+        Some(index) => Err(DataError::DuplicateImage {
+            path: list.to_path_buf(),
+            line: samples.line(index) as usize,
+            first_line: samples.line(index - 1) as usize,
+            id: samples.id(index).to_owned(),
+        }),
+    }
+}
+
+/// Moves the images whose files cannot be used to those that are skipped. File systems answer many questions at once.
+fn take_usable(dataset: &mut Dataset) {
+    let samples = &dataset.samples;
+    let wrong: Vec<(usize, SkipReason)> = (0..samples.len())
+        .into_par_iter()
+        .filter_map(|index| match samples.get(index)?.location {
+            Location::File(path) => usable(&path).err().map(|reason| (index, reason)),
+            _ => None,
+        })
+        .collect();
+    let mut next = wrong.iter().map(|(index, _)| *index).peekable();
+    let ids = wrong.iter().map(|(index, _)| samples.id(*index).to_owned());
+    let ids: Vec<String> = ids.collect();
+    dataset
+        .samples
+        .retain(|index| next.next_if_eq(&index).is_none());
+    drop(next);
+    for (id, (_, reason)) in ids.into_iter().zip(wrong) {
+        dataset.skip(id, reason);
+    }
+}
+
+/// An entry of a list that is being read.
+pub(super) struct Entry<'a> {
+    pub line: usize,
+    pub path: &'a str,
+    pub label: Option<&'a str>,
 }
 
 /// Reads the entries of a list. `path` is for messages and for the extension; `is_file` is asked only about paths without
@@ -79,22 +117,40 @@ pub(super) fn open(list: &Path, image_root: Option<&Path>) -> Result<Dataset, Da
 /// # Errors
 /// [`DataError::Encoding`], [`DataError::ListLine`], [`DataError::Format`] and [`DataError::Limit`].
 pub fn read_list(
-    mut text: impl BufRead,
+    text: impl BufRead,
     path: &Path,
     is_file: impl Fn(&str) -> bool,
 ) -> Result<Vec<ListEntry>, DataError> {
+    let mut entries = Vec::new();
+    visit_list(text, path, is_file, |entry| {
+        entries.push(ListEntry {
+            line: entry.line,
+            path: entry.path.to_owned(),
+            label: entry.label.map(str::to_owned),
+        });
+    })?;
+    Ok(entries)
+}
+
+/// [`read_list`] that keeps no entry.
+fn visit_list(
+    mut text: impl BufRead,
+    path: &Path,
+    is_file: impl Fn(&str) -> bool,
+    mut visit: impl FnMut(Entry<'_>),
+) -> Result<(), DataError> {
     let start = text.fill_buf().map_err(|error| open_error(path, &error))?;
     let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
     let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
     let is_json = has_extension(path, &["json"]) || matches!(first, Some(b'{' | b'['));
     if is_json {
-        return list_table::read_json(text, path);
+        return list_table::visit_json(text, path, visit);
     }
     if has_extension(path, &["csv", "tsv"]) {
-        return list_table::read_table(text, path);
+        return list_table::visit_table(text, path, visit);
     }
     let mut lines = Lines::new(text, path, MAX_LIST_BYTES, LIST_BYTES);
-    let mut entries = Vec::new();
+    let mut entries = 0;
     while let Some((number, line)) = lines.next_line()? {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -105,16 +161,17 @@ pub fn read_list(
             line: number,
             found: line.to_string(),
         })?;
-        if entries.len() == MAX_LIST_IMAGES {
+        if entries == MAX_LIST_IMAGES {
             return Err(too_many(path));
         }
-        entries.push(ListEntry {
+        entries += 1;
+        visit(Entry {
             line: number,
-            path: written.to_owned(),
-            label: label.map(str::to_owned),
+            path: written,
+            label,
         });
     }
-    Ok(entries)
+    Ok(())
 }
 
 pub(super) fn too_many(path: &Path) -> DataError {

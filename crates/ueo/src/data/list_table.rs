@@ -7,7 +7,7 @@ use crate::quote;
 
 use super::format::{FileKind, has_extension};
 use super::json_pairs::Pairs;
-use super::list::{ListEntry, MAX_LIST_IMAGES, too_many};
+use super::list::{Entry, MAX_LIST_IMAGES, too_many};
 use super::text_file::{decode_utf8, read_limited};
 use super::{DataError, table};
 
@@ -53,7 +53,11 @@ const EXPECTED: &str = "a list of images";
 type Split = Vec<(String, i64, String)>;
 
 /// Reads `{"train": [["a.jpg", 0, "cat"], ...]}`. With several splits it is not certain which of them is meant.
-pub(super) fn read_json(text: impl BufRead, path: &Path) -> Result<Vec<ListEntry>, DataError> {
+pub(super) fn visit_json(
+    text: impl BufRead,
+    path: &Path,
+    mut visit: impl FnMut(Entry<'_>),
+) -> Result<(), DataError> {
     let refused = |found: String, fix: &'static str| DataError::Format {
         path: path.to_path_buf(),
         expected: EXPECTED,
@@ -91,23 +95,25 @@ pub(super) fn read_json(text: impl BufRead, path: &Path) -> Result<Vec<ListEntry
     if split.len() > MAX_LIST_IMAGES {
         return Err(too_many(path));
     }
-    let entries = (1..).zip(split);
-    Ok(entries
-        .map(|(line, (path, number, name))| ListEntry {
+    for (line, (path, number, name)) in (1..).zip(split) {
+        let number = number.to_string();
+        let label = if name.is_empty() { number } else { name };
+        visit(Entry {
             line,
-            path,
-            label: Some(if name.is_empty() {
-                number.to_string()
-            } else {
-                name
-            }),
-        })
-        .collect())
+            path: &path,
+            label: Some(&label),
+        });
+    }
+    Ok(())
 }
 
 /// Reads a table with a column of paths and perhaps one of labels, told by the first line or, without one, by the images'
 /// extensions.
-pub(super) fn read_table(text: impl BufRead, path: &Path) -> Result<Vec<ListEntry>, DataError> {
+pub(super) fn visit_table(
+    text: impl BufRead,
+    path: &Path,
+    mut visit: impl FnMut(Entry<'_>),
+) -> Result<(), DataError> {
     let refused = |found: String| DataError::Format {
         path: path.to_path_buf(),
         expected: EXPECTED,
@@ -118,7 +124,7 @@ pub(super) fn read_table(text: impl BufRead, path: &Path) -> Result<Vec<ListEntr
     let tab = has_extension(path, &["tsv"]);
     let rows = table::Rows::new(decode_utf8(&bytes, path)?, path, tab)?;
     let mut columns: Option<(usize, Option<usize>)> = None;
-    let mut entries = Vec::new();
+    let mut entries = 0;
     for row in rows {
         let (line, cells) = row?;
         let (path_column, label_column) = match columns {
@@ -139,7 +145,7 @@ pub(super) fn read_table(text: impl BufRead, path: &Path) -> Result<Vec<ListEntr
                 }
             },
         };
-        if entries.len() == MAX_LIST_IMAGES {
+        if entries == MAX_LIST_IMAGES {
             return Err(too_many(path));
         }
         let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
@@ -150,15 +156,14 @@ pub(super) fn read_table(text: impl BufRead, path: &Path) -> Result<Vec<ListEntr
                 found: cells.join(","),
             });
         }
-        entries.push(ListEntry {
+        entries += 1;
+        visit(Entry {
             line,
-            path: cell(path_column).to_owned(),
-            label: label_column
-                .map(|column| cell(column).to_owned())
-                .filter(|label| !label.is_empty()),
+            path: cell(path_column),
+            label: label_column.map(cell).filter(|label| !label.is_empty()),
         });
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// The columns of path and label, and whether this first row only names them.

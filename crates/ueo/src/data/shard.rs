@@ -15,11 +15,13 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::dataset::{MAX_ENCODED_BYTES, id_of, open_error, text_of_bytes};
 use super::format::{FileKind, is_hidden};
+use super::interner::HashIndex;
+use super::samples::{NewSample, Store, StoreId};
 use super::spool::SpoolError;
 use super::tar_reader::{
     ArchiveSource, BLOCK_BYTES, Member, MemberKind, PlainSource, StreamSource, TarReader,
 };
-use super::{DataError, Dataset, LeftOutReason, Location, Sample, SkipReason, SourceKind, Spool};
+use super::{DataError, Dataset, LeftOutReason, SkipReason, SourceKind, Spool};
 
 /// Longest label entry that is read, in bytes. Descriptions of images are longer than labels, and may hold one.
 const MAX_LABEL_ENTRY_BYTES: u64 = 1 << 20;
@@ -49,7 +51,7 @@ pub(super) fn open_all(
 ) -> Result<Dataset, DataError> {
     dataset.kind = SourceKind::Shards;
     archives.sort();
-    let mut spool = None;
+    let mut spool: SpoolOf = None;
     for path in &archives {
         let file = File::open(path).map_err(|error| open_error(path, &error))?;
         let length = file
@@ -84,6 +86,9 @@ pub fn index_shard_bytes(bytes: &[u8]) -> Result<Dataset, DataError> {
     Ok(dataset)
 }
 
+/// The temporary file of all compressed archives, once there is one.
+type SpoolOf = Option<(StoreId, Arc<Spool>)>;
+
 struct Archive<'a> {
     path: &'a Path,
     id: String,
@@ -94,7 +99,7 @@ fn index<R: Read + Seek>(
     archive: Archive<'_>,
     mut bytes: R,
     length: u64,
-    spool: &mut Option<Arc<Spool>>,
+    spool: &mut SpoolOf,
 ) -> Result<(), DataError> {
     let path = archive.path;
     let compression = recognize(&mut bytes, path)?;
@@ -104,21 +109,23 @@ fn index<R: Read + Seek>(
     match compression {
         Compression::None => {
             let reader = TarReader::new(PlainSource::new(bytes, length));
-            let store = Store::InPlace;
-            ShardIndex::new(dataset, archive, reader, store).run()
+            let store = dataset.samples.add_store(Store::Tar(path.to_path_buf()));
+            ShardIndex::new(dataset, archive, reader, (store, None)).run()
         }
         Compression::Gzip => {
-            let spool = match spool {
+            let (store, spool) = match spool {
                 Some(spool) => spool,
                 None => {
                     let created = Spool::create().map_err(|error| spool_error(path, &error))?;
-                    spool.insert(Arc::new(created))
+                    let created = Arc::new(created);
+                    let store = Store::Spool(Arc::clone(&created));
+                    spool.insert((dataset.samples.add_store(store), created))
                 }
             };
             let allowance = UNPACKED_BYTES.saturating_add(length.saturating_mul(UNPACKED_RATIO));
             let unpacked = BufReader::new(MultiGzDecoder::new(BufReader::new(bytes)));
             let reader = TarReader::new(StreamSource::new(unpacked, allowance));
-            let store = Store::Spool(Arc::clone(spool));
+            let store = (*store, Some(Arc::clone(spool)));
             ShardIndex::new(dataset, archive, reader, store).run()
         }
     }
@@ -162,27 +169,24 @@ fn spool_error(path: &Path, error: &std::io::Error) -> DataError {
     }
 }
 
-/// Where the images of an archive are read from later.
-enum Store {
-    InPlace,
-    Spool(Arc<Spool>),
-}
-
 /// A label entry, until all images of the archive are known.
 struct LabelEntry {
-    id: String,
-    key: String,
+    id: Box<str>,
+    /// Length of the part of the name that it shares with its image.
+    key_length: usize,
     /// `cls` before `json`, and short extensions before longer ones.
     rank: (bool, usize),
-    label: Option<String>,
+    label: Option<Box<str>>,
 }
 
 struct ShardIndex<'a, S> {
     dataset: &'a mut Dataset,
     archive: Archive<'a>,
     reader: TarReader<S>,
-    store: Store,
-    seen: HashSet<String>,
+    store: StoreId,
+    /// Where images are copied to, unless they can be read where they are.
+    spool: Option<Arc<Spool>>,
+    seen: HashIndex,
     labels: Vec<LabelEntry>,
     first_sample: usize,
     kept_bytes: usize,
@@ -199,7 +203,7 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
         dataset: &'a mut Dataset,
         archive: Archive<'a>,
         reader: TarReader<S>,
-        store: Store,
+        (store, spool): (StoreId, Option<Arc<Spool>>),
     ) -> Self {
         let first_sample = dataset.samples.len();
         Self {
@@ -207,7 +211,8 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
             archive,
             reader,
             store,
-            seen: HashSet::new(),
+            spool,
+            seen: HashIndex::default(),
             labels: Vec::new(),
             first_sample,
             kept_bytes: 0,
@@ -268,8 +273,8 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
         } else if member.kind == MemberKind::Special {
             left_out.add(LeftOutReason::ArchiveSpecial, &id);
         } else if let Some((key, rank)) = label_key(&name) {
-            let key = key.to_owned();
-            return self.take_label(member, id, key, rank);
+            let key_length = key.len();
+            return self.take_label(member, id, key_length, rank);
         } else {
             match FileKind::of(path) {
                 FileKind::Image => {
@@ -297,7 +302,7 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
             Some(SkipReason::Empty)
         } else if length > MAX_ENCODED_BYTES {
             Some(SkipReason::TooLarge { length })
-        } else if self.seen.contains(&id) {
+        } else if self.is_again(&id) {
             Some(SkipReason::DuplicateMember)
         } else {
             None
@@ -306,54 +311,48 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
             self.dataset.skip(id, reason);
             return Ok(Next::Member);
         }
-        let location = match self.locate(member)? {
-            Ok(location) => location,
-            Err(reason) => {
-                self.dataset.skip(id, reason);
-                return Ok(Next::Stop);
-            }
-        };
-        self.seen.insert(id.clone());
-        self.dataset.samples.push(Sample {
-            id,
-            location,
-            label: None,
-        });
-        Ok(Next::Member)
-    }
-
-    /// Where an image's bytes can be read later, or why they cannot, nor anything behind them.
-    fn locate(&mut self, member: &Member) -> Result<Result<Location, SkipReason>, DataError> {
-        let length = member.length;
-        let (location, found) = match &self.store {
-            Store::InPlace => {
-                let location = Location::TarMember {
-                    archive: self.archive.path.to_path_buf(),
-                    offset: member.offset,
-                    length,
-                };
-                (location, self.reader.remaining().unwrap_or(length))
-            }
-            Store::Spool(spool) => {
-                let (offset, found) = match spool.append(&mut self.reader.content(), length) {
-                    Ok(copied) => copied,
-                    Err(SpoolError::Read(error)) => {
-                        return Ok(Err(SkipReason::DamagedArchive {
-                            reason: error.to_string(),
-                        }));
-                    }
-                    Err(SpoolError::Write(error)) => {
-                        return Err(spool_error(self.archive.path, &error));
-                    }
-                };
-                let spool = Arc::clone(spool);
-                let location = Location::Spooled {
-                    spool,
+        match self.locate(member)? {
+            Ok(offset) => {
+                self.dataset.samples.push(&NewSample {
+                    id: &id,
+                    label: None,
+                    store: self.store,
                     offset,
                     length,
-                };
-                (location, found)
+                });
+                Ok(Next::Member)
             }
+            Err(reason) => {
+                self.dataset.skip(id, reason);
+                Ok(Next::Stop)
+            }
+        }
+    }
+
+    /// Whether an image of this name came before; from now on one did. Who calls takes the image or reads no other.
+    fn is_again(&mut self, id: &str) -> bool {
+        let samples = &self.dataset.samples;
+        let next = samples.len() as u32;
+        let is_it = |index: u32| samples.id(index as usize) == id;
+        self.seen.find_or_insert(id, next, is_it) != next
+    }
+
+    /// Where an image's bytes begin where they can be read later, or why they cannot, nor anything behind them.
+    fn locate(&mut self, member: &Member) -> Result<Result<u64, SkipReason>, DataError> {
+        let length = member.length;
+        let (offset, found) = match &self.spool {
+            None => (member.offset, self.reader.remaining().unwrap_or(length)),
+            Some(spool) => match spool.append(&mut self.reader.content(), length) {
+                Ok(copied) => copied,
+                Err(SpoolError::Read(error)) => {
+                    return Ok(Err(SkipReason::DamagedArchive {
+                        reason: error.to_string(),
+                    }));
+                }
+                Err(SpoolError::Write(error)) => {
+                    return Err(spool_error(self.archive.path, &error));
+                }
+            },
         };
         Ok(if found < length {
             Err(SkipReason::TruncatedMember {
@@ -361,7 +360,7 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
                 found,
             })
         } else {
-            Ok(location)
+            Ok(offset)
         })
     }
 
@@ -369,7 +368,7 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
         &mut self,
         member: &Member,
         id: String,
-        key: String,
+        key_length: usize,
         rank: (bool, usize),
     ) -> Result<Next, DataError> {
         let is_readable = member.kind == MemberKind::File && member.length <= MAX_LABEL_ENTRY_BYTES;
@@ -384,12 +383,12 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
         } else {
             None
         };
-        self.kept_bytes += key.len() + label.as_ref().map_or(0, String::len);
+        self.kept_bytes += label.as_ref().map_or(0, String::len);
         self.labels.push(LabelEntry {
-            id,
-            key,
+            id: id.into(),
+            key_length,
             rank,
-            label,
+            label: label.map(Into::into),
         });
         Ok(Next::Member)
     }
@@ -399,19 +398,21 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
         let archive = self.archive.id.len() + 1;
         let mut best: HashMap<&str, &LabelEntry> = HashMap::new();
         for entry in self.labels.iter().filter(|entry| entry.label.is_some()) {
-            let chosen = best.entry(&entry.key).or_insert(entry);
+            let key = &entry.id[archive..archive + entry.key_length];
+            let chosen = best.entry(key).or_insert(entry);
             // Not the order of the archive decides between two of the same kind.
             if (entry.rank, &entry.id) < (chosen.rank, &chosen.id) {
                 *chosen = entry;
             }
         }
         let mut used = HashSet::new();
-        for sample in &mut self.dataset.samples[self.first_sample..] {
-            let key = key_of(&sample.id[archive..]);
+        let samples = &mut self.dataset.samples;
+        for index in self.first_sample..samples.len() {
+            let key = key_of(&samples.id(index)[archive..]);
             if let Some((entry, label)) =
                 key.and_then(|key| Some((*best.get(key)?, best.get(key)?.label.as_ref()?)))
             {
-                sample.label = Some(label.clone());
+                samples.set_label(index, label);
                 used.insert(std::ptr::from_ref(entry));
             }
         }

@@ -33,13 +33,18 @@ pub struct Images {
 }
 
 impl Model {
-    /// Opens a directory, list file, tar shard or directory of shards for this model.
+    /// Opens a directory, list file, tar shard, Parquet file or directory of these for this model.
     ///
     /// # Errors
     ///
     /// [`SessionError::Data`].
     pub fn images(&self, path: impl AsRef<Path>) -> Result<Images, SessionError> {
-        Images::open(path.as_ref(), None, &self.preprocessing, IMAGE_CACHE_BYTES)
+        Images::open(
+            path.as_ref(),
+            DatasetOptions::default(),
+            &self.preprocessing,
+            IMAGE_CACHE_BYTES,
+        )
     }
 
     /// Image files for this model, in the order in which they are named.
@@ -56,7 +61,8 @@ impl Model {
 }
 
 impl Images {
-    /// Opens a directory, list file, tar shard or directory of shards.
+    /// Opens a directory, list file, tar shard, Parquet file or directory of these; of the options, the folder of a list's
+    /// paths will do.
     ///
     /// Up to `cache_bytes` of decoded images stay in memory for later epochs.
     ///
@@ -65,12 +71,12 @@ impl Images {
     /// [`SessionError::Data`].
     pub fn open(
         path: &Path,
-        image_root: Option<&Path>,
+        options: impl Into<DatasetOptions>,
         preprocessing: &Preprocessing,
         cache_bytes: u64,
     ) -> Result<Self, SessionError> {
         let content = CacheContent::Originals;
-        Self::open_keeping(content, path, image_root, preprocessing, cache_bytes)
+        Self::open_keeping(content, path, options, preprocessing, cache_bytes)
     }
 
     /// [`Self::open`], with a choice of what stays in memory.
@@ -81,16 +87,13 @@ impl Images {
     pub fn open_keeping(
         content: CacheContent,
         path: &Path,
-        image_root: Option<&Path>,
+        options: impl Into<DatasetOptions>,
         preprocessing: &Preprocessing,
         cache_bytes: u64,
     ) -> Result<Self, SessionError> {
-        let options = DatasetOptions {
-            image_root: image_root.map(Path::to_owned),
-        };
         let cache = caching(content, cache_bytes);
         let source = ImageSource::new(
-            Dataset::open(path, &options)?,
+            Dataset::open(path, &options.into())?,
             preprocessing.clone(),
             decoding(preprocessing),
             cache,
@@ -195,7 +198,7 @@ impl Images {
 
     /// Path of an image relative to the images' root.
     pub fn id(&self, index: usize) -> &str {
-        &self.dataset().samples[index].id
+        self.dataset().samples.id(index)
     }
 
     /// Tells about the files beside the images that were not taken.
@@ -221,21 +224,20 @@ impl Images {
         classes: &[String],
         indices: &[usize],
     ) -> Result<Vec<bool>, SessionError> {
-        let options = DatasetOptions {
-            image_root: labels.image_root.map(Path::to_owned),
-        };
-        let labelled = Dataset::open(labels.path, &options)?;
+        let labelled = Dataset::open(labels.path, &labels.options)?;
         let classes = self.class_list(classes);
         // Who asks for labels means those that are there, however many of them are known classes.
         let choice = match labelled.kind {
             SourceKind::Directory => LabelChoice::Folders,
-            SourceKind::List | SourceKind::Shards | SourceKind::Given => LabelChoice::List,
+            SourceKind::List | SourceKind::Shards | SourceKind::Rows | SourceKind::Given => {
+                LabelChoice::List
+            }
         };
         let labelling = Labelling::of(&labelled, &classes, choice)?;
         let by_id: HashMap<&str, ImageLabel> = labelled
             .samples
             .iter()
-            .map(|sample| sample.id.as_str())
+            .map(|sample| sample.id)
             .zip(labelling.images)
             .collect();
         indices

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{
-    ClassList, ImageLabel, LabelBasis, LabelChoice, Labelling, Unlabelled, UnmatchedLabel,
+    ClassList, DatasetOptions, ImageLabel, LabelBasis, LabelChoice, Labelling, Unlabelled,
+    UnmatchedLabel,
 };
 use crate::evaluate::Predictions;
 
@@ -36,12 +37,12 @@ pub struct LabelledPredictions {
 }
 
 /// Where the labels for oracle weights are read from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OracleLabels<'a> {
-    /// The same images with labels: a directory, list file, tar shard or directory of shards.
+    /// The same images with labels: a directory, list file, tar shard, Parquet file or directory of these.
     pub path: &'a Path,
-    /// Folder to which the paths of a list file are relative.
-    pub image_root: Option<&'a Path>,
+    /// The folder of a list's paths, and the columns of Parquet files.
+    pub options: DatasetOptions,
 }
 
 /// How the labels of a set were understood: what a user should see, and what a record keeps.

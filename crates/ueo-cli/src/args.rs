@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use ueo::Device;
 use ueo::checkpoint::Activation;
-use ueo::data::LabelChoice;
+use ueo::data::{LabelChoice, ParquetColumns};
 use ueo::evaluate::{Score, ThresholdMethod};
 use ueo::image::ExifOrientation;
 use ueo::model::Precision;
@@ -107,20 +107,50 @@ pub struct DecodingArgs {
     pub exif_orientation: Option<ExifOrientation>,
 }
 
+/// Which columns of Parquet files matter.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ColumnArgs {
+    /// Column of a .parquet file that holds the images [default: the described one, else `image` or a like name]
+    ///
+    /// Encoded images as binary values, or structures with a field `bytes`, as Hugging Face data sets have them.
+    #[arg(long, value_name = "NAME")]
+    pub image_column: Option<String>,
+
+    /// Column of a .parquet file that holds the labels [default: `label` or a like name, if there is one]
+    ///
+    /// Texts or whole numbers. Numbers get the names that the file itself gives them, where it does.
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
+}
+
+impl ColumnArgs {
+    /// What was chosen.
+    pub fn columns(&self) -> ParquetColumns {
+        ParquetColumns {
+            image: self.image_column.clone(),
+            label: self.label_column.clone(),
+        }
+    }
+}
+
 /// The images of a command.
 #[derive(Clone, Debug, Args)]
 pub struct ImageArgs {
-    /// Directory tree, list file or WebDataset .tar shards
+    /// Directory tree, list file, WebDataset .tar shards or .parquet files
     ///
     /// A directory is searched in all its levels; the first folder level is the label where one is needed. A list file has
-    /// one `path label` or `path` per line. A .tar shard keeps labels in `.cls` or `.json` entries; a directory of shards
-    /// works too. The order is by path, whatever the file system says.
+    /// one `path label` or `path` per line. A .tar shard keeps labels in `.cls` or `.json` entries, a .parquet file in a
+    /// column; a directory of shards or of .parquet files works too. The order is by path, whatever the file system says.
     #[arg(long, value_name = "PATH")]
     pub images: PathBuf,
 
     /// Directory that the paths of a list file are relative to [default: the list's own directory]
     #[arg(long, value_name = "DIR")]
     pub image_root: Option<PathBuf>,
+
+    /// Columns of Parquet files.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
 
     /// How they are read.
     #[command(flatten)]

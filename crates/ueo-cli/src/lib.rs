@@ -16,6 +16,8 @@ mod hub;
 mod interrupt;
 mod labels;
 mod output;
+mod prediction_parquet;
+mod prediction_table;
 mod printer;
 mod progress;
 mod ranks;

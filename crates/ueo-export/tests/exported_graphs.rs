@@ -81,7 +81,12 @@ impl Demonstration {
             model,
             images: path("images.tar"),
             image_root: None,
+<<<<<<< HEAD
             classes,
+=======
+            columns: ueo::data::ParquetColumns::default(),
+            classes: classes.lines().map(str::to_owned).collect(),
+>>>>>>> 2e4be76 (Write predictions row by row, also as Parquet, and let a stopped predict go on)
             class_ids: None,
             labels: LabelChoice::default(),
             oracle_labels: None,
@@ -135,6 +140,7 @@ impl Demonstration {
         let request = PredictRequest {
             images: self.path("images.tar"),
             image_root: None,
+            columns: ueo::data::ParquetColumns::default(),
             labels: LabelChoice::default(),
             classes: None,
             score: None,

@@ -71,7 +71,7 @@ pub fn adapt_together(
         Ok(Images::open_keeping(
             request.settings.cache_content(model.preprocessing.crop)?,
             &request.images,
-            request.image_root.as_deref(),
+            request.image_options(),
             &model.preprocessing,
             request.image_cache_bytes,
         )?)

@@ -60,6 +60,7 @@ pub fn discover(
         images: std::path::absolute(&request.predict.images)
             .unwrap_or_else(|_| request.predict.images.clone()),
         image_root: request.predict.image_root.clone(),
+        columns: request.predict.columns.clone(),
         exif_orientation: opened.model.preprocessing.exif_orientation,
         score: predictions.rule,
         threshold: predictions.threshold,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use ueo::csv_cell;
+use ueo::data::ParquetColumns;
 use ueo::disk::{create_directories, remove_file};
 use ueo::evaluate::ScoreRule;
 use ueo::image::ExifOrientation;
@@ -42,6 +43,9 @@ pub struct DiscoveryRecord {
     pub images: PathBuf,
     /// Folder to which the paths of a list file are relative.
     pub image_root: Option<PathBuf>,
+    /// Columns of Parquet files, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "ParquetColumns::is_default")]
+    pub columns: ParquetColumns,
     /// Whether the camera's orientation of an image counts.
     pub exif_orientation: ExifOrientation,
     /// What the confidence is.

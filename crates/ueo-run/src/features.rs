@@ -17,7 +17,7 @@ use super::RunError;
 use super::frame::{frame, split_frame};
 
 /// Batches between two points that survive a power loss.
-const BATCHES_PER_SYNC: usize = 8;
+pub(crate) const BATCHES_PER_SYNC: usize = 8;
 
 /// What the features in a file are of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,36 @@ impl FeatureKey {
     }
 }
 
+impl FeatureKey {
+    /// The same features where something else matters for them too.
+    pub fn and(mut self, matters: impl Iterator<Item = String>) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(self.digest.as_bytes());
+        for text in matters {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+        let digest = hasher.finalize();
+        self.digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self
+    }
+
+    /// A key of some digest.
+    #[cfg(test)]
+    pub fn for_tests(digest: &str, images: usize, embed_dim: usize) -> Self {
+        Self {
+            digest: digest.to_owned(),
+            images,
+            embed_dim,
+        }
+    }
+
+    /// Numbers of a feature.
+    pub fn embed_dim(&self) -> usize {
+        self.embed_dim
+    }
+}
+
 /// Keeps the features of a pass in a file.
 pub(crate) struct FeatureLog {
     file: DiskFile,
@@ -114,16 +144,7 @@ impl FeatureLog {
     }
 
     fn write(&mut self, batch: &ImageFeatures) -> io::Result<()> {
-        let failures = batch.failures.iter();
-        let mut data = serde_json::to_vec(&Batch {
-            indices: batch.indices.clone(),
-            failures: failures
-                .map(|failure| (failure.index, failure.reason.clone()))
-                .collect(),
-        })?;
-        data.push(b'\n');
-        data.extend(batch.features.iter().flat_map(|value| value.to_le_bytes()));
-        self.file.write_all(&frame(&data))?;
+        self.file.write_all(&frame(&encode_batch(batch)?))?;
         self.unsynced += 1;
         if self.unsynced == BATCHES_PER_SYNC {
             self.unsynced = 0;
@@ -144,6 +165,30 @@ impl FeatureStore for FeatureLog {
     }
 }
 
+/// The data of a batch's frame.
+pub(crate) fn encode_batch(batch: &ImageFeatures) -> io::Result<Vec<u8>> {
+    let failures = batch.failures.iter();
+    let mut data = serde_json::to_vec(&Batch {
+        indices: batch.indices.clone(),
+        failures: failures
+            .map(|failure| (failure.index, failure.reason.clone()))
+            .collect(),
+    })?;
+    data.push(b'\n');
+    data.extend(batch.features.iter().flat_map(|value| value.to_le_bytes()));
+    Ok(data)
+}
+
+/// The batch of a frame, if it is the one that follows on `done` images.
+pub(crate) fn next_batch(data: &[u8], done: usize, key: &FeatureKey) -> Option<ImageFeatures> {
+    let batch = read_batch(data, key.embed_dim)?;
+    let end = done.saturating_add(ENCODING_BATCH).min(key.images);
+    let mut images: Vec<usize> = batch.indices.clone();
+    images.extend(batch.failures.iter().map(|failure| failure.index));
+    images.sort_unstable();
+    (images.into_iter().eq(done..end) && done < end).then_some(batch)
+}
+
 /// The batches of some frames, as far as they are whole and follow on each other, and the bytes behind them.
 fn read_batches<'a>(mut frames: &'a [u8], key: &FeatureKey) -> (ImageFeatures, &'a [u8]) {
     let mut kept = ImageFeatures {
@@ -151,17 +196,9 @@ fn read_batches<'a>(mut frames: &'a [u8], key: &FeatureKey) -> (ImageFeatures, &
         ..ImageFeatures::default()
     };
     while let Some((data, rest)) = split_frame(frames) {
-        let done = kept.images();
-        let Some(batch) = read_batch(data, key.embed_dim) else {
+        let Some(batch) = next_batch(data, kept.images(), key) else {
             break;
         };
-        let end = done.saturating_add(ENCODING_BATCH).min(key.images);
-        let mut images: Vec<usize> = batch.indices.clone();
-        images.extend(batch.failures.iter().map(|failure| failure.index));
-        images.sort_unstable();
-        if !images.into_iter().eq(done..end) || done == end {
-            break;
-        }
         kept.append(batch);
         frames = rest;
     }

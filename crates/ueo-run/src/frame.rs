@@ -1,5 +1,7 @@
 //! The frames of a `TFRecord` file: length, checksum of the length, data, checksum of the data, all little-endian.
 
+use std::io::{self, Read};
+
 /// Bytes in front of the data: an eight-byte length and its checksum.
 const HEADER: usize = 12;
 /// Bytes of a checksum.
@@ -23,6 +25,32 @@ pub(crate) fn frame(data: &[u8]) -> Vec<u8> {
     frame.extend(data);
     frame.extend(masked_checksum(data).to_le_bytes());
     frame
+}
+
+/// Reads the next frame's data; `None` when no whole, undamaged frame of at most `limit` bytes is there.
+///
+/// # Errors
+///
+/// As the reader.
+pub(crate) fn read_frame(reader: &mut impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut frame = Vec::new();
+    reader.take(HEADER as u64).read_to_end(&mut frame)?;
+    let Some(length) = frame.first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > limit {
+        return Ok(None);
+    }
+    reader
+        .take(length + CHECKSUM as u64)
+        .read_to_end(&mut frame)?;
+    Ok(split_frame(&frame).map(|(data, _)| data.to_vec()))
+}
+
+/// Bytes of a frame around this many bytes of data.
+pub(crate) fn frame_length(data: usize) -> u64 {
+    (HEADER + data + CHECKSUM) as u64
 }
 
 /// The data of the first frame and what follows the frame; `None` when no whole, undamaged frame is there.

@@ -38,7 +38,7 @@ impl<'a> Job<'a> {
         let known_images = request.threshold_images.as_deref();
         let scorer = scorer.with_known_images(
             known_images,
-            request.image_root.as_deref(),
+            &request.image_options(),
             request.class_ids.as_deref(),
         )?;
         Ok(Self {

@@ -9,6 +9,7 @@ mod directory;
 mod discovering;
 mod discovery;
 mod error;
+mod feature_file;
 mod features;
 mod frame;
 #[doc(hidden)]
@@ -39,7 +40,7 @@ pub use error::RunError;
 pub use held::HeldDirectory;
 pub use moving::{NewPlaces, move_run};
 pub use opening::{OpenedModel, open_base};
-pub use predicting::{PredictRequest, ThresholdRequest, predict, predict_for};
+pub use predicting::{PredictRequest, ThresholdRequest, predict, predict_for, predict_rows};
 pub use predictions::{Answer, ImageResult, KEPT_CLASSES};
 pub use record::{AdaptRequest, FORMAT_VERSION, ImagesRecord, RunRecord, RunStatus};
 pub use records::RecordWriter;

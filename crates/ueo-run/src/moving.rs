@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ueo::data::DatasetOptions;
 use ueo::session::Images;
 
 use super::RunError;
@@ -42,7 +43,11 @@ pub fn move_run(run: &Path, places: &NewPlaces) -> Result<RunRecord, RunError> {
     }
     if let Some(path) = &places.images {
         let root = places.image_root.as_deref();
-        let images = Images::open(path, root, &record.base.preprocessing, 0)?;
+        let options = DatasetOptions {
+            image_root: places.image_root.clone(),
+            columns: record.request.columns.clone(),
+        };
+        let images = Images::open(path, options, &record.base.preprocessing, 0)?;
         let used = images.without(&record.images.skipped);
         if fingerprint(&images, &used) != record.images.fingerprint {
             return Err(RunError::ImagesChanged {

@@ -1,23 +1,32 @@
 //! Predictions of a model on disk about images on disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ueo::data::{ClassList, LabelChoice};
+use ueo::adapt::CallerError;
+use ueo::data::{ClassList, DatasetOptions, LabelChoice, ParquetColumns};
+use ueo::disk;
 use ueo::evaluate::{Score, ScoreRule, ThresholdMethod};
 use ueo::image::Preprocessing;
-use ueo::session::{Cut, Images, Model, PredictionSet, Question, Reporter};
+use ueo::session::{
+    Cut, ImagePrediction, Images, Model, PredictedRows, PredictionSet, Question, Reporter,
+    SessionError,
+};
 
 use super::RunError;
+use super::feature_file::FeatureFile;
+use super::features::FeatureKey;
 use super::opening::OpenedModel;
 use super::record::RunRecord;
 
 /// What to predict and how.
 #[derive(Clone, Debug)]
 pub struct PredictRequest {
-    /// Images: a directory, list file, tar shard or directory of shards.
+    /// Images: a directory, list file, tar shard, Parquet file or directory of these.
     pub images: PathBuf,
     /// Folder to which the paths of a list file are relative.
     pub image_root: Option<PathBuf>,
+    /// Columns of Parquet files, where they are not the usual ones.
+    pub columns: ParquetColumns,
     /// Classes; `None` takes those that the run directory remembers.
     pub classes: Option<ClassList>,
     /// Where labels to measure by come from.
@@ -81,7 +90,56 @@ pub fn predict_for(
     )?)
 }
 
+/// Predicts the classes of images row by row. The features are kept in the file `features`: where an earlier call with the
+/// same images and model was stopped, this one goes on, and hands out all rows anew. The file is the caller's to remove when the rows
+/// are safe.
+///
+/// # Errors
+///
+/// As [`predict`], and [`RunError::InUse`].
+pub fn predict_rows(
+    opened: &OpenedModel,
+    request: &PredictRequest,
+    features: &Path,
+    row: &mut dyn FnMut(&ImagePrediction) -> Result<(), CallerError>,
+    reporter: &mut dyn Reporter,
+) -> Result<PredictedRows, RunError> {
+    let known = request.known_classes(opened)?;
+    let images = request.open_images(opened, &known, reporter)?;
+    let mut store = FeatureFile::open(features, feature_key(opened, &images))?;
+    let question = request.question(opened, known.names());
+    let model = &opened.model;
+    let made = ueo::session::predict_rows(model, &images, question, &mut store, row, reporter);
+    drop(store);
+    // The user may repair the images; they are to be looked at again.
+    let in_vain = matches!(
+        made,
+        Err(SessionError::SkippedImages { .. } | SessionError::NoReadableImages { .. })
+    );
+    if in_vain {
+        disk::remove_file(features).map_err(|source| RunError::io("remove", features, source))?;
+    }
+    Ok(made?)
+}
+
+/// What the features of a pass depend on.
+fn feature_key(opened: &OpenedModel, images: &Images) -> FeatureKey {
+    let model = &opened.model;
+    let preprocessing = &model.preprocessing;
+    let ids = (0..images.len()).map(|index| images.id(index));
+    let key = FeatureKey::new(model, model.clip.precision(), &model.parameters, ids);
+    key.and([format!("{preprocessing:?}"), format!("{:?}", images.path())].into_iter())
+}
+
 impl PredictRequest {
+    /// How the images are opened.
+    pub fn image_options(&self) -> DatasetOptions {
+        DatasetOptions {
+            image_root: self.image_root.clone(),
+            columns: self.columns.clone(),
+        }
+    }
+
     /// The classes that were asked for, else the run's.
     pub(super) fn known_classes(&self, opened: &OpenedModel) -> Result<ClassList, RunError> {
         if let Some(classes) = &self.classes {
@@ -107,8 +165,8 @@ impl PredictRequest {
     }
 
     fn images_of(&self, preprocessing: &Preprocessing) -> Result<Images, RunError> {
-        let root = self.image_root.as_deref();
-        Ok(Images::open(&self.images, root, preprocessing, 0)?)
+        let options = self.image_options();
+        Ok(Images::open(&self.images, options, preprocessing, 0)?)
     }
 
     fn labelled_by(

@@ -110,7 +110,7 @@ impl Task<'_> {
         if request.settings.needs_labels() {
             let labels = OracleLabels {
                 path: request.oracle_labels.as_ref().unwrap_or(&request.images),
-                image_root: request.image_root.as_deref(),
+                options: request.image_options(),
             };
             pass.known = Some(images.oracle(labels, &request.classes, &encoded.indices)?);
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use ueo::adapt::Settings;
 use ueo::budget::JsonBudget;
 use ueo::checkpoint::Activation;
-use ueo::data::{LabelChoice, LeftOutCount};
+use ueo::data::{DatasetOptions, LabelChoice, LeftOutCount, ParquetColumns};
 use ueo::evaluate::{Evaluation, Score, ScoreRule, Threshold, ThresholdMethod};
 use ueo::guard::{Signs, Warning};
 use ueo::image::ExifOrientation;
@@ -29,10 +29,13 @@ pub(crate) const RECORD_BUDGET: JsonBudget = JsonBudget {
 pub struct AdaptRequest {
     /// The checkpoint, as an absolute path.
     pub model: PathBuf,
-    /// The unlabeled images: a directory, list file, tar shard or directory of shards, as an absolute path.
+    /// The unlabeled images: a directory, list file, tar shard, Parquet file or directory of these, as an absolute path.
     pub images: PathBuf,
     /// Folder to which the paths of a list file are relative.
     pub image_root: Option<PathBuf>,
+    /// Columns of Parquet files, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "ParquetColumns::is_default")]
+    pub columns: ParquetColumns,
     /// Names of the known classes, in the order of the class file.
     pub classes: Vec<String>,
     /// The ids of the classes, where their file has some: labels may spell classes by them.
@@ -86,6 +89,14 @@ fn score_of_version_0_1_0() -> Score {
 }
 
 impl AdaptRequest {
+    /// How the images are opened.
+    pub fn image_options(&self) -> DatasetOptions {
+        DatasetOptions {
+            image_root: self.image_root.clone(),
+            columns: self.columns.clone(),
+        }
+    }
+
     /// The score with its temperature.
     pub fn score_rule(&self) -> ScoreRule {
         ScoreRule {

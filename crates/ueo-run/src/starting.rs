@@ -397,6 +397,7 @@ mod tests {
             model: "/model".into(),
             images: "/images".into(),
             image_root: None,
+            columns: ueo::data::ParquetColumns::default(),
             classes: vec!["cat".to_owned(), "dog".to_owned()],
             class_ids: None,
             labels: Default::default(),

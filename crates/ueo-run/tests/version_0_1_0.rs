@@ -66,6 +66,7 @@ fn a_finished_run_opens_and_predicts() {
     let request = PredictRequest {
         images: place.path("fixture-images"),
         image_root: None,
+        columns: ueo::data::ParquetColumns::default(),
         classes: None,
         labels: Default::default(),
         score: None,

@@ -16,7 +16,7 @@ use ueo_run::{AdaptReport, AdaptRequest, ImageResult, RunDirectory, RunError, Ru
 
 use super::{Context, absolute, class_ids, nearby, read_classes, report};
 use crate::args::{
-    ByteSize, DecodingArgs, KnowledgeArgs, NameArgs, positive_integer, positive_number,
+    ByteSize, ColumnArgs, DecodingArgs, KnowledgeArgs, NameArgs, positive_integer, positive_number,
 };
 use crate::error::CliError;
 use crate::exit::Ending;
@@ -145,16 +145,20 @@ pub struct InputArgs {
     #[arg(long, value_name = "PATH", required_unless_present = "resume")]
     pub model: Option<PathBuf>,
 
-    /// Unlabeled images: directory tree, list file or WebDataset .tar shards
+    /// Unlabeled images: directory tree, list file, WebDataset .tar shards or .parquet files
     ///
     /// A directory is searched in all its levels. A list file has one `path` or `path label` per line. A directory of
-    /// shards works like one shard. The order is by path, whatever the file system says.
+    /// shards or of .parquet files works like one. The order is by path, whatever the file system says.
     #[arg(long, value_name = "PATH", required_unless_present = "resume")]
     pub images: Option<PathBuf>,
 
     /// Directory that the paths of a list file are relative to [default: the list's own directory]
     #[arg(long, value_name = "DIR")]
     pub image_root: Option<PathBuf>,
+
+    /// Columns of Parquet files.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
 
     /// Text file (UTF-8) with the name of one known class per line; a table `id,name` (.csv) or JSON works too
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
@@ -565,6 +569,9 @@ impl<'a> Summary<'a> {
         if let Some(root) = &request.image_root {
             arguments += &format!(" --image-root {}", quoted(nearby(root)));
         }
+        if let Some(column) = &request.columns.image {
+            arguments += &format!(" --image-column {}", quoted(Path::new(column)));
+        }
         arguments
     }
 }
@@ -602,6 +609,7 @@ impl AdaptArgs {
             model: absolute(&model)?,
             images: absolute(images)?,
             image_root: inputs.image_root.as_deref().map(absolute).transpose()?,
+            columns: inputs.columns.columns(),
             classes: classes.names().to_vec(),
             class_ids: class_ids(&classes),
             labels: inputs.names.labels,

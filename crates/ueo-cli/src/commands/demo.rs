@@ -91,6 +91,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<Ending, CliError> {
         model: absolute(&inputs.join(MODEL))?,
         images: absolute(&inputs.join(IMAGES))?,
         image_root: None,
+        columns: ueo::data::ParquetColumns::default(),
         classes: classes.names().to_vec(),
         class_ids: None,
         labels: LabelChoice::default(),

@@ -140,6 +140,7 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<Ending, CliError> {
         predict: PredictRequest {
             images: args.images.images.clone(),
             image_root: args.images.image_root.clone(),
+            columns: args.images.columns.columns(),
             classes,
             labels: names.labels,
             score: args.score.score,

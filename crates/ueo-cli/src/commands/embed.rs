@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use safetensors::tensor::{Dtype, TensorView};
-use ueo::data::read_utf8;
+use ueo::data::{DatasetOptions, read_utf8};
 use ueo::session::{Embedding, Images, embed_images, embed_names, embed_texts};
 use ueo::text::Overlong;
 
 use super::Context;
-use crate::args::{DecodingArgs, ModelArgs, PromptArgs};
+use crate::args::{ColumnArgs, DecodingArgs, ModelArgs, PromptArgs};
 use crate::error::CliError;
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
@@ -44,7 +44,7 @@ pub struct EmbedArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Images to encode: directory tree, list file or WebDataset .tar shards
+    /// Images to encode: directory tree, list file, WebDataset .tar shards or .parquet files
     #[arg(long, value_name = "PATH")]
     pub images: Option<PathBuf>,
 
@@ -55,6 +55,10 @@ pub struct EmbedArgs {
     /// Directory that the paths of a list file are relative to [default: the list's own directory]
     #[arg(long, value_name = "DIR", requires = "images")]
     pub image_root: Option<PathBuf>,
+
+    /// Columns of Parquet files.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
 
     /// How images are read.
     #[command(flatten)]
@@ -109,7 +113,11 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
         features.push(("text_features", "texts", embedding));
     }
     if let Some(path) = &args.images {
-        let images = Images::open(path, args.image_root.as_deref(), &model.preprocessing, 0)?;
+        let options = DatasetOptions {
+            image_root: args.image_root.clone(),
+            columns: args.columns.columns(),
+        };
+        let images = Images::open(path, options, &model.preprocessing, 0)?;
         images.tell_left_out(&mut reporter);
         let embedding = embed_images(&model, &images, context.strict, &mut reporter)?;
         images.tell_orientation(&mut reporter);

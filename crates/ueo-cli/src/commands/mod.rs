@@ -135,7 +135,7 @@ impl<'a> Context<'a> {
         Ok(opened)
     }
 
-    /// Predicts, as `predict` and `evaluate` do; without `classes` those of the model's run count.
+    /// Predicts for `evaluate`; without `classes` those of the model's run count.
     ///
     /// # Errors
     ///
@@ -149,17 +149,7 @@ impl<'a> Context<'a> {
         classes: Option<ClassList>,
         top_k: usize,
     ) -> Result<PredictionSet, CliError> {
-        let request = PredictRequest {
-            images: images.images.clone(),
-            image_root: images.image_root.clone(),
-            classes,
-            labels,
-            score: score.score,
-            score_temperature: score.score_temperature,
-            threshold: score.threshold.0,
-            top_k,
-            strict: self.strict,
-        };
+        let request = self.request(images, score, labels, classes, top_k);
         let interrupt = Interrupt::listen(self.printer)?;
         let reporter = ProgressReporter::interruptible(self.printer, interrupt);
         let said = self.labels_said.replace(true);
@@ -167,6 +157,29 @@ impl<'a> Context<'a> {
         let predicted = run_predict(model, &request, &mut reporter);
         reporter.finish();
         Ok(predicted?)
+    }
+
+    /// What is asked about images.
+    pub fn request(
+        &self,
+        images: &ImageArgs,
+        score: &ScoreArgs,
+        labels: LabelChoice,
+        classes: Option<ClassList>,
+        top_k: usize,
+    ) -> PredictRequest {
+        PredictRequest {
+            images: images.images.clone(),
+            image_root: images.image_root.clone(),
+            columns: images.columns.columns(),
+            classes,
+            labels,
+            score: score.score,
+            score_temperature: score.score_temperature,
+            threshold: score.threshold.0,
+            top_k,
+            strict: self.strict,
+        }
     }
 
     /// Lists inputs that were left out, and says how the command ends because of them.

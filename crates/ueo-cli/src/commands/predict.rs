@@ -1,25 +1,31 @@
 //! `ueo predict`: the class and confidence of each image, as a table.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
-use serde_json::{Map, Value};
-use ueo::csv_cell;
-use ueo::evaluate::Verdict;
-use ueo::session::{ImagePrediction, PredictionSet};
+use clap::Args;
+use ueo::adapt::CallerError;
+use ueo::disk::{self, HIDDEN_PREFIX};
+use ueo::session::{ImagePrediction, PredictedRows};
+use ueo_run::{RunError, predict_rows};
 
 use super::{Context, read_classes};
 use crate::args::{ImageArgs, ModelArgs, NameArgs, ScoreArgs, positive_integer};
 use crate::error::CliError;
 use crate::exit::Ending;
-use crate::output::{is_stdout, write_file};
+use crate::interrupt::Interrupt;
+use crate::output::is_stdout;
+use crate::prediction_table::{Format, PredictionTable};
+use crate::reporter::ProgressReporter;
 use crate::tables;
-use crate::target::check_file;
+use crate::target::{check_file, directory_of};
 use crate::words::counted;
 
+/// Rows after which those who watch the table see them: a batch.
+const ROWS_PER_FLUSH: usize = 32;
+
 const AFTER_HELP: &str = "\
-Columns of the .csv, keys of each line of the .jsonl; those of run/predictions.csv mean the same:
+Columns of the .csv and the .parquet, keys of each line of the .jsonl; those of run/predictions.csv mean the same:
   path           relative to --images, with / on every system
   predicted      the most similar class, exactly as in the class file
   confidence     what tells known from unknown images, by --score; higher is
@@ -59,7 +65,10 @@ pub struct PredictArgs {
     #[command(flatten)]
     pub images: ImageArgs,
 
-    /// Table to write: .csv or .jsonl, or `-` for stdout
+    /// Table to write: .csv, .jsonl or .parquet, or `-` for stdout
+    ///
+    /// Rows are written as they come, under the name with `.partial` behind it, where the threshold is known before. The same
+    /// command goes on where one was stopped.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
 
@@ -84,33 +93,17 @@ pub struct PredictArgs {
     pub names: NameArgs,
 }
 
-/// Formats of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A header and a line per image
-    Csv,
-    /// A JSON object per image
-    Jsonl,
-}
-
-impl Format {
-    fn of(path: &Path) -> Self {
-        match path.extension() {
-            Some(extension) if extension == "jsonl" => Self::Jsonl,
-            _ => Self::Csv,
-        }
-    }
-}
-
-/// Predicts and writes the table.
+/// Predicts and writes the table as the rows come.
 ///
 /// # Errors
 ///
-/// [`CliError`]; the output is then not touched.
+/// [`CliError`]; the output is then not touched. What was computed is kept beside it where the same command can go on from there.
 pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
+    let output = &args.output;
     if context.writes() {
-        let extensions = &["csv", "jsonl"];
-        check_file(&args.output, args.overwrite, extensions, ".csv or .jsonl")?;
+        let extensions = &["csv", "jsonl", "parquet"];
+        let expected = ".csv, .jsonl or .parquet";
+        check_file(output, args.overwrite, extensions, expected)?;
     }
     let names = &args.names;
     let templates = &names.prompt.templates;
@@ -120,18 +113,90 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
         .map(|path| read_classes(path, names.class_names.as_deref(), context))
         .transpose()?;
     let (images, score) = (&args.images, &args.score);
-    let predicted = context.predict(&model, images, score, names.labels, classes, args.top_k)?;
-    let format = args.format.unwrap_or_else(|| Format::of(&args.output));
-    if context.writes() {
-        write(&args.output, format, &predicted.images, args.top_k)?;
+    let request = context.request(images, score, names.labels, classes, args.top_k);
+    let format = args.format.unwrap_or_else(|| Format::of(output));
+    let io = |source| match is_stdout(output) {
+        true => CliError::Stdout(source),
+        false => CliError::Write {
+            path: output.clone(),
+            source,
+        },
+    };
+    // What goes to a pipe cannot be taken back, so there is nothing to go on from.
+    let nowhere = tempfile::tempdir().map_err(io)?;
+    let is_file = !is_stdout(output) && output.metadata().map_or(true, |m| m.is_file());
+    let is_resumable = is_file && context.writes();
+    let features = match is_resumable {
+        true => features_path(output),
+        false => nowhere.path().join("features"),
+    };
+    let mut table: Option<PredictionTable> = None;
+    let mut rows = 0;
+    let mut write = |row: &ImagePrediction| -> Result<(), CallerError> {
+        let table = match &mut table {
+            Some(table) => table,
+            none => none.insert(PredictionTable::create(output, format)?),
+        };
+        table.write(row)?;
+        rows += 1;
+        if rows % ROWS_PER_FLUSH == 0 {
+            table.flush()?;
+        }
+        Ok(())
+    };
+    let interrupt = Interrupt::listen(context.printer)?;
+    let mut reporter = ProgressReporter::interruptible(context.printer, interrupt);
+    let predicted = predict_rows(&model, &request, &features, &mut write, &mut reporter);
+    reporter.finish();
+    let predicted = match predicted {
+        Ok(predicted) => predicted,
+        // A reader that has seen enough and closed the pipe is no error.
+        Err(error) if is_stdout(output) && is_broken_pipe(&error) => return Ok(Ending::Complete),
+        Err(error) => {
+            let error = CliError::from(error);
+            if is_resumable && error.is_interruption() {
+                let path = features.display();
+                context.printer.message(format_args!(
+                    "the same command goes on from there; what it needs is in {path}"
+                ));
+            }
+            return Err(error);
+        }
+    };
+    if let Some(table) = table {
+        match table.finish() {
+            Err(error) if is_stdout(output) && error.kind() == ErrorKind::BrokenPipe => {}
+            finished => finished.map_err(io)?,
+        }
     }
-    summarize(&predicted, &args.output, context);
+    if is_resumable {
+        disk::remove_file(&features).map_err(io)?;
+    }
+    summarize(&predicted, output, context);
     Ok(context.list_skipped(&predicted.skipped))
 }
 
-fn summarize(predicted: &PredictionSet, output: &Path, context: &Context) {
-    let images = predicted.images.len();
-    let known = predicted.images.iter().filter(|image| image.known).count();
+/// Where the features of a pass are kept that is not over.
+fn features_path(output: &Path) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    directory_of(output).join(format!("{HIDDEN_PREFIX}{name}.features"))
+}
+
+/// Whether the end of an error's causes is a pipe that its reader has closed.
+fn is_broken_pipe(error: &RunError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let error_of = error.downcast_ref::<io::Error>();
+        if error_of.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn summarize(predicted: &PredictedRows, output: &Path, context: &Context) {
+    let (images, known) = (predicted.images, predicted.known);
     context.printer.message(format_args!(
         "{}, {known} known and {} unknown at a confidence of {:.6}{}",
         counted(images, "image"),
@@ -147,107 +212,4 @@ fn summarize(predicted: &PredictionSet, output: &Path, context: &Context) {
             .printer
             .detail(format_args!("threshold: {}", tables::threshold(threshold)));
     }
-}
-
-fn write(
-    path: &Path,
-    format: Format,
-    images: &[ImagePrediction],
-    top_k: usize,
-) -> Result<(), CliError> {
-    write_file(path, |file| match format {
-        Format::Csv => write_csv(file, images, top_k),
-        Format::Jsonl => write_jsonl(file, images, top_k),
-    })
-}
-
-/// Column names of the classes after the first, each with its probability.
-fn runners_up(top_k: usize) -> impl Iterator<Item = String> {
-    (2..=top_k).flat_map(|rank| [format!("predicted_{rank}"), format!("probability_{rank}")])
-}
-
-/// The word for a decision, and for what the right one would be.
-fn decision(known: bool) -> &'static str {
-    if known { "known" } else { "unknown" }
-}
-
-/// The word for what to do with an image.
-fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Accept => "accept",
-        Verdict::Review => "review",
-        Verdict::Reject => "reject",
-    }
-}
-
-fn write_csv(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
-    let mut table = csv::Writer::from_writer(file);
-    // With fewer classes than asked for, there are fewer runners-up to name.
-    let top_k = images.first().map_or(top_k, |image| image.top.len());
-    let first = [
-        "path",
-        "predicted",
-        "confidence",
-        "decision",
-        "verdict",
-        "probability",
-    ];
-    let last = ["true_label", "true_decision"].map(str::to_owned);
-    let header = first.map(str::to_owned).into_iter();
-    table.write_record(header.chain(runners_up(top_k)).chain(last))?;
-    for image in images {
-        let (label, truth) = match &image.true_label {
-            Some(label) => (label.name.clone(), decision(label.class.is_some())),
-            None => (String::new(), ""),
-        };
-        let first = [
-            csv_cell(&image.path).into_owned(),
-            csv_cell(&image.label).into_owned(),
-            image.confidence.to_string(),
-            decision(image.known).to_owned(),
-            verdict(image.verdict).to_owned(),
-        ];
-        // The name of the first is there already; its probability follows the verdict.
-        let probable = image
-            .top
-            .iter()
-            .flat_map(|(label, probability)| {
-                [csv_cell(label).into_owned(), probability.to_string()]
-            })
-            .skip(1);
-        let last = [csv_cell(&label).into_owned(), truth.to_owned()];
-        table.write_record(first.into_iter().chain(probable).chain(last))?;
-    }
-    table.flush()
-}
-
-fn write_jsonl(file: &mut dyn Write, images: &[ImagePrediction], top_k: usize) -> io::Result<()> {
-    for image in images {
-        let mut line = Map::new();
-        let mut put = |name: &str, value: Value| {
-            line.insert(name.to_owned(), value);
-        };
-        put("path", image.path.as_str().into());
-        put("predicted", image.label.as_str().into());
-        put("confidence", image.confidence.into());
-        put("decision", decision(image.known).into());
-        put("verdict", verdict(image.verdict).into());
-        let mut probable = image
-            .top
-            .iter()
-            .flat_map(|(label, probability)| {
-                [Value::from(label.as_str()), Value::from(*probability)]
-            })
-            .skip(1);
-        put("probability", probable.next().unwrap_or_default());
-        for (name, value) in runners_up(top_k).zip(probable) {
-            put(&name, value);
-        }
-        let label = image.true_label.as_ref();
-        let truth = label.map(|label| decision(label.class.is_some()));
-        put("true_label", label.map(|label| label.name.as_str()).into());
-        put("true_decision", truth.into());
-        writeln!(file, "{}", Value::Object(line))?;
-    }
-    Ok(())
 }

@@ -22,6 +22,7 @@ impl Hint for DataError {
             Self::Encoding { .. } => "save the file as UTF-8, for instance with `iconv -t UTF-8`",
             Self::Limit { .. } => "check that this is the file you meant; split it if it is",
             Self::Shard { .. } => "unpack it first, and give the folder or the .tar file",
+            Self::Columns { .. } => "name the columns: --image-column NAME, --label-column NAME",
             Self::Unpack { .. } => {
                 "make room there, or set TMPDIR to a folder with room, or unpack the shard to a plain .tar yourself"
             }

@@ -22,6 +22,7 @@ mod interruption;
 mod left_out;
 mod names_and_labels;
 mod page;
+mod predicted_rows;
 mod report;
 mod scores;
 mod siglip;

@@ -79,6 +79,7 @@ impl Place {
             model: model(),
             images: self.path("images"),
             image_root: None,
+            columns: ueo::data::ParquetColumns::default(),
             classes: ["cat", "dog", "red_fox"].map(str::to_owned).to_vec(),
             class_ids: None,
             labels: Default::default(),

@@ -85,19 +85,31 @@ impl GroupTest {
                 value: centred_cosines[position],
             });
         }
+        Ok(Self::of_two_largest(
+            two_largest(centred_cosines, classes),
+            classes,
+            model,
+        ))
+    }
+
+    /// [`Self::of`] for the largest and the second largest finite cosine of each image, of which there is one at least.
+    pub(crate) fn of_two_largest(
+        (largest, mut second): (Vec<f64>, Vec<f64>),
+        classes: usize,
+        model: CosinesOf,
+    ) -> Self {
         let zero_shot_margin = MARGIN_OFFSET + MARGIN_SLOPE * (classes as f64).ln();
-        let (largest, mut second) = two_largest(centred_cosines, classes);
         second.sort_by(f64::total_cmp);
         let typical = quantile(&second, 0.5);
         let below = largest.iter().filter(|cosine| **cosine < typical).count();
-        Ok(Self {
+        Self {
             share_below: below as f64 / largest.len() as f64,
             margin: match model {
                 CosinesOf::ZeroShot => zero_shot_margin,
                 CosinesOf::Adapted => ADAPTED_MARGIN * zero_shot_margin,
             },
             images: largest.len(),
-        })
+        }
     }
 
     /// What the test says.

@@ -32,7 +32,7 @@ pub fn left_out_confidences(
 }
 
 /// The largest and the second largest cosine of every image.
-pub(super) fn two_largest(cosines: &[f32], classes: usize) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn two_largest(cosines: &[f32], classes: usize) -> (Vec<f64>, Vec<f64>) {
     let rows = cosines.chunks_exact(classes).map(|row| {
         let start = (f64::NEG_INFINITY, f64::NEG_INFINITY);
         row.iter()

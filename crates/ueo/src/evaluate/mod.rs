@@ -30,6 +30,7 @@ pub use error::EvaluateError;
 pub use evaluation::{ClassIntervals, Confusion, Evaluation, FprConvention, evaluate};
 pub use group_test::{CosinesOf, GroupTest, Groups};
 pub use left_out::left_out_confidences;
+pub(crate) use left_out::two_largest;
 pub use mixture::GaussianMixture;
 pub use predictions::{Predictions, Scores, predictions};
 pub use rates::{auroc, average_precision, fpr_at_95_tpr, harmonic_mean, matched_auroc, oscr};

@@ -42,6 +42,11 @@ pub trait FeatureStore {
     ///
     /// Any error ends the pass with [`SessionError::NotKept`].
     fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError>;
+
+    /// Whether the pass need not hold the features in memory: it returns indices and failures only.
+    fn is_enough(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps nothing.
@@ -59,6 +64,10 @@ impl<Store: FeatureStore> FeatureStore for Option<Store> {
 
     fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError> {
         self.as_mut().map_or(Ok(()), |store| store.keep(batch))
+    }
+
+    fn is_enough(&self) -> bool {
+        self.as_ref().is_some_and(Store::is_enough)
     }
 }
 
@@ -156,9 +165,12 @@ fn encode_together(
             None => ImageFeatures::default(),
         };
         let before = encoded.images();
-        for batch in exchanged(batch, exchange) {
+        for mut batch in exchanged(batch, exchange) {
             if exchange.is_first() && batch.images() > 0 {
                 store.keep(&batch).map_err(SessionError::NotKept)?;
+            }
+            if store.is_enough() {
+                batch.features = Vec::new();
             }
             encoded.append(batch);
         }
@@ -326,7 +338,7 @@ impl ImageFeatures {
         let image_features = if self.indices.is_empty() {
             Vec::new()
         } else {
-            to_host(&normalize_rows(self.tensor(clip))).data
+            self.unit_features(clip)
         };
         ZeroShotPass {
             image_features,
@@ -350,6 +362,11 @@ impl ImageFeatures {
             return Vec::new();
         }
         to_host(&classifier.cosine_logits(self.tensor(clip))).data
+    }
+
+    /// Features of unit norm, `[images, embed_dim]`, row-major, of one image at least.
+    pub(super) fn unit_features(&self, clip: &Clip) -> Vec<f32> {
+        to_host(&normalize_rows(self.tensor(clip))).data
     }
 
     /// `[images, embed_dim]`

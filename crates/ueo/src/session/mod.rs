@@ -16,6 +16,7 @@ mod labels;
 mod model;
 mod negative_labels;
 mod predicting;
+mod rows;
 mod scoring;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,7 @@ pub use predicting::{
     Cut, Embedding, ImagePrediction, PredictionSet, Question, TrueLabel, embed_images, embed_names,
     embed_texts, predict,
 };
+pub use rows::{KeptFeatures, PredictedRows, predict_rows};
 pub use scoring::{Judge, ScoreTable, Scorer, calibrated};
 
 /// A pass over the images without training.

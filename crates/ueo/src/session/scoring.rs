@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::adapt::TrainedParameters;
+use crate::data::DatasetOptions;
 use crate::evaluate::{
     ClassIntervals, CosinesOf, EvaluateError, Evaluation, GroupTest, Predictions, Reference,
     ScoreRule, Scores, Threshold, ThresholdMethod, choose_threshold, decide, evaluate,
@@ -93,7 +94,7 @@ impl<'a> Scorer<'a> {
     pub fn with_known_images(
         mut self,
         path: Option<&Path>,
-        image_root: Option<&Path>,
+        options: &DatasetOptions,
         class_ids: Option<&[String]>,
     ) -> Result<Self, SessionError> {
         let needed = matches!(
@@ -102,7 +103,7 @@ impl<'a> Scorer<'a> {
         );
         match path {
             Some(path) => {
-                let images = Images::open(path, image_root, &self.model.preprocessing, 0)?;
+                let images = Images::open(path, options.clone(), &self.model.preprocessing, 0)?;
                 let images = images.with_class_ids(class_ids.map(<[String]>::to_vec));
                 let labels = images.labels(self.classes, &mut ())?.labels;
                 let labels = labels.ok_or_else(|| SessionError::NoLabels {
@@ -195,6 +196,41 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// The classifier of negative labels, where the score needs them.
+    pub(super) fn negative_classifier(&self) -> Result<Option<Classifier>, SessionError> {
+        let labels = self.scorer.negative_labels.as_ref();
+        labels
+            .map(|labels| labels.classifier(self.scorer.model, self.method, self.parameters))
+            .transpose()
+    }
+
+    /// [`Self::table`] of some of the images, without what only all of them tell.
+    pub(super) fn table_of_part(
+        &self,
+        encoded: &ImageFeatures,
+        negative: Option<&Classifier>,
+    ) -> ScoreTable {
+        let Scorer { model, classes, .. } = self.scorer;
+        ScoreTable {
+            class_scores: encoded.class_scores(&model.clip, self.classifier),
+            negative_cosines: negative.map_or_else(Vec::new, |classifier| {
+                encoded.class_scores(&model.clip, classifier)
+            }),
+            classes: classes.len(),
+            logit_scale: model.clip.logit_scale(),
+            logit_bias: model.clip.logit_bias(),
+            centred_cosines: Vec::new(),
+        }
+    }
+
+    /// Whose cosines tell whether there is a second group.
+    pub(super) fn cosines_of(&self) -> CosinesOf {
+        match self.method.trains() {
+            true => CosinesOf::Adapted,
+            false => CosinesOf::ZeroShot,
+        }
+    }
+
     /// The scores of images.
     pub fn table(&self, encoded: &ImageFeatures) -> Result<ScoreTable, SessionError> {
         let Scorer { model, classes, .. } = self.scorer;
@@ -224,10 +260,7 @@ impl Judge<'_> {
 
     /// The threshold of [`ThresholdMethod::Auto`].
     fn decision(&self, table: &ScoreTable, confidences: &[f64]) -> Result<Threshold, SessionError> {
-        let model = match self.method.trains() {
-            true => CosinesOf::Adapted,
-            false => CosinesOf::ZeroShot,
-        };
+        let model = self.cosines_of();
         let left_out = left_out_confidences(table.scores(), self.scorer.rule)?;
         let reference = Reference {
             left_out: &left_out,

@@ -128,7 +128,7 @@ mod tests {
         let paths = BTreeSet::from(["a.png", "b.png"]);
         let thumbnails = Thumbnails::draw(
             Path::new("/nowhere/at/all"),
-            None,
+            &DatasetOptions::default(),
             ExifOrientation::default(),
             &paths,
         );

@@ -113,6 +113,20 @@ fn rows_with_a_path_alone_cannot_be_read_and_say_so() {
 }
 
 #[test]
+fn a_file_of_paths_alone_is_refused_and_one_of_few_labels_is_not() {
+    let error = open("only-paths.parquet", ParquetColumns::default()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("its column image.bytes has") && text.contains("for 100 rows"),
+        "{text}"
+    );
+    let dataset = open("one-label.parquet", photo_and_name()).unwrap();
+    assert_eq!(dataset.len(), 1000);
+    assert!((0..1000).all(|index| dataset.samples.label(index) == Some("otter")));
+    assert_eq!(dataset.read_bytes(999).unwrap(), b"0999");
+}
+
+#[test]
 fn columns_that_are_not_there_are_told_with_those_that_are() {
     let error = open("no-images.parquet", ParquetColumns::default()).unwrap_err();
     let text = error.to_string();

@@ -222,7 +222,7 @@ fn a_list_with_integer_labels_spaces_and_comments() {
     assert_eq!(
         text,
         "expected images in ROOT/lists/train.txt, found none (4 skipped, 0 left out); \
-         first skipped: clipart/a.jpg: expected a file, found nothing at ROOT/lists/./clipart/a.jpg"
+         first skipped: clipart/a.jpg: expected a file, found nothing at ROOT/lists/clipart/a.jpg"
     );
 }
 

@@ -152,6 +152,7 @@ impl Contents {
         let metadata = table_of_contents(source, length)?;
         let found = find(&metadata, columns).map_err(Refusal::Columns)?;
         let images = column(&metadata, found.image, length)?;
+        refuse_empty_rows(&images)?;
         let labels = match &found.label {
             Some(label) => {
                 let column = column(&metadata, label.position, length)?;
@@ -225,10 +226,6 @@ fn column(metadata: &ParquetMetaData, position: usize, length: u64) -> Result<Co
         if start.checked_add(packed).is_none_or(|end| end > length) {
             return Err("a column goes on behind the end of the file".into());
         }
-        // No page is so well packed that an image, or even an empty cell, takes less; a row that is announced takes memory.
-        if rows > packed.saturating_mul(8) {
-            return Err(format!("{rows} rows are announced in {packed} bytes"));
-        }
         chunks.push(Chunk {
             start,
             length: packed,
@@ -245,6 +242,17 @@ fn column(metadata: &ParquetMetaData, position: usize, length: u64) -> Result<Co
         description,
         chunks,
     })
+}
+
+/// Refuses groups with more rows than bytes: a row that is announced takes memory, and no image is so short.
+fn refuse_empty_rows(images: &Column) -> Result<(), String> {
+    match images.chunks.iter().find(|chunk| chunk.rows > chunk.length) {
+        None => Ok(()),
+        Some(Chunk { rows, length, .. }) => Err(format!(
+            "its column {} has {length} bytes for {rows} rows (a path alone is not followed)",
+            images.description.path().string()
+        )),
+    }
 }
 
 /// The labels of all rows.

@@ -81,12 +81,8 @@ impl Demonstration {
             model,
             images: path("images.tar"),
             image_root: None,
-<<<<<<< HEAD
-            classes,
-=======
             columns: ueo::data::ParquetColumns::default(),
-            classes: classes.lines().map(str::to_owned).collect(),
->>>>>>> 2e4be76 (Write predictions row by row, also as Parquet, and let a stopped predict go on)
+            classes,
             class_ids: None,
             labels: LabelChoice::default(),
             oracle_labels: None,

@@ -162,7 +162,7 @@ mod tests {
         ));
         drop(file);
         let length = std::fs::metadata(&path).unwrap().len();
-        let cut = std::fs::File::options().write(true).open(&path).unwrap();
+        let cut = File::options().write(true).open(&path).unwrap();
         cut.set_len(length - 1).unwrap();
         let mut file = FeatureFile::open(&path, key("a")).unwrap();
         assert_eq!(file.kept.images(), ENCODING_BATCH);

@@ -91,7 +91,7 @@ fn outputs_need_a_directory_and_a_known_ending() {
     for (output, pieces) in [
         (
             "p.xlsx",
-            &["p.xlsx: expected a name that ends in .csv or .jsonl"][..],
+            &["p.xlsx: expected a name that ends in .csv, .jsonl or .parquet"][..],
         ),
         (
             "classes.txt/p.csv",

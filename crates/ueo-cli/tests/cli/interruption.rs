@@ -172,6 +172,7 @@ mod signals {
             }
             let _ = fs::remove_dir_all(place.path("run"));
             let _ = fs::remove_file(place.path("output.csv"));
+            let _ = fs::remove_file(place.path(".ueo-output.csv.features"));
             let _ = fs::remove_dir_all(place.path("output"));
         }
         panic!("`{arguments}` could not be interrupted in the middle");

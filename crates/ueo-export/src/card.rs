@@ -153,6 +153,7 @@ fn architecture(subject: &Subject) -> String {
             "vision transformer with attention pooling (SigLIP), {0} x {0} pixels, patches of {1}",
             vit.image_size, vit.patch_size
         ),
+        VisionConfig::ModularVit(_) => unreachable!("refused before a card is written"),
         VisionConfig::ResNet(resnet) => {
             format!("modified ResNet, {0} x {0} pixels", resnet.image_size)
         }

@@ -55,6 +55,12 @@ pub enum ExportError {
         /// Whether it may be replaced if that is asked for.
         is_export: bool,
     },
+    /// A part of the model that cannot be written yet.
+    #[error("{part} cannot be exported yet")]
+    Architecture {
+        /// The part.
+        part: &'static str,
+    },
     /// A file cannot be written.
     #[error("{} cannot be written", path.display())]
     Write {

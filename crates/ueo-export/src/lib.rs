@@ -18,6 +18,8 @@ mod subject;
 use std::path::{Path, PathBuf};
 
 use ueo::Device;
+use ueo::checkpoint::{Checkpoint, TextArchitecture, VisionConfig};
+use ueo::text::Vocabulary;
 
 use destination::Destination;
 use subject::Subject;
@@ -146,6 +148,7 @@ pub fn export(request: &ExportRequest, device: &Device) -> Result<Exported, Expo
     request.check()?;
     let destination = Destination::check(request)?;
     let mut subject = Subject::open(&request.run, request.base.as_deref(), device)?;
+    refuse_architecture(&subject.checkpoint, request.format)?;
     let mut notes = subject.notes();
     let files = match request.format {
         Format::Onnx => destination
@@ -155,6 +158,26 @@ pub fn export(request: &ExportRequest, device: &Device) -> Result<Exported, Expo
         })?,
     };
     Ok(Exported { files, notes })
+}
+
+/// Refuses what no graph is written for. What the layouts of other packages cannot hold is refused where they are written.
+fn refuse_architecture(checkpoint: &Checkpoint, format: Format) -> Result<(), ExportError> {
+    if let VisionConfig::ModularVit(_) = checkpoint.config.vision {
+        return Err(ExportError::Architecture {
+            part: "an image tower whose parts are not all CLIP's (CLIPA, EVA, MobileCLIP)",
+        });
+    }
+    let is_clip_text = checkpoint.config.text.architecture == TextArchitecture::Causal
+        && !matches!(
+            checkpoint.tokenizer.vocabulary,
+            Vocabulary::SentencePiece(_) | Vocabulary::WordPiece { .. }
+        );
+    if format == Format::OnnxEncoder && !is_clip_text {
+        return Err(ExportError::Architecture {
+            part: "a text tower with another vocabulary than CLIP's kind",
+        });
+    }
+    Ok(())
 }
 
 fn write_directory(

@@ -86,7 +86,7 @@ pub fn write_open_clip(
                 TextCleaning::Whitespace,
                 "open_clip repairs texts and their white space before the tokenizer, which the base checkpoint does not",
             ),
-            TextArchitecture::Padded { padding_token: _ } => (
+            TextArchitecture::Padded { .. } => (
                 TextCleaning::Canonicalize,
                 "open_clip repairs texts, lowers their case and removes their punctuation before the tokenizer, as it does for every \
                  SigLIP; the base checkpoint cleans them in another way",

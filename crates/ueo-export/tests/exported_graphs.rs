@@ -497,7 +497,7 @@ fn the_towers_of_a_siglip_give_the_same_features(demonstration: &Demonstration) 
     let opened = demonstration.opened();
     let model = &opened.model;
     let config = &model.clip.config().text;
-    let TextArchitecture::Padded { padding_token } = config.architecture else {
+    let TextArchitecture::Padded { padding_token, .. } = config.architecture else {
         panic!("a SigLIP pads its texts");
     };
     let text = "a small bird".to_owned();

@@ -60,7 +60,9 @@ fn load_and_check(name: &str) -> Checkpoint {
             assert_eq!(vit.patch_size, size(&facts, "patch_size"));
             check_transformer(&vit.transformer, &facts, "vision");
         }
-        VisionConfig::Siglip(_) => panic!("these fixtures are CLIP's"),
+        VisionConfig::Siglip(_) | VisionConfig::ModularVit(_) => {
+            panic!("these fixtures are CLIP's")
+        }
         VisionConfig::ResNet(resnet) => {
             assert_eq!(facts["vision"], "resnet");
             assert_eq!(resnet.width, size(&facts, "vision_width"));

@@ -105,7 +105,7 @@ fn features_equal_transformers() {
 fn token_ids_equal_transformers() {
     let checkpoint = load(&fixtures::path(FOLDER)).unwrap();
     assert_eq!(checkpoint.tokenizer.cleaning, TextCleaning::Siglip);
-    let TextArchitecture::Padded { padding_token } = checkpoint.config.text.architecture else {
+    let TextArchitecture::Padded { padding_token, .. } = checkpoint.config.text.architecture else {
         panic!("SigLIP pads its texts");
     };
     // Its padding token is its end marker.

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use ueo::adapt::{Settings, StepSize};
 use ueo::checkpoint::{
-    Activation, CheckpointKind, ClipConfig, LoadOptions, TextArchitecture, TextConfig,
-    TransformerConfig, VisionConfig, check_configuration,
+    Activation, CheckpointKind, ClipConfig, LoadOptions, ModularVitConfig, Pooling, Stem,
+    TextArchitecture, TextConfig, TransformerConfig, VisionConfig, VitBlocks, check_configuration,
 };
 use ueo::image::{Interpolation, Preprocessing, ResizeRule};
 use ueo::quote;
@@ -346,11 +346,40 @@ fn vision(vision: &VisionConfig) -> String {
             vit.patch_size,
             transformer(&vit.transformer)
         ),
+        VisionConfig::ModularVit(modular) => format!(
+            "{0}, {1} x {1} pixels, patches of {2}, {3}",
+            kind(modular),
+            modular.vit.image_size,
+            modular.vit.patch_size,
+            transformer(&modular.vit.transformer)
+        ),
         VisionConfig::ResNet(resnet) => format!(
             "ResNet, {0} x {0} pixels, blocks {1:?}, width {2}, {3} heads in the attention pool",
             resnet.image_size, resnet.layers, resnet.width, resnet.heads
         ),
     }
+}
+
+/// What of a vision transformer is not CLIP's.
+fn kind(modular: &ModularVitConfig) -> String {
+    let mut parts = vec!["ViT"];
+    if modular.stem == Stem::Convolutions {
+        parts.push("with a stem of convolutions");
+    }
+    match modular.blocks {
+        VitBlocks::PreNorm => {}
+        VitBlocks::Rotary { .. } => parts.push("with rotary positions"),
+        VitBlocks::Gated { .. } => {
+            parts.push("with rotary positions and gated perceptrons (EVA-02)")
+        }
+        VitBlocks::PostNorm => parts.push("with its LayerNorms behind (EVA-02)"),
+    }
+    match modular.pooling {
+        Pooling::ClassToken => {}
+        Pooling::Average => parts.push("with the average of its patches"),
+        Pooling::Attention { .. } => parts.push("with attention pooling"),
+    }
+    parts.join(" ")
 }
 
 fn text(text: &TextConfig) -> String {

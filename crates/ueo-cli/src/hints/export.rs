@@ -20,6 +20,9 @@ impl Hint for ExportError {
             } => "name another --output, or replace it with --overwrite",
             Self::OutputExists { .. } => "name another --output",
             Self::OtherFormat { .. } => "leave it out, or choose another --to",
+            Self::Architecture { .. } => {
+                "adapt a CLIP; the run itself serves `ueo predict` and `ueo embed`"
+            }
             Self::Rescored { .. } => "adapt with another --method",
             Self::Score { .. } => "adapt with another --score",
             Self::Write { source, .. } => match source.kind() {

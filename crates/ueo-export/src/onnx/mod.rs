@@ -196,7 +196,7 @@ fn text_graph(graph: &mut Graph, subject: &mut Subject) {
             "Whole texts, special tokens included; the feature is read at the first end of text",
             "text_embeds",
         ),
-        TextArchitecture::Padded { padding_token: _ } => (
+        TextArchitecture::Padded { .. } => (
             Axis::Fixed(config.text.context_length),
             "Whole texts, special tokens included, padded to this length; the feature is read at the last token",
             POOLED,

@@ -28,7 +28,7 @@ pub fn text_features(
     let x = embed(graph, weights, ids, &length);
     let mask = match config.architecture {
         TextArchitecture::Causal => Some(causal_mask(graph, config.context_length, &length)),
-        TextArchitecture::Padded { padding_token: _ } => None,
+        TextArchitecture::Padded { .. } => None,
     };
     let transformer = &config.transformer;
     let x = residual_blocks(graph, weights, transformer, "transformer", x, mask.as_ref());
@@ -41,7 +41,7 @@ pub fn text_features(
             config.context_length,
             &x,
         ),
-        TextArchitecture::Padded { padding_token: _ } => {
+        TextArchitecture::Padded { .. } => {
             graph.pick(&x, config.context_length as i64 - 1)
         }
     };
@@ -50,7 +50,7 @@ pub fn text_features(
     let features = graph.matmul(&x, &projection);
     match config.architecture {
         TextArchitecture::Causal => features,
-        TextArchitecture::Padded { padding_token: _ } => {
+        TextArchitecture::Padded { .. } => {
             let bias = weights.put(graph, "text_projection_bias");
             graph.add(&features, &bias)
         }

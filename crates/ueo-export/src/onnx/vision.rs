@@ -24,6 +24,7 @@ pub fn image_features(
         VisionConfig::Vit(vit) => vision_transformer(graph, weights, vit, pixels),
         VisionConfig::ResNet(resnet) => modified_resnet(graph, weights, resnet, pixels),
         VisionConfig::Siglip(vit) => siglip::image_features(graph, weights, vit, pixels),
+        VisionConfig::ModularVit(_) => unreachable!("refused before a graph is begun"),
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Recipe {
     Stack([String; 3]),
     /// Tensors with these numbers of rows one after the other along the first axis.
     Concatenate(Vec<(String, usize)>),
+    /// Biases of queries and of values, with zeros for the keys between them.
+    WithoutKeys([String; 2]),
     /// The tensor of this name, which has another shape with as many elements.
     Reshape(String, Vec<usize>),
     /// A table of image positions of this shape, resampled to another grid.
@@ -65,6 +67,13 @@ impl Parameter {
                     (scale, self.shape[..1].to_vec()),
                 ]
             }
+            Recipe::WithoutKeys(names) => {
+                let third = vec![self.shape[0] / 3];
+                names
+                    .iter()
+                    .map(|name| (name.as_str(), third.clone()))
+                    .collect()
+            }
             Recipe::Stack(names) => {
                 let mut part = self.shape.clone();
                 if let Some(rows) = part.first_mut() {
@@ -97,6 +106,12 @@ impl Parameter {
                 for (name, _) in parts {
                     data.append(&mut store.read(name)?.data);
                 }
+                data
+            }
+            Recipe::WithoutKeys([queries, values]) => {
+                let mut data = store.read(queries)?.data;
+                data.resize(2 * data.len(), 0.0);
+                data.append(&mut store.read(values)?.data);
                 data
             }
             Recipe::Stack(names) => {

@@ -30,6 +30,8 @@ pub enum VisionConfig {
     ResNet(ResNetConfig),
     /// SigLIP's vision transformer: without a class token, pooled by attention.
     Siglip(VitConfig),
+    /// A vision transformer some of whose parts are not CLIP's.
+    ModularVit(ModularVitConfig),
 }
 
 impl VisionConfig {
@@ -37,6 +39,7 @@ impl VisionConfig {
     pub fn image_size(&self) -> usize {
         match self {
             Self::Vit(vit) | Self::Siglip(vit) => vit.image_size,
+            Self::ModularVit(modular) => modular.vit.image_size,
             Self::ResNet(resnet) => resnet.image_size,
         }
     }
@@ -66,6 +69,110 @@ pub struct ResNetConfig {
     pub heads: usize,
 }
 
+/// A vision transformer put together of parts: those of CLIPA, MobileCLIP, EVA and the Perception Encoder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModularVitConfig {
+    /// Sizes.
+    #[serde(flatten)]
+    pub vit: VitConfig,
+    /// What makes patches of an image.
+    pub stem: Stem,
+    /// The token that stands in front of the patches.
+    pub class_token: ClassToken,
+    /// Whether the tokens are normalized in front of the blocks (`visual.ln_pre`).
+    pub normalized_tokens: bool,
+    /// What the residual blocks are.
+    pub blocks: VitBlocks,
+    /// What one feature is made of.
+    pub pooling: Pooling,
+    /// Whether something is added behind the projection.
+    pub projection_bias: bool,
+}
+
+/// What makes patches of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stem {
+    /// One convolution without bias, as in CLIP.
+    Patches,
+    /// One convolution with a bias.
+    BiasedPatches,
+    /// MobileCLIP's: three convolutions of cells that do not overlap (4, 2 and 2 to a side, so patches of 16), the first two with
+    /// BatchNorm and exact GELU behind them and a quarter of the width.
+    Convolutions,
+}
+
+/// The token that stands in front of the patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassToken {
+    /// With a position of its own, as in CLIP.
+    Positioned,
+    /// Without a position.
+    Plain,
+    /// There is none.
+    Absent,
+}
+
+/// What the residual blocks of a vision transformer are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum VitBlocks {
+    /// CLIP's: a LayerNorm in front of attention and of the perceptron.
+    PreNorm,
+    /// CLIP's, with queries and keys rotated by the patches' positions.
+    Rotary {
+        /// The rotation.
+        rotary: Rotary,
+    },
+    /// EVA-02's: rotated, with a perceptron whose hidden layer is multiplied by SiLU gates, and a LayerNorm more in front of
+    /// attention's and the perceptron's last matrix. Keys have no bias.
+    Gated {
+        /// The rotation.
+        rotary: Rotary,
+    },
+    /// A LayerNorm behind attention and behind the perceptron, before their results are added.
+    PostNorm,
+}
+
+/// Rotation of queries and keys by a patch's row and column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotary {
+    /// Patches to a side on which positions are counted one by one; other grids are stretched onto it.
+    pub reference_side: usize,
+    /// The number of the first row and column.
+    pub first: usize,
+    /// Whether the first half of the frequencies belongs to rows or to columns.
+    pub order: RotaryOrder,
+}
+
+/// What the first half of the frequencies of a rotation belongs to; the second half belongs to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RotaryOrder {
+    /// Rows.
+    RowsFirst,
+    /// Columns.
+    ColumnsFirst,
+}
+
+/// What one feature of an image is made of, behind the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Pooling {
+    /// The class token, normalized.
+    ClassToken,
+    /// The average of the patches, normalized.
+    Average,
+    /// Attention of a learned query to all tokens, which were normalized, and a residual perceptron.
+    Attention {
+        /// Heads of that attention.
+        heads: usize,
+        /// Channels of the hidden layer of that perceptron.
+        mlp_width: usize,
+    },
+}
+
 /// The text transformer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TextConfig {
@@ -76,7 +183,7 @@ pub struct TextConfig {
     /// The residual blocks.
     pub transformer: TransformerConfig,
     /// What the tokens see of each other, and where the feature is read.
-    #[serde(default, skip_serializing_if = "TextArchitecture::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub architecture: TextArchitecture,
 }
 
@@ -87,18 +194,65 @@ pub enum TextArchitecture {
     /// CLIP: a token sees those before it, the feature is read at `[EOS]`, its projection has no bias.
     #[default]
     Causal,
-    /// SigLIP: every token sees all, padding up to the context length included; the feature is read at the last token, whatever
-    /// it is; its projection has a bias.
+    /// SigLIP and others: every token sees all, padding up to the context length included.
     Padded {
         /// The token that fills a text up.
         padding_token: u32,
+        /// Where the feature is read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        read: TextRead,
+        /// What makes a feature of what was read.
+        #[serde(default, skip_serializing_if = "is_default")]
+        projection: TextProjection,
     },
 }
 
+/// Where the feature of a padded text is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextRead {
+    /// At the last token, whatever it is, as in SigLIP.
+    #[default]
+    Last,
+    /// At `[EOS]`.
+    EndOfText,
+}
+
+/// What makes a feature of the token of a text that was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextProjection {
+    /// A matrix and a bias, as in SigLIP.
+    #[default]
+    Affine,
+    /// A matrix, as in CLIP.
+    Linear,
+    /// Nothing: the text tower is as wide as the features.
+    None,
+}
+
 impl TextArchitecture {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
+    /// SigLIP's, with its padding token.
+    pub fn siglip(padding_token: u32) -> Self {
+        Self::Padded {
+            padding_token,
+            read: TextRead::default(),
+            projection: TextProjection::default(),
+        }
     }
+
+    /// What makes a feature of the token that is read.
+    pub fn projection(self) -> TextProjection {
+        match self {
+            Self::Causal => TextProjection::Linear,
+            Self::Padded { projection, .. } => projection,
+        }
+    }
+}
+
+/// A field that a later version added is left out where it says what was so before.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A stack of pre-norm residual attention blocks.

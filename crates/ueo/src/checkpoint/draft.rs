@@ -11,10 +11,11 @@ use super::digest::{content_sha256, sha256_of_files};
 use super::open_clip::LayerScale;
 use super::parameters::parameters;
 use super::store::TensorStore;
+use super::timm::{self, Recipes};
 use super::validate::validate;
 use super::{
     Activation, ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig,
-    LoadOptions, VisionConfig, hugging_face, positions, siglip, state_dict,
+    LoadOptions, TextProjection, VisionConfig, hugging_face, positions, siglip, state_dict,
 };
 
 /// `[EOS]` in OpenAI's vocabulary.
@@ -27,8 +28,12 @@ const LOGIT_FACTORS: std::ops::RangeInclusive<f64> = 0.01..=10_000.0;
 pub(super) enum FeatureToken {
     /// At the highest id of a text.
     HighestId,
-    /// At the first token with this id.
-    Id(u64),
+    /// At the first token with an id.
+    Id {
+        /// The key of the configuration that says it.
+        key: &'static str,
+        id: u64,
+    },
     /// The configuration does not say, or no tokenizer is known.
     Unsaid,
 }
@@ -40,6 +45,8 @@ pub(super) struct Draft {
     pub tokenizer: TokenizerSource,
     pub feature_token: FeatureToken,
     pub layer_scale: LayerScale,
+    /// Where timm keeps the parameters of its image tower, if it is one.
+    pub timm: Option<Recipes>,
     pub activation_source: ActivationSource,
     pub kind: CheckpointKind,
     pub store: TensorStore,
@@ -97,8 +104,14 @@ impl Draft {
     fn take_activation(&mut self, activation: Activation) {
         let former = self.config.text.transformer.activation;
         self.config.text.transformer.activation = activation;
-        if let VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) = &mut self.config.vision {
-            vit.transformer.activation = activation;
+        match &mut self.config.vision {
+            VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => {
+                vit.transformer.activation = activation;
+            }
+            VisionConfig::ModularVit(modular) => {
+                modular.vit.transformer.activation = activation;
+            }
+            VisionConfig::ResNet(_) => {}
         }
         self.decisions
             .retain(|decision| !decision.starts_with("activation: "));
@@ -124,6 +137,12 @@ impl Draft {
             CheckpointKind::HuggingFace => hugging_face::place(list),
             CheckpointKind::OpenClip => {
                 let mut placed = state_dict::place(list);
+                if self.config.text.architecture.projection() == TextProjection::Affine {
+                    state_dict::place_text_projection(&mut placed);
+                }
+                if let Some(recipes) = self.timm {
+                    timm::place(&mut placed, recipes);
+                }
                 self.layer_scale.fold(&mut placed);
                 let said = positions::resize(&mut placed, &self.store, &self.config);
                 self.decisions.extend(said);
@@ -150,10 +169,10 @@ impl Draft {
                     end.unwrap_or_default(),
                 ))
             }
-            FeatureToken::Id(id) if id != u64::from(end.unwrap_or(OPENAI_END_OF_TEXT)) => {
+            FeatureToken::Id { key, id } if id != u64::from(end.unwrap_or(OPENAI_END_OF_TEXT)) => {
                 Err(CheckpointError::bad_value(
                     &self.config_path,
-                    "text_config.eos_token_id",
+                    key,
                     format!(
                         "the id of {END_OF_TEXT} ({})",
                         end.unwrap_or(OPENAI_END_OF_TEXT)

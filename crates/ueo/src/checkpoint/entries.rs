@@ -34,6 +34,7 @@ pub(super) fn entries(
                 shape,
                 data: Cow::Borrowed(&tensor.data),
             }),
+            Recipe::WithoutKeys(_) => unreachable!("no layout that is written leaves them out"),
             Recipe::Concatenate(parts) => split(&mut entries, &tensor.data, &shape, parts),
             Recipe::Stack(names) => {
                 let rows = shape[0] / names.len();

@@ -103,7 +103,10 @@ pub(super) fn read_config(
         // transformers takes 2, which old configurations say, as "the highest id".
         Some(value) => match value.as_u64() {
             Some(2) => FeatureToken::HighestId,
-            Some(id) => FeatureToken::Id(id),
+            Some(id) => FeatureToken::Id {
+                key: "text_config.eos_token_id",
+                id,
+            },
             None => return Err(text.unsupported("eos_token_id", value)),
         },
     };

@@ -188,6 +188,31 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Refuses any other text than `needed` under `key`; a key that is not there is an empty text.
+    pub(super) fn must_be(&self, key: &str, needed: &str) -> Result<(), CheckpointError> {
+        match self.text(key, "")? {
+            found if found == needed => Ok(()),
+            found => Err(self.unsupported(key, &Value::from(found))),
+        }
+    }
+
+    /// Refuses a size that differs from the one that the image tower's name means.
+    pub(super) fn must_equal(
+        &self,
+        key: &str,
+        found: usize,
+        expected: usize,
+    ) -> Result<(), CheckpointError> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.wrong(
+            key,
+            &format!("{expected}, as the image tower has it,"),
+            &Value::from(found),
+        ))
+    }
+
     /// Refuses, by name, every key that is not in `known` and says something (not null, false or empty): who knows it
     /// may compute something else because of it.
     pub(super) fn refuse_unknown(&self, known: &[&str]) -> Result<(), CheckpointError> {

@@ -10,15 +10,16 @@ use crate::quote;
 
 use super::draft::{Draft, FeatureToken};
 use super::json::read_object;
-use super::open_clip::LayerScale;
-use super::state_dict::{Origin, refuse_relatives, unwrap_names};
+use super::open_clip::{LayerScale, OpenClipConfig};
+use super::state_dict::{Origin, refuse_other_relatives, refuse_relatives, unwrap_names};
 use super::store::TensorStore;
 use super::tokenizer::OpenClipTokenizer;
 use super::validate::validate;
 use super::weights_file::{self, WeightsFile};
 use super::{
     ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, LoadOptions,
-    VisionConfig, hub_cache, hugging_face, open_clip, siglip, state_dict, tokenizer,
+    TextArchitecture, VisionConfig, hub_cache, hugging_face, open_clip, padded_tokenizer, siglip,
+    state_dict, tokenizer,
 };
 
 const HF_CONFIG: &str = "config.json";
@@ -243,6 +244,7 @@ fn state_dict_draft(path: &Path, unwrapped: Unwrapped) -> Result<Draft, Checkpoi
     };
     Ok(Draft {
         layer_scale: LayerScale::default(),
+        timm: None,
         preprocessing: Preprocessing::clip(config.vision.image_size()),
         config,
         tokenizer,
@@ -355,6 +357,7 @@ fn hugging_face_draft(weights: &Path, file: WeightsFile) -> Result<Draft, Checkp
     )?;
     Ok(Draft {
         layer_scale: LayerScale::default(),
+        timm: None,
         config: architecture,
         preprocessing,
         tokenizer,
@@ -386,38 +389,57 @@ fn open_clip_draft(
         mut decisions,
         ..
     } = unwrapped.file;
-    refuse_relatives(&store.shapes(), weights)?;
+    match config.timm {
+        Some(_) => refuse_other_relatives(&store.shapes(), weights)?,
+        None => refuse_relatives(&store.shapes(), weights)?,
+    }
     if !whole_directory {
         decisions.push(format!(
             "configuration: read from {OPEN_CLIP_CONFIG} beside the file"
         ));
     }
-    let architecture = config.architecture;
-    let activation = match &architecture.vision {
-        VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => vit.transformer.activation,
-        VisionConfig::ResNet(_) => architecture.text.transformer.activation,
-    };
-    decisions.push(format!(
-        "activation: {}, by `quick_gelu` in {OPEN_CLIP_CONFIG} (not there means false)",
-        activation.name()
-    ));
+    let names_other_vocabulary = names_other_vocabulary(&config);
+    let mut architecture = config.architecture;
+    let activation = architecture.text.transformer.activation;
+    decisions.push(match &architecture.vision {
+        VisionConfig::ModularVit(modular) if config.timm.is_some() => format!(
+            "activation: {} in the image tower, by its name in timm; {} in the text tower, by `quick_gelu` in \
+             {OPEN_CLIP_CONFIG} (not there means false)",
+            modular.vit.transformer.activation.name(),
+            activation.name()
+        ),
+        _ => format!(
+            "activation: {}, by `quick_gelu` in {OPEN_CLIP_CONFIG} (not there means false)",
+            activation.name()
+        ),
+    });
     if config.layer_scale != LayerScale::default() {
         decisions.push("layer scale: multiplied into the matrices that it follows".to_owned());
     }
     let mut warnings = Vec::new();
-    let tokenizer = tokenizer::for_openai_names(
-        directory,
-        architecture.text.vocab_size,
-        &config.tokenizer,
-        &mut decisions,
-        &mut warnings,
-    )?;
+    let tokenizer = if names_other_vocabulary {
+        let tokenizer = padded_tokenizer::for_open_clip(directory, &config.tokenizer)?;
+        if let TextArchitecture::Padded { padding_token, .. } = &mut architecture.text.architecture
+        {
+            *padding_token = tokenizer.padding_token;
+        }
+        tokenizer.source
+    } else {
+        tokenizer::for_openai_names(
+            directory,
+            architecture.text.vocab_size,
+            &config.tokenizer,
+            &mut decisions,
+            &mut warnings,
+        )?
+    };
     Ok(Draft {
         layer_scale: config.layer_scale,
+        timm: config.timm,
         config: architecture,
         preprocessing: config.preprocessing,
         tokenizer,
-        feature_token: FeatureToken::HighestId,
+        feature_token: config.feature_token,
         activation_source: ActivationSource::Configuration,
         kind: CheckpointKind::OpenClip,
         store,
@@ -426,4 +448,10 @@ fn open_clip_draft(
         decisions,
         warnings,
     })
+}
+
+/// Whether a tokenizer is named whose vocabulary is not of CLIP's kind: a text tower that reads its feature elsewhere than at the
+/// highest id was trained with another.
+fn names_other_vocabulary(config: &OpenClipConfig) -> bool {
+    config.tokenizer.name.is_some() && config.feature_token != FeatureToken::HighestId
 }

@@ -18,6 +18,7 @@ mod infer;
 mod json;
 mod load;
 mod open_clip;
+mod padded_tokenizer;
 mod parameters;
 mod pickle;
 mod positions;
@@ -27,6 +28,7 @@ mod saved_object;
 mod siglip;
 mod state_dict;
 mod store;
+mod timm;
 mod tokenizer;
 mod torch_file;
 mod validate;
@@ -44,8 +46,9 @@ use crate::text::TokenizerSource;
 
 pub use adapted::Adapted;
 pub use config::{
-    Activation, ClipConfig, ResNetConfig, TextArchitecture, TextConfig, TransformerConfig,
-    VisionConfig, VitConfig,
+    Activation, ClassToken, ClipConfig, ModularVitConfig, Pooling, ResNetConfig, Rotary,
+    RotaryOrder, Stem, TextArchitecture, TextConfig, TextProjection, TextRead, TransformerConfig,
+    VisionConfig, VitBlocks, VitConfig,
 };
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};

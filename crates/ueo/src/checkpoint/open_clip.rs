@@ -5,43 +5,38 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::image::{Interpolation, Preprocessing, ResizeRule};
-use crate::text::TextCleaning;
 
 use super::assemble::{Parameter, Recipe};
+use super::draft::FeatureToken;
 use super::infer::LAYER_NORM_EPSILON;
 use super::json::{Section, read_object};
+use super::timm::{self, Recipes};
 use super::tokenizer::OpenClipTokenizer;
 use super::validate::check_pixel_values;
 use super::{
-    Activation, CheckpointError, ClipConfig, ResNetConfig, TextArchitecture, TextConfig,
-    TransformerConfig, VisionConfig, VitConfig, siglip,
+    Activation, CheckpointError, ClassToken, ClipConfig, ModularVitConfig, Pooling, ResNetConfig,
+    Stem, TransformerConfig, VisionConfig, VitBlocks, VitConfig, siglip,
 };
 
-/// Defaults of open_clip's `CLIPVisionCfg` and `CLIPTextCfg` (`model.py`): what a key that is not there means.
+mod text;
+
+pub(super) use text::{projection as text_projection, tokenizer};
+
+/// Defaults of open_clip's `CLIPVisionCfg` (`model.py`): what a key that is not there means.
 const VISION_LAYERS: usize = 12;
 const VISION_WIDTH: usize = 768;
 const HEAD_WIDTH: usize = 64;
 const MLP_RATIO: f64 = 4.0;
 const PATCH_SIZE: usize = 16;
 const IMAGE_SIZE: usize = 224;
-const CONTEXT_LENGTH: usize = 77;
-const VOCAB_SIZE: usize = 49_408;
-const TEXT_WIDTH: usize = 512;
-const TEXT_HEADS: usize = 8;
-const TEXT_LAYERS: usize = 12;
 /// Channels of the last ResNet stage, as a multiple of the stem's.
 const RESNET_EXPANSION: usize = 32;
 
 /// Keys that change the architecture; any value but null, false and the one given here is refused.
-const FIXED_VISION_KEYS: [(&str, &str); 19] = [
-    ("timm_model_name", ""),
+const FIXED_VISION_KEYS: [(&str, &str); 14] = [
     ("attentional_pool", ""),
     ("attn_pooler_queries", "*"),
     ("attn_pooler_heads", "*"),
-    ("no_ln_pre", ""),
-    ("pos_embed_type", "learnable"),
-    ("final_ln_after_pool", ""),
-    ("pool_type", "tok"),
     ("global_average_pool", ""),
     ("input_patchnorm", ""),
     ("block_type", "default"),
@@ -54,14 +49,10 @@ const FIXED_VISION_KEYS: [(&str, &str); 19] = [
     ("scale_fc", ""),
     ("output_tokens", ""),
 ];
-const FIXED_TEXT_KEYS: [(&str, &str); 17] = [
+const FIXED_TEXT_KEYS: [(&str, &str); 13] = [
     ("hf_model_name", ""),
     ("embed_cls", ""),
-    ("no_causal_mask", ""),
     ("final_ln_after_pool", ""),
-    ("pool_type", "argmax"),
-    ("proj_bias", ""),
-    ("proj_type", "linear"),
     ("block_type", "default"),
     ("act_kwargs", ""),
     ("qk_norm", ""),
@@ -88,7 +79,11 @@ const MODEL_KEYS: [&str; 11] = [
     "model_cfg",
     "preprocess_cfg",
 ];
-const VISION_KEYS: [&str; 15] = [
+const VISION_KEYS: [&str; 20] = [
+    "no_ln_pre",
+    "pos_embed_type",
+    "final_ln_after_pool",
+    "pool_type",
     "ls_init_value",
     "layers",
     "width",
@@ -98,7 +93,8 @@ const VISION_KEYS: [&str; 15] = [
     "image_size",
     "norm_kwargs",
     "patch_dropout",
-    // Of an image tower of timm, which is refused where it is named.
+    // Of an image tower of timm, which this one is not.
+    "timm_model_name",
     "timm_model_pretrained",
     "timm_pool",
     "timm_proj",
@@ -106,7 +102,12 @@ const VISION_KEYS: [&str; 15] = [
     "timm_drop",
     "timm_drop_path",
 ];
-const TEXT_KEYS: [&str; 15] = [
+const TEXT_KEYS: [&str; 19] = [
+    "no_causal_mask",
+    "pool_type",
+    "proj_bias",
+    "proj_type",
+    "eos_id",
     "ls_init_value",
     "context_length",
     "vocab_size",
@@ -117,9 +118,8 @@ const TEXT_KEYS: [&str; 15] = [
     "layers",
     "mlp_ratio",
     "norm_kwargs",
-    // Of padding, which no causal tower looks at, and of a text tower of Hugging Face, which is refused where it is named.
+    // Of a mask over padding, which no configuration asks for, and of a text tower of Hugging Face, which is refused where it is named.
     "pad_id",
-    "eos_id",
     "hf_model_pretrained",
     "hf_proj_type",
     "hf_pooler_type",
@@ -134,6 +134,10 @@ pub(super) struct OpenClipConfig {
     pub tokenizer: OpenClipTokenizer,
     /// Which towers scale what their blocks add.
     pub layer_scale: LayerScale,
+    /// Where timm keeps the parameters of its image tower; `None` of one of open_clip's own.
+    pub timm: Option<Recipes>,
+    /// At which token the text feature is read.
+    pub feature_token: FeatureToken,
 }
 
 /// Which towers have a learned factor per channel behind attention and perceptron (`ls_1`, `ls_2`). Nothing trains it
@@ -201,7 +205,6 @@ pub(super) fn config(
             "a configuration without them",
         ));
     };
-    refuse_variants(&vision, &FIXED_VISION_KEYS, &VISION_KEYS)?;
     refuse_variants(&text, &FIXED_TEXT_KEYS, &TEXT_KEYS)?;
     model.refuse_unknown(&MODEL_KEYS)?;
     let activation = if model.flag("quick_gelu", false)? {
@@ -209,23 +212,17 @@ pub(super) fn config(
     } else {
         Activation::Gelu
     };
-    let vision_config = vision_config(&vision, activation)?;
-    let text_width = text.size("width", TEXT_WIDTH)?;
+    let timm = timm::tower(&vision)?;
+    let (vision_config, timm) = match timm {
+        Some(tower) => (tower.vision, Some(tower.recipes)),
+        None => {
+            refuse_variants(&vision, &FIXED_VISION_KEYS, &VISION_KEYS)?;
+            (vision_config(&vision, activation)?, None)
+        }
+    };
     let architecture = ClipConfig {
         embed_dim: model.size("embed_dim", 0)?,
-        text: TextConfig {
-            context_length: text.size("context_length", CONTEXT_LENGTH)?,
-            vocab_size: text.size("vocab_size", VOCAB_SIZE)?,
-            transformer: TransformerConfig {
-                width: text_width,
-                layers: text.size("layers", TEXT_LAYERS)?,
-                heads: text.size("heads", TEXT_HEADS)?,
-                mlp_width: mlp_width(&text, text_width)?,
-                activation,
-                layer_norm_epsilon: epsilon(&text)?,
-            },
-            architecture: TextArchitecture::Causal,
-        },
+        text: text::config(&text, activation)?,
         vision: vision_config,
     };
     let preprocessing = preprocessing(preprocess, architecture.vision.image_size(), path)?;
@@ -237,6 +234,8 @@ pub(super) fn config(
             vision: has_layer_scale(&vision)?,
             text: has_layer_scale(&text)?,
         },
+        timm,
+        feature_token: text::feature_token(&text)?,
     })
 }
 
@@ -247,28 +246,6 @@ fn has_layer_scale(tower: &Section<'_>) -> Result<bool, CheckpointError> {
         Some(value @ Value::Bool(true)) => Err(tower.unsupported("ls_init_value", value)),
         Some(_) => tower.number("ls_init_value", 0.0).map(|_| true),
     }
-}
-
-/// The tokenizer's name and text cleaning; any other argument of open_clip's tokenizers is refused.
-pub(super) fn tokenizer(text: &Section<'_>) -> Result<OpenClipTokenizer, CheckpointError> {
-    let name = text.text("hf_tokenizer_name", "")?;
-    let cleaning = match text.section("tokenizer_kwargs", "text_cfg.tokenizer_kwargs.")? {
-        None => None,
-        Some(arguments) => {
-            arguments.refuse_unknown(&["clean"])?;
-            match arguments.text("clean", "")? {
-                "" => None,
-                "whitespace" => Some(TextCleaning::Whitespace),
-                "lower" => Some(TextCleaning::Lower),
-                "canonicalize" => Some(TextCleaning::Canonicalize),
-                other => return Err(arguments.unsupported("clean", &Value::from(other))),
-            }
-        }
-    };
-    Ok(OpenClipTokenizer {
-        name: (!name.is_empty()).then(|| name.to_owned()),
-        cleaning,
-    })
 }
 
 fn vision_config(
@@ -293,7 +270,7 @@ fn vision_config(
             heads: width.saturating_mul(RESNET_EXPANSION) / head_width,
         }));
     }
-    Ok(VisionConfig::Vit(VitConfig {
+    let vit = VitConfig {
         image_size,
         patch_size: section.square("patch_size", PATCH_SIZE)?,
         transformer: TransformerConfig {
@@ -304,7 +281,37 @@ fn vision_config(
             activation,
             layer_norm_epsilon: epsilon(section)?,
         },
+    };
+    // Fixed positions are among the weights as learned ones are.
+    match section.text("pos_embed_type", "learnable")? {
+        "learnable" | "sin_cos_2d" | "" => {}
+        other => return Err(section.unsupported("pos_embed_type", &Value::from(other))),
+    }
+    let normalized_tokens = !section.flag("no_ln_pre", false)?;
+    let pooling = pooling(section)?;
+    if normalized_tokens && pooling == Pooling::ClassToken {
+        return Ok(VisionConfig::Vit(vit));
+    }
+    Ok(VisionConfig::ModularVit(ModularVitConfig {
+        vit,
+        stem: Stem::Patches,
+        class_token: ClassToken::Positioned,
+        normalized_tokens,
+        blocks: VitBlocks::PreNorm,
+        pooling,
+        projection_bias: false,
     }))
+}
+
+/// What a feature is made of; the average of tokens that were normalized before is none of ours.
+fn pooling(section: &Section<'_>) -> Result<Pooling, CheckpointError> {
+    let norm_is_last = section.flag("final_ln_after_pool", false)?;
+    match section.text("pool_type", "tok")? {
+        "tok" | "" => Ok(Pooling::ClassToken),
+        "avg" if norm_is_last => Ok(Pooling::Average),
+        "avg" => Err(section.unsupported("final_ln_after_pool", &Value::Bool(false))),
+        other => Err(section.unsupported("pool_type", &Value::from(other))),
+    }
 }
 
 /// `int(width * mlp_ratio)` as in open_clip.

@@ -2,7 +2,8 @@
 //! have is named in the same manner.
 
 use super::{
-    ClipConfig, ResNetConfig, TextArchitecture, TransformerConfig, VisionConfig, VitConfig,
+    ClassToken, ClipConfig, ModularVitConfig, Pooling, ResNetConfig, Stem, TextProjection,
+    TransformerConfig, VisionConfig, VitBlocks, VitConfig,
 };
 
 /// Output channels of a ResNet bottleneck, as a multiple of its inner channels.
@@ -16,8 +17,11 @@ pub(super) fn parameters(config: &ClipConfig) -> Vec<(String, Vec<usize>)> {
     let text = &config.text;
     let width = text.transformer.width;
     list.add("positional_embedding", [text.context_length, width]);
-    list.add("text_projection", [width, config.embed_dim]);
-    if text.architecture != TextArchitecture::Causal {
+    let projection = text.architecture.projection();
+    if projection != TextProjection::None {
+        list.add("text_projection", [width, config.embed_dim]);
+    }
+    if projection == TextProjection::Affine {
         list.add("text_projection_bias", [config.embed_dim]);
     }
     list.add("logit_scale", []);
@@ -31,6 +35,7 @@ pub(super) fn parameters(config: &ClipConfig) -> Vec<(String, Vec<usize>)> {
         VisionConfig::Vit(vit) => list.vit(vit, config.embed_dim),
         VisionConfig::ResNet(resnet) => list.resnet(resnet, config.embed_dim),
         VisionConfig::Siglip(vit) => list.siglip(vit),
+        VisionConfig::ModularVit(modular) => list.modular_vit(modular, config.embed_dim),
     }
     list.0
 }
@@ -92,6 +97,10 @@ impl List {
         self.add("visual.positional_embedding", [grid * grid, width]);
         self.transformer("visual.transformer", &config.transformer);
         self.affine("visual.ln_post", width);
+        self.attention_pool(width, mlp_width);
+    }
+
+    fn attention_pool(&mut self, width: usize, mlp_width: usize) {
         let head = "visual.attn_pool";
         self.add(format!("{head}.probe"), [1, 1, width]);
         self.add(format!("{head}.in_proj_weight"), [3 * width, width]);
@@ -100,6 +109,59 @@ impl List {
         self.affine(&format!("{head}.ln"), width);
         self.linear(&format!("{head}.mlp.c_fc"), mlp_width, width);
         self.linear(&format!("{head}.mlp.c_proj"), width, mlp_width);
+    }
+
+    fn modular_vit(&mut self, config: &ModularVitConfig, embed_dim: usize) {
+        let transformer = &config.vit.transformer;
+        let width = transformer.width;
+        let (patch, grid) = (
+            config.vit.patch_size,
+            config.vit.image_size / config.vit.patch_size,
+        );
+        match config.stem {
+            Stem::Patches => self.add("visual.conv1.weight", [width, 3, patch, patch]),
+            Stem::BiasedPatches => {
+                self.add("visual.conv1.weight", [width, 3, patch, patch]);
+                self.add("visual.conv1.bias", [width]);
+            }
+            Stem::Convolutions => {
+                let narrow = width / 4;
+                let conv = |index| format!("visual.stem.{index}.conv");
+                let norm = |index| format!("visual.stem.{index}.bn");
+                self.convolution(&conv(0), &norm(0), narrow, 3, 4);
+                self.convolution(&conv(1), &norm(1), narrow, narrow, 2);
+                self.add(format!("{}.weight", conv(2)), [width, narrow, 2, 2]);
+                self.add(format!("{}.bias", conv(2)), [width]);
+            }
+        }
+        if config.class_token != ClassToken::Absent {
+            self.add("visual.class_embedding", [width]);
+        }
+        let class_positions = usize::from(config.class_token == ClassToken::Positioned);
+        self.add(
+            "visual.positional_embedding",
+            [class_positions + grid * grid, width],
+        );
+        if config.normalized_tokens {
+            self.affine("visual.ln_pre", width);
+        }
+        self.transformer("visual.transformer", transformer);
+        if let VitBlocks::Gated { .. } = config.blocks {
+            for layer in 0..transformer.layers {
+                let block = format!("visual.transformer.resblocks.{layer}");
+                self.affine(&format!("{block}.attn.ln"), width);
+                self.linear(&format!("{block}.mlp.c_gate"), transformer.mlp_width, width);
+                self.affine(&format!("{block}.mlp.ln"), transformer.mlp_width);
+            }
+        }
+        self.affine("visual.ln_post", width);
+        if let Pooling::Attention { mlp_width, .. } = config.pooling {
+            self.attention_pool(width, mlp_width);
+        }
+        self.add("visual.proj", [width, embed_dim]);
+        if config.projection_bias {
+            self.add("visual.proj_bias", [embed_dim]);
+        }
     }
 
     fn convolution(&mut self, name: &str, norm: &str, outputs: usize, inputs: usize, side: usize) {

@@ -36,7 +36,7 @@ pub(super) fn resize(
             continue;
         }
         match (parameter.name.as_str(), &config.vision) {
-            (IMAGE_POSITIONS, VisionConfig::Vit(_)) => {
+            (IMAGE_POSITIONS, VisionConfig::Vit(_) | VisionConfig::ModularVit(_)) => {
                 let (from, to) = ((found - 1).isqrt(), (positions - 1).isqrt());
                 if from * from + 1 != found {
                     continue;

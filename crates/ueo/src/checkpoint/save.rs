@@ -18,7 +18,7 @@ use super::parameters::parameters;
 use super::write;
 use super::{
     Activation, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, TensorMismatch,
-    TransformerConfig, VisionConfig, siglip,
+    TextArchitecture, TextProjection, TransformerConfig, VisionConfig, siglip,
 };
 
 /// Tokens of OpenAI's vocabulary; the last two are `[SOS]` and `[EOS]`.
@@ -104,6 +104,29 @@ pub fn save_as(
     }
 }
 
+/// Refuses what no layout is written for.
+fn refuse_unwritten(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
+    let text = checkpoint.config.text.architecture;
+    let vocabulary = &checkpoint.tokenizer.vocabulary;
+    let feature = match (&checkpoint.config.vision, vocabulary) {
+        (VisionConfig::ModularVit(_), _) => {
+            "writing a checkpoint whose image tower is not CLIP's (as CLIPA, EVA and MobileCLIP have them)"
+        }
+        (VisionConfig::Siglip(_), _) if text.projection() != TextProjection::Affine => {
+            "writing a SigLIP whose text tower has no projection"
+        }
+        (VisionConfig::Siglip(_), _) => return Ok(()),
+        (_, Vocabulary::SentencePiece(_) | Vocabulary::WordPiece { .. }) => {
+            "writing a checkpoint with another vocabulary than CLIP's kind"
+        }
+        _ if text != TextArchitecture::Causal => {
+            "writing a checkpoint whose text tower is not CLIP's"
+        }
+        _ => return Ok(()),
+    };
+    Err(CheckpointError::unsupported(path, feature))
+}
+
 /// Writes what stands beside the weights in Hugging Face's layout into `directory`, which is made when it does not exist:
 /// configuration, preprocessing, tokenizer. Returns what a user should know about the files, one sentence each.
 ///
@@ -148,6 +171,7 @@ pub fn save_descriptions(
 }
 
 fn check_tensors(checkpoint: &Checkpoint, directory: &Path) -> Result<(), CheckpointError> {
+    refuse_unwritten(checkpoint, directory)?;
     let mut mismatch = TensorMismatch::default();
     for (name, expected) in parameters(&checkpoint.config) {
         match checkpoint.tensors.get(&name) {
@@ -324,7 +348,9 @@ fn copy_tokenizer(
                     .to_owned(),
             ]);
         }
-        Vocabulary::TokenizerJson(path) | Vocabulary::SentencePiece(path) => {
+        Vocabulary::TokenizerJson(path)
+        | Vocabulary::SentencePiece(path)
+        | Vocabulary::WordPiece { path, .. } => {
             copy_once(path, &directory.join("tokenizer.json"))?;
             path.parent()
         }
@@ -404,6 +430,7 @@ fn open_clip_model(config: &ClipConfig, path: &Path) -> Result<Value, Checkpoint
             section["patch_size"] = vit.patch_size.into();
             section
         }
+        VisionConfig::ModularVit(_) => unreachable!("refused before"),
         VisionConfig::ResNet(resnet) => json!({
             "layers": resnet.layers,
             "width": resnet.width,

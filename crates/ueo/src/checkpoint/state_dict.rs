@@ -12,6 +12,9 @@ const CUSTOM_TEXT: &str = "text.";
 /// Integers that OpenAI's archive holds beside the weights, as buffers.
 const OPENAI_SCALARS: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
+/// What the names of a tower of timm's begin with.
+const TIMM_TOWER: &str = "visual.trunk.";
+
 /// Brings the names of a state dict to OpenAI's; says whether it was open_clip's `CustomTextCLIP`.
 pub(super) fn unwrap_names(
     store: &mut TensorStore,
@@ -37,6 +40,17 @@ pub(super) fn place(parameters: Vec<(String, Vec<usize>)>) -> Vec<Parameter> {
         .collect()
 }
 
+/// A projection with a bias is a module of its own, and transposed, in open_clip's text towers.
+pub(super) fn place_text_projection(parameters: &mut [Parameter]) {
+    for parameter in parameters {
+        parameter.recipe = match parameter.name.as_str() {
+            "text_projection" => Recipe::Transpose("text_projection.weight".to_owned()),
+            "text_projection_bias" => Recipe::Copy("text_projection.bias".to_owned()),
+            _ => continue,
+        };
+    }
+}
+
 /// Tensors that are no parameters: the archive's integers, the causal mask, the BatchNorms' step counters.
 pub(super) fn is_known_extra(name: &str) -> bool {
     OPENAI_SCALARS.contains(&name)
@@ -47,6 +61,19 @@ pub(super) fn is_known_extra(name: &str) -> bool {
 
 /// Refuses relatives of CLIP by the names of their tensors.
 pub(super) fn refuse_relatives(shapes: &Shapes, path: &Path) -> Result<(), CheckpointError> {
+    refuse_signs(shapes, path, |_| true)
+}
+
+/// As [`refuse_relatives`], of a file whose configuration names an image tower of timm's.
+pub(super) fn refuse_other_relatives(shapes: &Shapes, path: &Path) -> Result<(), CheckpointError> {
+    refuse_signs(shapes, path, |sign| sign != TIMM_TOWER)
+}
+
+fn refuse_signs(
+    shapes: &Shapes,
+    path: &Path,
+    is_relative: impl Fn(&str) -> bool,
+) -> Result<(), CheckpointError> {
     let signs = [
         (
             "logit_bias",
@@ -56,7 +83,7 @@ pub(super) fn refuse_relatives(shapes: &Shapes, path: &Path) -> Result<(), Check
             "text_decoder.",
             "a model with a text decoder (CoCa: `text_decoder`)",
         ),
-        ("visual.trunk.", "an image tower of timm (`visual.trunk`)"),
+        (TIMM_TOWER, "an image tower of timm (`visual.trunk`)"),
         (
             "visual.attn_pool.",
             "attentional pooling (`visual.attn_pool`)",
@@ -67,7 +94,7 @@ pub(super) fn refuse_relatives(shapes: &Shapes, path: &Path) -> Result<(), Check
         ),
     ];
     for (sign, feature) in signs {
-        if shapes.keys().any(|name| name.starts_with(sign)) {
+        if is_relative(sign) && shapes.keys().any(|name| name.starts_with(sign)) {
             return Err(CheckpointError::unsupported(path, feature));
         }
     }

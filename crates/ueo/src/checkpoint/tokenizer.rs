@@ -113,6 +113,8 @@ pub(super) struct OpenClipTokenizer {
     pub name: Option<String>,
     /// The cleaning that it names.
     pub cleaning: Option<TextCleaning>,
+    /// Whether zero takes the place of every separator.
+    pub strips_separator: bool,
 }
 
 /// The tokenizer of the other layouts: OpenAI's, unless the vocabulary has another size and the directory has files.

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use crate::image::Preprocessing;
 
-use super::{CheckpointError, ClipConfig, TextArchitecture, TransformerConfig, VisionConfig};
+use super::{
+    CheckpointError, ClipConfig, ModularVitConfig, Pooling, Stem, TextArchitecture, TextProjection,
+    TransformerConfig, VisionConfig, VitBlocks,
+};
 
 /// Generous bounds: the largest published CLIP has 64 layers, a width of 8,192 (MLP 32,768) and an input of 1,024 pixels.
 const MAX_LAYERS: usize = 1_000;
@@ -79,7 +82,19 @@ pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), Checkpoin
         MAX_VOCAB_SIZE,
     )?;
     transformer("text", &config.text.transformer)?;
-    if let TextArchitecture::Padded { padding_token } = config.text.architecture
+    if config.text.architecture.projection() == TextProjection::None
+        && config.text.transformer.width != config.embed_dim
+    {
+        return Err(CheckpointError::malformed(
+            path,
+            format!(
+                "a text tower without a projection as wide as the embedding ({})",
+                config.embed_dim
+            ),
+            config.text.transformer.width.to_string(),
+        ));
+    }
+    if let TextArchitecture::Padded { padding_token, .. } = config.text.architecture
         && padding_token as usize >= config.text.vocab_size
     {
         return Err(CheckpointError::malformed(
@@ -96,6 +111,41 @@ pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), Checkpoin
         VisionConfig::Vit(vit) | VisionConfig::Siglip(vit) => {
             check("the patch size", vit.patch_size, vit.image_size)?;
             transformer("vision", &vit.transformer)
+        }
+        VisionConfig::ModularVit(modular) => {
+            let ModularVitConfig {
+                vit, stem, blocks, ..
+            } = modular;
+            check("the patch size", vit.patch_size, vit.image_size)?;
+            transformer("vision", &vit.transformer)?;
+            if *stem == Stem::Convolutions {
+                let patch = "patches of 16 behind a stem of convolutions";
+                check(patch, vit.patch_size, 16)?;
+                divides(patch, vit.patch_size, 16)?;
+                divides(
+                    "a vision width that is a multiple of 4",
+                    vit.transformer.width,
+                    4,
+                )?;
+            }
+            if let VitBlocks::Rotary { rotary } | VitBlocks::Gated { rotary } = blocks {
+                let side = "the patches to a side that positions are counted on";
+                check(side, rotary.reference_side, MAX_IMAGE_SIZE)?;
+                divides(
+                    "heads whose width is a multiple of 4, to be rotated",
+                    vit.transformer.width / vit.transformer.heads,
+                    4,
+                )?;
+            }
+            if let Pooling::Attention { heads, mlp_width } = modular.pooling {
+                check("the pooling's MLP width", mlp_width, MAX_WIDTH)?;
+                divides(
+                    "a vision width that is a multiple of the pooling's heads",
+                    vit.transformer.width,
+                    heads,
+                )?;
+            }
+            Ok(())
         }
         VisionConfig::ResNet(resnet) => {
             for blocks in resnet.layers {

@@ -21,11 +21,16 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self, ModelError> {
-        let weight: Tensor<2> = weights.take(weight, [outputs, inputs])?;
-        Ok(Self {
+        let weight = weights.take(weight, [outputs, inputs])?;
+        Ok(Self::from_tensors(weight, weights.take(bias, [outputs])?))
+    }
+
+    /// Of `weight` (`[out, in]`) and `bias`.
+    pub(crate) fn from_tensors(weight: Tensor<2>, bias: Tensor<1>) -> Self {
+        Self {
             weight: weight.transpose(),
-            bias: weights.take(bias, [outputs])?,
-        })
+            bias,
+        }
     }
 
     /// `[..., in]` to `[..., out]`, folding all leading axes into one matrix product.

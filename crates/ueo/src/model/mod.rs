@@ -1,15 +1,17 @@
-//! The two towers of CLIP and of SigLIP as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
+//! The two towers of CLIP and its relatives as plain Burn modules, with frozen weights and the trained parameters passed in from outside.
 
 mod activation;
 mod affine;
 mod fused;
 mod linear;
+mod modular_vit;
 mod pooling_head;
 mod precision;
 mod residual_stack;
 mod resnet;
 mod siglip;
 mod text_encoder;
+mod vision_tower;
 mod vision_transformer;
 mod weights;
 
@@ -18,12 +20,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData, module};
 use thiserror::Error;
 use ueo_kernels::Bf16;
 
-use crate::checkpoint::{Checkpoint, ClipConfig, VisionConfig};
+use crate::checkpoint::{Checkpoint, ClipConfig};
 use crate::tensor::TensorMap;
 
-use resnet::ModifiedResNet;
-use siglip::SiglipVisionTransformer;
-use vision_transformer::VisionTransformer;
+use vision_tower::VisionTower;
 use weights::Weights;
 
 pub use affine::{AffineGradients, AffineParameters, NormAffine};
@@ -54,6 +54,12 @@ pub enum ModelError {
     /// Only the fused kernels know other precisions than f32.
     #[error("{precision} is available on the CPU only")]
     Precision {
+        /// What was asked for.
+        precision: Precision,
+    },
+    /// Blocks that are composed of ordinary operations know f32 only.
+    #[error("the blocks of this image tower run in f32, not in {precision}")]
+    BlockPrecision {
         /// What was asked for.
         precision: Precision,
     },
@@ -103,20 +109,12 @@ impl Engine {
     }
 }
 
-/// The image encoder, one variant per architecture.
-#[derive(Debug)]
-enum VisionTower {
-    Vit(Box<VisionTransformer>),
-    ResNet(Box<ModifiedResNet>),
-    Siglip(Box<SiglipVisionTransformer>),
-}
-
 /// A CLIP model with frozen weights.
 #[derive(Debug)]
 pub struct Clip {
     config: ClipConfig,
     device: Device,
-    vision: VisionTower,
+    vision: Box<dyn VisionTower>,
     text: TextEncoder,
     zero_shot_affine: AffineParameters,
     logit_scale: f64,
@@ -201,20 +199,8 @@ impl Clip {
             false => None,
         };
         let text = TextEncoder::new(&config.text, config.embed_dim, &mut weights)?;
-        let (vision, zero_shot_affine) = match &config.vision {
-            VisionConfig::Vit(vit) => {
-                let (tower, affine) = VisionTransformer::new(vit, config.embed_dim, &mut weights)?;
-                (VisionTower::Vit(Box::new(tower)), affine)
-            }
-            VisionConfig::ResNet(resnet) => {
-                let (tower, affine) = ModifiedResNet::new(resnet, config.embed_dim, &mut weights)?;
-                (VisionTower::ResNet(Box::new(tower)), affine)
-            }
-            VisionConfig::Siglip(vit) => {
-                let (tower, affine) = SiglipVisionTransformer::new(vit, &mut weights)?;
-                (VisionTower::Siglip(Box::new(tower)), affine)
-            }
-        };
+        let (vision, zero_shot_affine) =
+            vision_tower::build(&config.vision, config.embed_dim, &mut weights)?;
         Ok(Self {
             config,
             device: device.clone(),
@@ -264,11 +250,7 @@ impl Clip {
     /// - `pixels`: `[batch, 3, image_size, image_size]`, normalized
     /// - result: `[batch, embed_dim]`, not normalized
     pub fn image_features(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
-        match &self.vision {
-            VisionTower::Vit(tower) => tower.forward(pixels, affine),
-            VisionTower::ResNet(tower) => tower.forward(pixels, affine),
-            VisionTower::Siglip(tower) => tower.forward(pixels, affine),
-        }
+        self.vision.forward(pixels, affine)
     }
 
     /// Number format of the frozen matrices.
@@ -278,11 +260,7 @@ impl Clip {
 
     /// Residual blocks of the image tower: a transformer's blocks, or the ResNet's bottlenecks.
     pub fn image_blocks(&self) -> usize {
-        match &self.vision {
-            VisionTower::Vit(tower) => tower.blocks(),
-            VisionTower::ResNet(tower) => tower.blocks(),
-            VisionTower::Siglip(tower) => tower.blocks(),
-        }
+        self.vision.blocks()
     }
 
     /// Position in [`AffineParameters::norms`] of the first normalization layer of a block of the image tower.
@@ -292,11 +270,7 @@ impl Clip {
     /// When there is no such block.
     pub fn first_norm(&self, block: usize) -> usize {
         assert!(block < self.image_blocks(), "there is a block {block}");
-        match &self.vision {
-            VisionTower::Vit(tower) => tower.first_norm(block),
-            VisionTower::ResNet(tower) => tower.first_norm(block),
-            VisionTower::Siglip(tower) => tower.first_norm(block),
-        }
+        self.vision.first_norm(block)
     }
 
     /// Shape of what enters a block of the image tower for one image: tokens or positions, and their width.
@@ -305,11 +279,7 @@ impl Clip {
     ///
     /// When there is no such block.
     pub fn block_input_shape(&self, block: usize) -> [usize; 2] {
-        match &self.vision {
-            VisionTower::Vit(tower) => tower.block_input_shape(),
-            VisionTower::ResNet(tower) => tower.block_input_shape(block),
-            VisionTower::Siglip(tower) => tower.block_input_shape(),
-        }
+        self.vision.block_input_shape(block)
     }
 
     /// The first half of [`Self::image_features`]: what enters a block of the image tower. There is no graph behind it.
@@ -330,11 +300,7 @@ impl Clip {
         pixels: Tensor<4>,
         affine: &AffineParameters,
     ) -> Tensor<3> {
-        let inputs = match &self.vision {
-            VisionTower::Vit(tower) => tower.block_inputs(block, pixels, affine),
-            VisionTower::ResNet(tower) => tower.block_inputs(block, pixels, affine),
-            VisionTower::Siglip(tower) => tower.block_inputs(block, pixels, affine),
-        };
+        let inputs = self.vision.block_inputs(block, pixels, affine);
         if self.precision != Precision::Bf16 {
             return inputs;
         }
@@ -362,11 +328,7 @@ impl Clip {
         inputs: Tensor<3>,
         affine: &AffineParameters,
     ) -> Tensor<2> {
-        match &self.vision {
-            VisionTower::Vit(tower) => tower.forward_from(block, inputs, affine),
-            VisionTower::ResNet(tower) => tower.forward_from(block, inputs, affine),
-            VisionTower::Siglip(tower) => tower.forward_from(block, inputs, affine),
-        }
+        self.vision.forward_from(block, inputs, affine)
     }
 }
 

@@ -9,6 +9,7 @@ use super::affine::AffineParameters;
 use super::layer_norm;
 use super::pooling_head::PoolingHead;
 use super::residual_stack::{ResidualStack, StackKind};
+use super::vision_tower::VisionTower;
 use super::vision_transformer::NORMS_PER_BLOCK;
 use super::weights::Weights;
 
@@ -68,53 +69,6 @@ impl SiglipVisionTransformer {
         Ok((tower, affine))
     }
 
-    /// `[batch, 3, image_size, image_size]` to `[batch, width]`.
-    pub(crate) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
-        self.forward_from(0, self.embed(pixels), affine)
-    }
-
-    /// Blocks of the tower.
-    pub(crate) fn blocks(&self) -> usize {
-        self.config.transformer.layers
-    }
-
-    /// Tokens and width of what enters each block.
-    pub(crate) fn block_input_shape(&self) -> [usize; 2] {
-        let patches = (self.config.image_size / self.config.patch_size).pow(2);
-        [patches, self.config.transformer.width]
-    }
-
-    /// Position of a block's first norm among the tower's.
-    pub(crate) fn first_norm(&self, block: usize) -> usize {
-        NORMS_PER_BLOCK * block
-    }
-
-    /// `[batch, 3, image_size, image_size]` to what enters a block, `[batch, patches, width]`, without a graph.
-    pub(crate) fn block_inputs(
-        &self,
-        block: usize,
-        pixels: Tensor<4>,
-        affine: &AffineParameters,
-    ) -> Tensor<3> {
-        let norms = &affine.norms()[..self.first_norm(block)];
-        self.stack.first_blocks(self.embed(pixels), norms)
-    }
-
-    /// What enters a block to `[batch, width]`.
-    pub(crate) fn forward_from(
-        &self,
-        block: usize,
-        x: Tensor<3>,
-        affine: &AffineParameters,
-    ) -> Tensor<2> {
-        let epsilon = self.config.transformer.layer_norm_epsilon;
-        let norms = affine.norms();
-        let (blocks, behind) = norms.split_at(norms.len() - NORMS_BEHIND.len());
-        let tokens = self.stack.all_tokens(x, &blocks[self.first_norm(block)..]);
-        let tokens = layer_norm(tokens, &behind[0], epsilon);
-        self.head.forward(tokens, &behind[1], epsilon)
-    }
-
     /// Patches as tokens, `[batch, patches, width]`. Pixels that fill no whole patch at the right and at the bottom are left out, as a
     /// convolution without padding does.
     fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
@@ -131,6 +85,44 @@ impl SiglipVisionTransformer {
             .matmul(self.patch_embedding.clone())
             .reshape([batch, rows * columns, self.config.transformer.width]);
         patches + self.positional_embedding.clone()
+    }
+}
+
+impl VisionTower for SiglipVisionTransformer {
+    fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
+        self.forward_from(0, self.embed(pixels), affine)
+    }
+
+    fn blocks(&self) -> usize {
+        self.config.transformer.layers
+    }
+
+    fn block_input_shape(&self, _block: usize) -> [usize; 2] {
+        let patches = (self.config.image_size / self.config.patch_size).pow(2);
+        [patches, self.config.transformer.width]
+    }
+
+    fn first_norm(&self, block: usize) -> usize {
+        NORMS_PER_BLOCK * block
+    }
+
+    fn block_inputs(
+        &self,
+        block: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+    ) -> Tensor<3> {
+        let norms = &affine.norms()[..self.first_norm(block)];
+        self.stack.first_blocks(self.embed(pixels), norms)
+    }
+
+    fn forward_from(&self, block: usize, x: Tensor<3>, affine: &AffineParameters) -> Tensor<2> {
+        let epsilon = self.config.transformer.layer_norm_epsilon;
+        let norms = affine.norms();
+        let (blocks, behind) = norms.split_at(norms.len() - NORMS_BEHIND.len());
+        let tokens = self.stack.all_tokens(x, &blocks[self.first_norm(block)..]);
+        let tokens = layer_norm(tokens, &behind[0], epsilon);
+        self.head.forward(tokens, &behind[1], epsilon)
     }
 }
 

@@ -4,14 +4,14 @@
 //! The shared prefix leaves its keys and values behind, and each class runs only its own tokens: the same result as
 //! encoding whole prompts of 77 tokens, for a fraction of the work.
 //!
-//! SigLIP's attention goes both ways over a text that is padded to the context length, and the feature is read at the last token,
-//! whatever it is. There is nothing to share and nothing to leave out: every prompt is a whole sequence.
+//! The attention of SigLIP and others goes both ways over a text that is padded to the context length, and the feature is read at the
+//! last token, whatever it is, or at `[EOS]`. There is nothing to share and nothing to leave out: every prompt is a whole sequence.
 
 use std::ops::Range;
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::checkpoint::{TextArchitecture, TextConfig};
+use crate::checkpoint::{TextArchitecture, TextConfig, TextProjection, TextRead};
 use crate::exchange::Exchange;
 
 use super::affine::AffineParameters;
@@ -118,7 +118,7 @@ pub struct TextEncoder {
     /// LayerNorms of the stack and, last, `ln_final`.
     norms: AffineParameters,
     /// `[width, embed_dim]`
-    projection: Tensor<2>,
+    projection: Option<Tensor<2>>,
     /// `[1, embed_dim]`
     projection_bias: Option<Tensor<2>>,
 }
@@ -130,12 +130,20 @@ impl TextEncoder {
         weights: &mut Weights,
     ) -> Result<Self, ModelError> {
         let width = config.transformer.width;
-        let (kind, projection_bias) = match config.architecture {
-            TextArchitecture::Causal => (StackKind::Causal, None),
-            TextArchitecture::Padded { .. } => {
+        let kind = match config.architecture {
+            TextArchitecture::Causal => StackKind::Causal,
+            TextArchitecture::Padded { read, .. } => match read {
+                TextRead::Last => StackKind::LastToken,
+                TextRead::EndOfText => StackKind::AllTokens,
+            },
+        };
+        let projection = config.architecture.projection();
+        let projection_bias = match projection {
+            TextProjection::Affine => {
                 let bias: Tensor<1> = weights.take("text_projection_bias", [embed_dim])?;
-                (StackKind::LastToken, Some(bias.unsqueeze()))
+                Some(bias.unsqueeze())
             }
+            TextProjection::Linear | TextProjection::None => None,
         };
         let mut names = ResidualStack::norm_names(&config.transformer, "transformer");
         names.push("ln_final".to_owned());
@@ -149,7 +157,10 @@ impl TextEncoder {
             positional_embedding: weights
                 .take("positional_embedding", [config.context_length, width])?,
             stack: ResidualStack::new(&config.transformer, "transformer", kind, weights)?,
-            projection: weights.take("text_projection", [width, embed_dim])?,
+            projection: match projection {
+                TextProjection::None => None,
+                _ => Some(weights.take("text_projection", [width, embed_dim])?),
+            },
             projection_bias,
             config: config.clone(),
         })
@@ -292,15 +303,19 @@ impl TextEncoder {
     ) -> Tensor<2> {
         let ends = match self.config.architecture {
             TextArchitecture::Causal => self.ends_after_prefix(prompts, pass, context),
-            TextArchitecture::Padded { padding_token } => {
-                self.ends_of_padded(prompts, pass, context, padding_token)
-            }
+            TextArchitecture::Padded {
+                padding_token,
+                read,
+                ..
+            } => self.ends_of_padded(prompts, pass, context, padding_token, read),
         };
         let (_, ln_final) = self.stack_norms();
         let epsilon = self.config.transformer.layer_norm_epsilon;
-        let features = layer_norm(ends.unsqueeze_dim(1), ln_final, epsilon)
-            .squeeze_dim::<2>(1)
-            .matmul(self.projection.clone());
+        let ends = layer_norm(ends.unsqueeze_dim(1), ln_final, epsilon).squeeze_dim::<2>(1);
+        let features = match &self.projection {
+            Some(projection) => ends.matmul(projection.clone()),
+            None => ends,
+        };
         match &self.projection_bias {
             Some(bias) => features + bias.clone(),
             None => features,
@@ -314,13 +329,18 @@ impl TextEncoder {
         (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
     }
 
-    /// What the blocks leave at the last token of each prompt, which is padded to the context length, `[prompts of the pass, width]`.
+    /// What the blocks leave at the token of each prompt that is read; prompts are padded to the context length.
+    ///
+    /// # Shapes
+    ///
+    /// result: `[prompts of the pass, width]`
     fn ends_of_padded(
         &self,
         prompts: &Prompts,
         pass: &Range<usize>,
         context: Option<&Context>,
         padding_token: u32,
+        read: TextRead,
     ) -> Tensor<2> {
         let (stack_norms, _) = self.stack_norms();
         let width = self.config.transformer.width;
@@ -345,7 +365,20 @@ impl TextEncoder {
             None => own,
         };
         let positions: Tensor<3> = self.positional_embedding.clone().unsqueeze();
-        self.stack.last_tokens(whole + positions, stack_norms)
+        let whole = whole + positions;
+        if read == TextRead::Last {
+            return self.stack.last_tokens(whole, stack_norms);
+        }
+        let length = self.config.context_length;
+        let ends: Vec<usize> = (0..count)
+            .zip(pass.clone())
+            .map(|(row, position)| row * length + shared_len + prompts.own_at(position).len() - 1)
+            .collect();
+        let device = self.token_embedding.device();
+        self.stack
+            .all_tokens(whole, stack_norms)
+            .reshape([count * length, width])
+            .select(0, row_indices(&ends, &device))
     }
 
     /// What the blocks leave at the last token of each prompt, whose first tokens all share, `[prompts of the pass, width]`.
@@ -356,9 +389,9 @@ impl TextEncoder {
         context: Option<&Context>,
     ) -> Tensor<2> {
         let (stack_norms, _) = self.stack_norms();
-        let prefix = self
-            .shared(prompts, context)
-            .expect("a causal text tower begins with [SOS]");
+        let Some(prefix) = self.shared(prompts, context) else {
+            return self.ends_without_prefix(prompts, pass);
+        };
         let [prefix_len, _] = prefix.dims();
         let prefix = prefix + self.positional_embedding.clone().narrow(0, 0, prefix_len);
 
@@ -379,6 +412,25 @@ impl TextEncoder {
                 .select(0, row_indices(&positions, &device));
         self.stack
             .last_after_prefix(prefix, own, &lengths, stack_norms)
+    }
+
+    /// What the blocks leave at the last token of each prompt, which share nothing, `[prompts of the pass, width]`: those of one length
+    /// together, as they lie in the order by length.
+    fn ends_without_prefix(&self, prompts: &Prompts, pass: &Range<usize>) -> Tensor<2> {
+        let (stack_norms, _) = self.stack_norms();
+        let own: Vec<&[u32]> = pass
+            .clone()
+            .map(|position| prompts.own_at(position))
+            .collect();
+        let ends = own.chunk_by(|a, b| a.len() == b.len()).map(|alike| {
+            let (count, length) = (alike.len(), alike[0].len());
+            let positions = self.positional_embedding.clone().narrow(0, 0, length);
+            let tokens = self.embed(&alike.concat());
+            let [_, width] = tokens.dims();
+            let tokens = tokens.reshape([count, length, width]) + positions.unsqueeze();
+            self.stack.last_of_causal(tokens, stack_norms)
+        });
+        Tensor::cat(ends.collect(), 0)
     }
 
     fn stack_norms(&self) -> (&[NormAffine], &NormAffine) {

@@ -8,6 +8,7 @@ use super::ModelError;
 use super::affine::AffineParameters;
 use super::layer_norm;
 use super::residual_stack::{ResidualStack, StackKind};
+use super::vision_tower::VisionTower;
 use super::weights::Weights;
 
 /// Index of `visual.ln_pre` among the tower's norms; the blocks' norms follow, then `visual.ln_post`.
@@ -75,57 +76,6 @@ impl VisionTransformer {
         Ok((tower, affine))
     }
 
-    /// `[batch, 3, image_size, image_size]` to `[batch, embed_dim]`.
-    pub(crate) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
-        self.forward_from(0, self.normalized(pixels, affine), affine)
-    }
-
-    /// Blocks of the tower.
-    pub(crate) fn blocks(&self) -> usize {
-        self.config.transformer.layers
-    }
-
-    /// Tokens and width of what enters each block.
-    pub(crate) fn block_input_shape(&self) -> [usize; 2] {
-        let patches = (self.config.image_size / self.config.patch_size).pow(2);
-        [1 + patches, self.config.transformer.width]
-    }
-
-    /// Position of a block's first norm among the tower's.
-    pub(crate) fn first_norm(&self, block: usize) -> usize {
-        LN_PRE + 1 + NORMS_PER_BLOCK * block
-    }
-
-    /// `[batch, 3, image_size, image_size]` to what enters a block, `[batch, 1 + patches, width]`, without a graph.
-    pub(crate) fn block_inputs(
-        &self,
-        block: usize,
-        pixels: Tensor<4>,
-        affine: &AffineParameters,
-    ) -> Tensor<3> {
-        let norms = &affine.norms()[self.first_norm(0)..self.first_norm(block)];
-        self.stack
-            .first_blocks(self.normalized(pixels, affine), norms)
-    }
-
-    /// What enters a block to `[batch, embed_dim]`.
-    pub(crate) fn forward_from(
-        &self,
-        block: usize,
-        x: Tensor<3>,
-        affine: &AffineParameters,
-    ) -> Tensor<2> {
-        let epsilon = self.config.transformer.layer_norm_epsilon;
-        let norms = affine.norms();
-        let ln_post = norms.len() - 1;
-        let class_tokens = self
-            .stack
-            .first_tokens(x, &norms[self.first_norm(block)..ln_post]);
-        layer_norm(class_tokens.unsqueeze_dim(1), &norms[ln_post], epsilon)
-            .squeeze_dim::<2>(1)
-            .matmul(self.projection.clone())
-    }
-
     /// What enters the first block.
     fn normalized(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<3> {
         let epsilon = self.config.transformer.layer_norm_epsilon;
@@ -147,5 +97,47 @@ impl VisionTransformer {
             .reshape([batch, rows * columns, hidden]);
         let class_token = self.class_embedding.clone().expand([batch, 1, hidden]);
         Tensor::cat(vec![class_token, patches], 1) + self.positional_embedding.clone()
+    }
+}
+
+impl VisionTower for VisionTransformer {
+    fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
+        self.forward_from(0, self.normalized(pixels, affine), affine)
+    }
+
+    fn blocks(&self) -> usize {
+        self.config.transformer.layers
+    }
+
+    fn block_input_shape(&self, _block: usize) -> [usize; 2] {
+        let patches = (self.config.image_size / self.config.patch_size).pow(2);
+        [1 + patches, self.config.transformer.width]
+    }
+
+    fn first_norm(&self, block: usize) -> usize {
+        LN_PRE + 1 + NORMS_PER_BLOCK * block
+    }
+
+    fn block_inputs(
+        &self,
+        block: usize,
+        pixels: Tensor<4>,
+        affine: &AffineParameters,
+    ) -> Tensor<3> {
+        let norms = &affine.norms()[self.first_norm(0)..self.first_norm(block)];
+        self.stack
+            .first_blocks(self.normalized(pixels, affine), norms)
+    }
+
+    fn forward_from(&self, block: usize, x: Tensor<3>, affine: &AffineParameters) -> Tensor<2> {
+        let epsilon = self.config.transformer.layer_norm_epsilon;
+        let norms = affine.norms();
+        let ln_post = norms.len() - 1;
+        let class_tokens = self
+            .stack
+            .first_tokens(x, &norms[self.first_norm(block)..ln_post]);
+        layer_norm(class_tokens.unsqueeze_dim(1), &norms[ln_post], epsilon)
+            .squeeze_dim::<2>(1)
+            .matmul(self.projection.clone())
     }
 }

@@ -13,12 +13,13 @@ use serde_json::{Map, Value, json};
 
 use super::sentence_piece::{self, SentencePiece};
 use super::tokenizer::{END_OF_TEXT, START_OF_TEXT};
+use super::word_piece::WordPiece;
 use super::{TextCleaning, TextError, TokenizerSource, Vocabulary};
 use crate::budget::{BudgetError, JsonBudget, read_within};
 use crate::quote;
 
 /// CLIP's `tokenizer.json` has 3.6 MB and 250,000 values.
-const BUDGET: JsonBudget = JsonBudget {
+pub(super) const BUDGET: JsonBudget = JsonBudget {
     bytes: 16 << 20,
     values: 1 << 20,
 };
@@ -52,6 +53,8 @@ pub(super) enum VocabularyContent {
     Pairs(BytePairs),
     /// SentencePiece's, with a pipeline of its own.
     SentencePiece(Box<SentencePiece>),
+    /// BERT's.
+    WordPiece(Box<WordPiece>),
 }
 
 /// A vocabulary with its merges.
@@ -99,6 +102,13 @@ impl TokenizerContent {
                     (&read(vocab, BUDGET)?, vocab),
                     (&read(merges, BUDGET)?, merges),
                 )?)
+            }
+            Vocabulary::WordPiece {
+                path,
+                strips_separator,
+            } => {
+                let content = WordPiece::parse(&read(path, BUDGET)?, *strips_separator, path)?;
+                VocabularyContent::WordPiece(Box::new(content))
             }
             Vocabulary::SentencePiece(path) => {
                 let json = read(path, sentence_piece::BUDGET)?;
@@ -150,6 +160,7 @@ impl TokenizerContent {
             VocabularyContent::OpenAi => None,
             VocabularyContent::Pairs(pairs) => pairs.id(token),
             VocabularyContent::SentencePiece(content) => content.id(token),
+            VocabularyContent::WordPiece(content) => content.id(token),
         }
     }
 
@@ -157,6 +168,7 @@ impl TokenizerContent {
     pub fn has_start(&self) -> bool {
         match &self.vocabulary {
             VocabularyContent::SentencePiece(content) => content.start.is_some(),
+            VocabularyContent::WordPiece(content) => content.start.is_some(),
             _ => true,
         }
     }
@@ -167,6 +179,7 @@ impl TokenizerContent {
             VocabularyContent::OpenAi => None,
             VocabularyContent::Pairs(pairs) => pairs.id(END_OF_TEXT),
             VocabularyContent::SentencePiece(content) => Some(content.end),
+            VocabularyContent::WordPiece(content) => Some(content.end()),
         }
     }
 
@@ -188,6 +201,9 @@ impl TokenizerContent {
             }
             VocabularyContent::SentencePiece(content) => {
                 json!({"cleaning": self.cleaning, "sentence-piece": content.canonical()})
+            }
+            VocabularyContent::WordPiece(content) => {
+                json!({"cleaning": self.cleaning, "word-piece": content.canonical()})
             }
             VocabularyContent::Pairs(pairs) => json!({
                 "cleaning": self.cleaning,

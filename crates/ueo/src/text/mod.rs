@@ -1,4 +1,4 @@
-//! Text input: CLIP's byte-pair tokenizer, SigLIP's SentencePiece vocabularies, and the prompts that carry the learnable context.
+//! Text input: CLIP's byte-pair tokenizer, SentencePiece's and BERT's vocabularies, and the prompts that carry the learnable context.
 //!
 //! The first stage of the text tower's input: names and sentences come in, token ids go out.
 
@@ -11,6 +11,7 @@ mod prompt;
 mod sentence_piece;
 mod template;
 mod tokenizer;
+mod word_piece;
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,13 @@ pub enum Vocabulary {
     TokenizerJson(PathBuf),
     /// A Hugging Face `tokenizer.json` with a SentencePiece vocabulary (Unigram, or byte pairs with byte fallback).
     SentencePiece(PathBuf),
+    /// A Hugging Face `tokenizer.json` with BERT's pipeline (WordPiece).
+    WordPiece {
+        /// Path of `tokenizer.json`.
+        path: PathBuf,
+        /// Whether zero takes the place of every separator (`[SEP]`), as open_clip's `strip_sep_token` asks.
+        strips_separator: bool,
+    },
     /// A Hugging Face pair of `vocab.json` and `merges.txt`.
     VocabAndMerges {
         /// Path of `vocab.json`.
@@ -67,7 +75,9 @@ impl TokenizerSource {
     pub fn files(&self) -> Vec<&Path> {
         match &self.vocabulary {
             Vocabulary::OpenAi => Vec::new(),
-            Vocabulary::TokenizerJson(path) | Vocabulary::SentencePiece(path) => vec![path],
+            Vocabulary::TokenizerJson(path)
+            | Vocabulary::SentencePiece(path)
+            | Vocabulary::WordPiece { path, .. } => vec![path],
             Vocabulary::VocabAndMerges { vocab, merges } => vec![vocab, merges],
         }
     }

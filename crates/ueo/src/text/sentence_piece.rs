@@ -17,13 +17,14 @@ use super::content::{AddedToken, Merge, at, malformed, too_large};
 use crate::budget::JsonBudget;
 use crate::quote;
 
-/// Gemma's `tokenizer.json` (256,000 tokens and 580,000 merges) has 34 MB and two million values.
+/// Gemma's `tokenizer.json` (256,000 tokens and 580,000 merges) has 34 MB and two million values, XLM-V's (902,000 tokens) up to twice as
+/// many bytes and 2.7 million values.
 pub(super) const BUDGET: JsonBudget = JsonBudget {
-    bytes: 64 << 20,
+    bytes: 128 << 20,
     values: 1 << 22,
 };
-/// Tokens that a vocabulary may have, and merges: each about two of Gemma's.
-const MAX_TOKENS: usize = 1 << 19;
+/// Tokens that a vocabulary may have, a little more than XLM-V's, and merges, about two of Gemma's.
+const MAX_TOKENS: usize = 1 << 20;
 const MAX_MERGES: usize = 1 << 20;
 /// Tokens beside the vocabulary (Gemma has some 250), and the bytes that a token may have.
 const MAX_ADDED_TOKENS: usize = 4_096;
@@ -62,7 +63,7 @@ impl SentencePiece {
         let check = Check { path };
         let mut part = |key: &str| file.remove(key).unwrap_or(Value::Null);
         let (normalizer, pre_tokenizer) = (part("normalizer"), part("pre_tokenizer"));
-        let (model, template) = (part("model"), part("post_processor"));
+        let (model, around) = (part("model"), part("post_processor"));
         let added = match part("added_tokens") {
             Value::Null => Vec::new(),
             tokens => serde_json::from_value(tokens)
@@ -80,7 +81,8 @@ impl SentencePiece {
             start: None,
             end: 0,
         };
-        (content.start, content.end) = check.template(&template, &content)?;
+        (content.start, content.end) = template(&around, |token| content.id(token))
+            .ok_or_else(|| check.unsupported("post_processor", &around))?;
         Ok(content)
     }
 
@@ -357,33 +359,28 @@ impl Check<'_> {
             None => Ok(()),
         }
     }
+}
 
-    /// The ids of the tokens in front of a text and behind it, `[start] text end`.
-    fn template(
-        &self,
-        value: &Value,
-        content: &SentencePiece,
-    ) -> Result<(Option<u32>, u32), TextError> {
-        let refused = || self.unsupported("post_processor", value);
-        let is_text = |item: &Value| item["Sequence"]["id"] == "A";
-        let token = |item: &Value| {
-            let name = item["SpecialToken"]["id"].as_str()?;
-            let id = content.id(name)?;
-            // The template's own list of ids must say the same.
-            let ids = &value["special_tokens"][name]["ids"];
-            (*ids == json!([id])).then_some(id)
-        };
-        if value["type"] != "TemplateProcessing" {
-            return Err(refused());
-        }
-        match value["single"].as_array().map(Vec::as_slice) {
-            Some([text, end]) if is_text(text) => Ok((None, token(end).ok_or_else(refused)?)),
-            Some([start, text, end]) if is_text(text) => Ok((
-                Some(token(start).ok_or_else(refused)?),
-                token(end).ok_or_else(refused)?,
-            )),
-            _ => Err(refused()),
-        }
+/// The ids of the tokens in front of a text and behind it, `[start] text end`; `None` of anything else.
+pub(super) fn template(
+    value: &Value,
+    id_of: impl Fn(&str) -> Option<u32>,
+) -> Option<(Option<u32>, u32)> {
+    let is_text = |item: &Value| item["Sequence"]["id"] == "A";
+    let token = |item: &Value| {
+        let name = item["SpecialToken"]["id"].as_str()?;
+        let id = id_of(name)?;
+        // The template's own list of ids must say the same.
+        let ids = &value["special_tokens"][name]["ids"];
+        (*ids == json!([id])).then_some(id)
+    };
+    if value["type"] != "TemplateProcessing" {
+        return None;
+    }
+    match value["single"].as_array()?.as_slice() {
+        [text, end] if is_text(text) => Some((None, token(end)?)),
+        [start, text, end] if is_text(text) => Some((Some(token(start)?), token(end)?)),
+        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ pub const START_OF_TEXT: &str = "<|startoftext|>";
 /// Last token of every prompt, `[EOS]`; CLIP's text feature is read at its position.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// The vocabulary and the text cleaning of one checkpoint: CLIP's byte-pair encoding, or a SentencePiece vocabulary.
+/// The vocabulary and the text cleaning of one checkpoint: CLIP's byte-pair encoding, a SentencePiece vocabulary or BERT's.
 ///
 /// # Example
 ///
@@ -34,6 +34,8 @@ pub struct Tokenizer {
     cleaning: TextCleaning,
     start_of_text: Option<u32>,
     end_of_text: u32,
+    /// A token, and what takes its place.
+    replacement: Option<(u32, u32)>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,16 @@ impl Tokenizer {
                     start_of_text: pieces.start,
                     end_of_text: pieces.end,
                     cleaning: content.cleaning,
+                    replacement: None,
+                });
+            }
+            VocabularyContent::WordPiece(pieces) => {
+                return Ok(Self {
+                    kind: built(&|| HuggingFaceTokenizer::from_pipeline(&pieces.pipeline(), path))?,
+                    start_of_text: pieces.start,
+                    end_of_text: pieces.end(),
+                    cleaning: content.cleaning,
+                    replacement: pieces.replacement(),
                 });
             }
         };
@@ -96,6 +108,7 @@ impl Tokenizer {
             start_of_text: Some(special(START_OF_TEXT)?),
             end_of_text: special(END_OF_TEXT)?,
             cleaning: content.cleaning,
+            replacement: None,
             kind,
         })
     }
@@ -123,15 +136,21 @@ impl Tokenizer {
                 Kind::HuggingFace(tokenizer) => tokenizer.encode(&text),
             }
         });
-        encoded.unwrap_or_else(|reason| {
+        let mut tokens = encoded.unwrap_or_else(|reason| {
             Err(TextError::Encode {
                 text: text.to_owned(),
                 reason,
             })
-        })
+        })?;
+        if let Some((token, replacement)) = self.replacement {
+            for found in tokens.iter_mut().filter(|found| **found == token) {
+                *found = replacement;
+            }
+        }
+        Ok(tokens)
     }
 
-    /// Id of `[SOS]`; SigLIP's vocabularies have none in front of a text.
+    /// Id of `[SOS]`; SentencePiece's vocabularies mostly have none in front of a text.
     pub fn start_of_text(&self) -> Option<u32> {
         self.start_of_text
     }

@@ -13,12 +13,10 @@ use crate::checkpoint::validate::check_pixel_values;
 use crate::checkpoint::weights_file::WeightsFile;
 use crate::checkpoint::{
     Activation, ActivationSource, CheckpointError, CheckpointKind, ClipConfig, TextArchitecture,
-    TextConfig, TransformerConfig, VisionConfig, VitConfig,
+    TextConfig, TransformerConfig, VisionConfig, VitConfig, padded_tokenizer,
 };
 use crate::image::Preprocessing;
 use crate::text::TextCleaning;
-
-use super::tokenizer;
 
 /// Defaults of transformers' `SiglipTextConfig` and `SiglipVisionConfig`, which are those of ViT-B/16: what a key that is not there
 /// means.
@@ -104,9 +102,7 @@ pub(in crate::checkpoint) fn architecture(
             context_length: text.size("max_position_embeddings", CONTEXT_LENGTH)?,
             vocab_size: text.size("vocab_size", VOCAB_SIZE)?,
             transformer: text_transformer,
-            architecture: TextArchitecture::Padded {
-                padding_token: padding_token as u32,
-            },
+            architecture: TextArchitecture::siglip(padding_token as u32),
         },
     })
 }
@@ -182,19 +178,18 @@ pub(in crate::checkpoint) fn draft(
             Preprocessing::siglip(image_size)
         }
     };
-    let mut tokenizer = tokenizer::for_hugging_face(directory)?;
+    let mut tokenizer = padded_tokenizer::for_hugging_face(directory)?;
     if let Some(cleaning) = cleaning {
         tokenizer.source.cleaning = cleaning;
     }
-    architecture.text.architecture = TextArchitecture::Padded {
-        padding_token: tokenizer.padding_token,
-    };
+    architecture.text.architecture = TextArchitecture::siglip(tokenizer.padding_token);
     Ok(Draft {
         config: architecture,
         preprocessing,
         tokenizer: tokenizer.source,
         feature_token: FeatureToken::Unsaid,
         layer_scale: LayerScale::default(),
+        timm: None,
         activation_source: ActivationSource::Configuration,
         kind: CheckpointKind::HuggingFace,
         store: file.store,

@@ -3,14 +3,13 @@
 pub(super) mod hugging_face;
 pub(super) mod open_clip;
 pub(super) mod save;
-mod tokenizer;
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::assemble::{Parameter, Recipe};
-use super::{CheckpointError, CheckpointKind, hugging_face as clip};
+use super::{CheckpointError, CheckpointKind, hugging_face as clip, timm};
 
 /// What open_clip puts in front of the text tower's names.
 const TEXT_PREFIX: &str = "text.";
@@ -100,24 +99,12 @@ fn open_clip_recipe(name: &str, shape: &[usize]) -> Recipe {
     let Some(name) = name.strip_prefix("visual.") else {
         return Recipe::Copy(name.to_owned());
     };
-    let perceptron = |name: &str| name.replace("c_fc.", "fc1.").replace("c_proj.", "fc2.");
     if let Some(part) = name.strip_prefix("attn_pool.") {
-        let head = format!("{TRUNK}.attn_pool");
-        // The query's weights stand alone, those of keys and values together.
-        if let Some(kind) = part.strip_prefix("in_proj_") {
-            let width = shape[0] / 3;
-            return Recipe::Concatenate(vec![
-                (format!("{head}.q.{kind}"), width),
-                (format!("{head}.kv.{kind}"), 2 * width),
-            ]);
-        }
-        let part = perceptron(part)
-            .replace("probe", "latent")
-            .replace("out_proj.", "proj.")
-            .replace("ln.", "norm.");
-        return Recipe::Copy(format!("{head}.{part}"));
+        return timm::pooling_recipe(part, shape);
     }
-    let renamed = perceptron(name)
+    let renamed = name
+        .replace("c_fc.", "fc1.")
+        .replace("c_proj.", "fc2.")
         .replace("conv1.", "patch_embed.proj.")
         .replace("ln_post.", "norm.")
         .replace("transformer.resblocks.", "blocks.")

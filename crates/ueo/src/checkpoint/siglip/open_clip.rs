@@ -8,17 +8,15 @@ use crate::checkpoint::draft::{Draft, FeatureToken};
 use crate::checkpoint::json::Section;
 use crate::checkpoint::load::{OPEN_CLIP_CONFIG, parent};
 use crate::checkpoint::open_clip::{
-    LayerScale, OpenClipConfig, epsilon, mlp_width, tokenizer as named_tokenizer,
+    LayerScale, OpenClipConfig, epsilon, mlp_width, text_projection, tokenizer as named_tokenizer,
     with_preprocess_cfg,
 };
 use crate::checkpoint::weights_file::WeightsFile;
 use crate::checkpoint::{
     Activation, ActivationSource, CheckpointError, CheckpointKind, ClipConfig, TextArchitecture,
-    TextConfig, TransformerConfig, VisionConfig, VitConfig,
+    TextConfig, TextRead, TransformerConfig, VisionConfig, VitConfig, padded_tokenizer,
 };
 use crate::image::Preprocessing;
-
-use super::tokenizer;
 
 /// timm's epsilon.
 const TIMM_EPSILON: f64 = 1e-6;
@@ -190,28 +188,19 @@ pub(in crate::checkpoint) fn config(
     vision.refuse_unknown(&VISION_KEYS)?;
     text.refuse_unknown(&TEXT_KEYS)?;
     for (key, needed) in [("timm_pool", "map"), ("timm_proj", "none")] {
-        expect(&vision, key, needed)?;
+        vision.must_be(key, needed)?;
     }
-    for (key, needed) in [("pool_type", "last"), ("proj_type", "linear")] {
-        if key != "proj_type" || text.get(key).is_some() {
-            expect(&text, key, needed)?;
-        }
+    text.must_be("pool_type", "last")?;
+    if !text.flag("no_causal_mask", false)? {
+        return Err(text.unsupported("no_causal_mask", &Value::Bool(false)));
     }
-    for key in ["no_causal_mask", "proj_bias"] {
-        if !text.flag(key, false)? {
-            return Err(text.unsupported(key, &Value::Bool(false)));
-        }
-    }
+    let projection = text_projection(&text)?;
     if model.get("init_logit_bias").is_none() {
         return Err(model.unsupported("init_logit_bias", &Value::Null));
     }
-    same(
-        &vision,
-        "image_size",
-        vision.square("image_size", 224)?,
-        tower.image_size,
-    )?;
-    same(model, "embed_dim", model.size("embed_dim", 0)?, tower.width)?;
+    let image_size = vision.square("image_size", 224)?;
+    vision.must_equal("image_size", image_size, tower.image_size)?;
+    model.must_equal("embed_dim", model.size("embed_dim", 0)?, tower.width)?;
 
     let text_width = text.size("width", TEXT_WIDTH)?;
     let architecture = ClipConfig {
@@ -234,6 +223,8 @@ pub(in crate::checkpoint) fn config(
             },
             architecture: TextArchitecture::Padded {
                 padding_token: PADDING_TOKEN,
+                read: TextRead::Last,
+                projection,
             },
         },
     };
@@ -242,32 +233,10 @@ pub(in crate::checkpoint) fn config(
         layer_scale: LayerScale::default(),
         architecture,
         tokenizer: named_tokenizer(&text)?,
+        // Its parameters are placed with those of the text tower.
+        timm: None,
+        feature_token: FeatureToken::Unsaid,
     }))
-}
-
-/// Refuses any other text than the one with which this architecture is.
-fn expect(section: &Section<'_>, key: &str, needed: &str) -> Result<(), CheckpointError> {
-    match section.text(key, "")? {
-        found if found == needed => Ok(()),
-        found => Err(section.unsupported(key, &Value::from(found))),
-    }
-}
-
-/// Refuses a size that differs from the one that the tower's name means.
-fn same(
-    section: &Section<'_>,
-    key: &str,
-    found: usize,
-    expected: usize,
-) -> Result<(), CheckpointError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(section.wrong(
-        key,
-        &format!("{expected}, as the image tower has it,"),
-        &Value::from(found),
-    ))
 }
 
 /// Exact GELU, or the approximation by a hyperbolic tangent.
@@ -293,12 +262,7 @@ fn preprocessing(
     let Some(section) = section else {
         return Ok(siglip);
     };
-    same(
-        section,
-        "size",
-        section.square("size", image_size)?,
-        image_size,
-    )?;
+    section.must_equal("size", section.square("size", image_size)?, image_size)?;
     section.refuse_unknown(&[
         "size",
         "mode",
@@ -335,9 +299,11 @@ pub(in crate::checkpoint) fn draft(
             architecture.text.transformer.activation.name()
         ));
     }
-    let tokenizer = tokenizer::for_open_clip(directory, &config.tokenizer)?;
+    let tokenizer = padded_tokenizer::for_open_clip(directory, &config.tokenizer)?;
     architecture.text.architecture = TextArchitecture::Padded {
         padding_token: tokenizer.padding_token,
+        read: TextRead::Last,
+        projection: architecture.text.architecture.projection(),
     };
     Ok(Draft {
         config: architecture,
@@ -345,6 +311,7 @@ pub(in crate::checkpoint) fn draft(
         tokenizer: tokenizer.source,
         feature_token: FeatureToken::Unsaid,
         layer_scale: LayerScale::default(),
+        timm: None,
         activation_source: ActivationSource::Configuration,
         kind: CheckpointKind::OpenClip,
         store: file.store,

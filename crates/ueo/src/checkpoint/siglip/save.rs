@@ -47,7 +47,7 @@ pub(in crate::checkpoint) fn hugging_face_config(config: &ClipConfig, vit: &VitC
     text["projection_size"] = config.embed_dim.into();
     text["max_position_embeddings"] = config.text.context_length.into();
     text["vocab_size"] = config.text.vocab_size.into();
-    if let TextArchitecture::Padded { padding_token } = config.text.architecture {
+    if let TextArchitecture::Padded { padding_token, .. } = config.text.architecture {
         text["pad_token_id"] = padding_token.into();
     }
     let mut vision = transformers_tower(&vit.transformer);

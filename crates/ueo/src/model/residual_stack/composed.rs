@@ -77,6 +77,19 @@ impl ComposedStack {
         self.all_tokens(x, norms).narrow(1, last, 1).squeeze_dim(1)
     }
 
+    /// As [`super::ResidualStack::last_of_causal`].
+    pub(super) fn last_of_causal(&self, mut x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        let [_, tokens, _] = x.dims();
+        let mask = causal_mask(tokens, &x);
+        for (block, norms) in self.blocks.iter().zip(block_norms(norms)) {
+            x = self.block(block, norms, x, |query, key, value| {
+                let scores = mask_scores(query.matmul(key.swap_dims(2, 3)), &mask);
+                activation::softmax(scores, 3).matmul(value)
+            });
+        }
+        x.narrow(1, tokens - 1, 1).squeeze_dim(1)
+    }
+
     /// As [`super::ResidualStack::all_tokens`].
     pub(super) fn all_tokens(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<3> {
         let first = self.blocks.len() - block_norms(norms).count();

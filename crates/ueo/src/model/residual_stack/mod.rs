@@ -136,6 +136,21 @@ impl ResidualStack {
         }
     }
 
+    /// Runs all blocks causally, and returns the last token of each sequence; of a stack of [`StackKind::Causal`].
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, tokens, width]`
+    /// - `norms`: `ln_1` and `ln_2` of each layer in turn
+    /// - result: `[batch, width]`
+    pub(crate) fn last_of_causal(&self, x: Tensor<3>, norms: &[NormAffine]) -> Tensor<2> {
+        match self {
+            Self::Composed(stack) => stack.last_of_causal(x, norms),
+            // What the tokens see is a part of the packed stack.
+            Self::Fused(stack) => stack.last_tokens(x, norms),
+        }
+    }
+
     /// Runs the first blocks, as many as `norms` are of, with full attention among the tokens. There is no graph behind the result.
     ///
     /// # Shapes

@@ -13,6 +13,7 @@ use burn::tensor::Tensor;
 use crate::checkpoint::ResNetConfig;
 
 use super::affine::AffineParameters;
+use super::vision_tower::VisionTower;
 use super::weights::Weights;
 use super::{Engine, ModelError};
 
@@ -197,9 +198,10 @@ impl ModifiedResNet {
         };
         Ok((tower, affine))
     }
+}
 
-    /// `[batch, 3, image_size, image_size]` to `[batch, embed_dim]`.
-    pub(crate) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
+impl VisionTower for ModifiedResNet {
+    fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
         let maps = match &self.maps {
             Maps::Composed(maps) => maps.forward(pixels, affine),
             Maps::Fused(maps) => maps.forward(pixels, affine),
@@ -207,23 +209,19 @@ impl ModifiedResNet {
         self.pool.forward(maps)
     }
 
-    /// Bottlenecks of the tower.
-    pub(crate) fn blocks(&self) -> usize {
+    fn blocks(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Positions and channels of what enters a bottleneck.
-    pub(crate) fn block_input_shape(&self, block: usize) -> [usize; 2] {
+    fn block_input_shape(&self, block: usize) -> [usize; 2] {
         self.blocks[block].input
     }
 
-    /// Position of a bottleneck's first norm among the tower's.
-    pub(crate) fn first_norm(&self, block: usize) -> usize {
+    fn first_norm(&self, block: usize) -> usize {
         self.blocks[block].first_norm
     }
 
-    /// `[batch, 3, image_size, image_size]` to what enters a bottleneck, `[batch, positions, channels]`, without a graph.
-    pub(crate) fn block_inputs(
+    fn block_inputs(
         &self,
         block: usize,
         pixels: Tensor<4>,
@@ -235,13 +233,7 @@ impl ModifiedResNet {
         }
     }
 
-    /// What enters a bottleneck to `[batch, embed_dim]`.
-    pub(crate) fn forward_from(
-        &self,
-        block: usize,
-        maps: Tensor<3>,
-        affine: &AffineParameters,
-    ) -> Tensor<2> {
+    fn forward_from(&self, block: usize, maps: Tensor<3>, affine: &AffineParameters) -> Tensor<2> {
         let maps = match &self.maps {
             Maps::Composed(tower) => tower.forward_from(block, maps, affine),
             Maps::Fused(tower) => {

@@ -77,7 +77,7 @@ fn features_equal_open_clip() {
                 tokens
             })
             .collect();
-        let TextArchitecture::Padded { padding_token } = clip.config().text.architecture else {
+        let TextArchitecture::Padded { padding_token, .. } = clip.config().text.architecture else {
             panic!("SigLIP pads its texts");
         };
         for ((own, ids), text) in own.iter().zip(ids.chunks_exact(length)).zip(&texts) {

@@ -1,12 +1,13 @@
-//! SigLIP's tokenizer: `tokenizer.json`, what `tokenizer_config.json` says about cleaning, padding and markers.
+//! Tokenizers of other vocabularies than CLIP's: `tokenizer.json`, what `tokenizer_config.json` says about cleaning, padding and
+//! markers.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::CheckpointError;
-use crate::checkpoint::json::{Section, read_object};
-use crate::checkpoint::tokenizer::OpenClipTokenizer;
+use super::CheckpointError;
+use super::json::{Section, read_object};
+use super::tokenizer::OpenClipTokenizer;
 use crate::text::{TextCleaning, TokenizerContent, TokenizerSource, Vocabulary};
 
 /// A tokenizer with the token that fills texts up.
@@ -23,13 +24,17 @@ struct Class {
 }
 
 /// Classes that take `tokenizer.json` as it is, but for the cleaning that [`cleaning_of_class`] knows.
-const CLASSES: [Class; 9] = [
+const CLASSES: [Class; 13] = [
     class("SiglipTokenizer", Some("</s>"), false),
     class("T5Tokenizer", Some("<pad>"), false),
     class("T5TokenizerFast", Some("<pad>"), false),
     class("GemmaTokenizer", Some("<pad>"), true),
     class("GemmaTokenizerFast", Some("<pad>"), true),
     class("Siglip2Tokenizer", Some("<pad>"), true),
+    class("XLMRobertaTokenizer", Some("<pad>"), false),
+    class("XLMRobertaTokenizerFast", Some("<pad>"), false),
+    class("BertTokenizer", Some("[PAD]"), false),
+    class("BertTokenizerFast", Some("[PAD]"), false),
     class("PreTrainedTokenizer", None, false),
     class("PreTrainedTokenizerFast", None, false),
     class("TokenizersBackend", None, false),
@@ -60,7 +65,7 @@ pub(super) fn for_hugging_face(directory: &Path) -> Result<PaddedTokenizer, Chec
     if class.name == "SiglipTokenizer" && !config.flag("do_lower_case", true)? {
         return Err(config.unsupported("do_lower_case", &Value::Bool(false)));
     }
-    files.tokenizer(&config, class, cleaning_of_class(class))
+    files.tokenizer(&config, class, cleaning_of_class(class), false)
 }
 
 /// As open_clip wraps it: texts are cleaned first.
@@ -76,7 +81,7 @@ pub(super) fn for_open_clip(
     if cleaning_of_class(class) != TextCleaning::None && cleaning != TextCleaning::Canonicalize {
         return Err(config.unsupported("tokenizer_class", &Value::from(class.name)));
     }
-    files.tokenizer(&config, class, cleaning)
+    files.tokenizer(&config, class, cleaning, asked.strips_separator)
 }
 
 /// The files beside a checkpoint.
@@ -135,14 +140,26 @@ impl<'a> Files<'a> {
         config: &Section<'_>,
         class: &Class,
         cleaning: TextCleaning,
+        strips_separator: bool,
     ) -> Result<PaddedTokenizer, CheckpointError> {
         let side = if class.pads_left { "left" } else { "right" };
         let side = config.text("padding_side", side)?;
         if side != "right" {
             return Err(config.unsupported("padding_side", &Value::from(side)));
         }
+        let path = self.directory.join("tokenizer.json");
+        let vocabulary = match class.name {
+            "BertTokenizer" | "BertTokenizerFast" => Vocabulary::WordPiece {
+                path,
+                strips_separator,
+            },
+            _ if strips_separator => {
+                return Err(config.unsupported("tokenizer_class", &Value::from(class.name)));
+            }
+            _ => Vocabulary::SentencePiece(path),
+        };
         let source = TokenizerSource {
-            vocabulary: Vocabulary::SentencePiece(self.directory.join("tokenizer.json")),
+            vocabulary,
             cleaning,
         };
         let content = TokenizerContent::read(&source)?;

@@ -527,3 +527,6 @@ fn zero_shot_classes(pass: &ZeroShotPass) -> Arc<[usize]> {
         |row: &[f32]| (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
     rows.map(largest).collect()
 }
+
+#[cfg(test)]
+mod tower_tests;

@@ -11,6 +11,7 @@ impl Hint for SessionError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Model(ModelError::InstructionSet(error)) => return Some(error.hint()),
+            Self::Model(ModelError::BlockPrecision { .. }) => "leave --precision out",
             Self::Text(error) => return error.hint(),
             Self::Data(error) => return error.hint(),
             Self::Evaluate(error) => return error.hint(),

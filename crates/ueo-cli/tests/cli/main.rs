@@ -27,4 +27,5 @@ mod report;
 mod scores;
 mod siglip;
 mod support;
+mod towers;
 mod whole_jobs;

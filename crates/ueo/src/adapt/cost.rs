@@ -258,7 +258,7 @@ impl Adaptation<'_> {
 
     /// Time in bf16 as a share of that in f32, by the rates of products on this processor; `None` where it saves nothing.
     fn bf16_factor(&self) -> Option<f64> {
-        if self.clip.precision() != Precision::F32 {
+        if self.clip.precision() != Precision::F32 || !self.clip.offers(Precision::Bf16) {
             return None;
         }
         let engine = EngineDescription::detect().ok()?;

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::checkpoint::{Checkpoint, TextArchitecture, load};
+use crate::checkpoint::{Checkpoint, Layout, TextArchitecture, check_configuration, load, save_as};
 use crate::image::{Interpolation, Preprocessing, ResizeRule};
 use crate::method::TrainedPart;
 use crate::model::{Clip, Engine, ModelError, Precision, Prompts, normalize_rows};
@@ -323,9 +324,248 @@ fn the_perception_encoder_follows_open_clip() {
 
 #[test]
 fn composed_blocks_refuse_other_precisions() {
+    let family = Family::open("eva02");
+    assert!(!family.clip(Engine::Fused).offers(Precision::Bf16));
+    assert!(
+        Family::open("eva01")
+            .clip(Engine::Fused)
+            .offers(Precision::Bf16)
+    );
     let Checkpoint {
         config, tensors, ..
-    } = Family::open("eva02").checkpoint();
+    } = family.checkpoint();
     let error = Clip::with_precision(config, tensors, &Device::flex(), Precision::Bf16);
     assert!(matches!(error, Err(ModelError::BlockPrecision { .. })));
+}
+
+/// A copy of a fixture with one value of a file of JSON changed.
+fn changed(family: &str, file: &str, pointer: &str, value: Value) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for entry in fs::read_dir(towers().join(family)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let path = copy.path().join(file);
+    let mut content: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    content.pointer_mut(parent).unwrap()[key] = value;
+    fs::write(&path, content.to_string()).unwrap();
+    copy
+}
+
+#[test]
+fn what_changes_results_is_refused_by_name() {
+    let model = "open_clip_config.json";
+    for (family, file, pointer, value) in [
+        (
+            "clipa",
+            model,
+            "/model_cfg/vision_cfg/final_ln_after_pool",
+            json!(false),
+        ),
+        (
+            "clipa",
+            model,
+            "/model_cfg/vision_cfg/pool_type",
+            json!("none"),
+        ),
+        (
+            "clipa",
+            model,
+            "/model_cfg/vision_cfg/pos_embed_type",
+            json!("rotary"),
+        ),
+        (
+            "clipa",
+            model,
+            "/model_cfg/text_cfg/pool_type",
+            json!("first"),
+        ),
+        (
+            "clipa",
+            model,
+            "/model_cfg/text_cfg/tokenizer_kwargs/language",
+            json!("en"),
+        ),
+        (
+            "worldwide-t5",
+            model,
+            "/model_cfg/text_cfg/proj_bias",
+            json!(true),
+        ),
+        (
+            "worldwide-t5",
+            model,
+            "/model_cfg/text_cfg/pool_type",
+            json!("last"),
+        ),
+        (
+            "worldwide-t5",
+            model,
+            "/model_cfg/text_cfg/eos_id",
+            json!(2),
+        ),
+        (
+            "worldwide-t5",
+            model,
+            "/model_cfg/text_cfg/tokenizer_kwargs/strip_sep_token",
+            json!(true),
+        ),
+        (
+            "siglip-i18n",
+            model,
+            "/model_cfg/text_cfg/proj_type",
+            json!("mlp"),
+        ),
+        (
+            "mobileclip",
+            model,
+            "/model_cfg/vision_cfg/timm_pool",
+            json!("avg"),
+        ),
+        (
+            "mobileclip",
+            model,
+            "/model_cfg/vision_cfg/timm_proj",
+            json!("linear"),
+        ),
+        (
+            "mobileclip",
+            model,
+            "/model_cfg/vision_cfg/image_size",
+            json!(96),
+        ),
+        (
+            "mobileclip",
+            model,
+            "/model_cfg/vision_cfg/timm_model_name",
+            json!("vit_base_new_224"),
+        ),
+        (
+            "eva02",
+            model,
+            "/model_cfg/vision_cfg/timm_pool",
+            json!("map"),
+        ),
+        (
+            "perception",
+            model,
+            "/model_cfg/vision_cfg/layers",
+            json!(3),
+        ),
+        (
+            "clipa",
+            "tokenizer_config.json",
+            "/do_lower_case",
+            json!(false),
+        ),
+        (
+            "clipa",
+            "tokenizer_config.json",
+            "/strip_accents",
+            json!(true),
+        ),
+        (
+            "clipa",
+            "tokenizer_config.json",
+            "/tokenizer_class",
+            json!("GPT2Tokenizer"),
+        ),
+        (
+            "clipa",
+            "tokenizer.json",
+            "/normalizer",
+            json!({"type": "Lowercase"}),
+        ),
+        (
+            "clipa",
+            "tokenizer.json",
+            "/pre_tokenizer",
+            json!({"type": "Whitespace"}),
+        ),
+        ("clipa", "tokenizer.json", "/post_processor", Value::Null),
+        (
+            "clipa",
+            "tokenizer.json",
+            "/model/max_input_chars_per_word",
+            json!(100_000),
+        ),
+    ] {
+        let copy = changed(family, file, pointer, value);
+        let error = load(copy.path()).unwrap_err().to_string();
+        let (_, key) = pointer.rsplit_once('/').unwrap();
+        // A class that does not fit is what `strip_sep_token` is refused for.
+        let named = if key == "strip_sep_token" {
+            "tokenizer_class"
+        } else {
+            key
+        };
+        assert!(error.contains(named), "{family} {pointer}: {error}");
+    }
+}
+
+#[test]
+fn fixed_positions_are_read_as_learned_ones() {
+    let pointer = "/model_cfg/vision_cfg/pos_embed_type";
+    let copy = changed(
+        "clipa",
+        "open_clip_config.json",
+        pointer,
+        json!("sin_cos_2d"),
+    );
+    let config = check_configuration(&copy.path().join("open_clip_config.json")).unwrap();
+    assert_eq!(config, Family::open("clipa").checkpoint().config);
+}
+
+#[test]
+fn a_text_tower_of_another_vocabulary_needs_its_files() {
+    let copy = changed(
+        "worldwide-xlm",
+        "tokenizer_config.json",
+        "/unused",
+        Value::Null,
+    );
+    fs::remove_file(copy.path().join("tokenizer.json")).unwrap();
+    let error = load(copy.path()).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json"), "{error}");
+}
+
+#[test]
+fn positions_of_another_input_are_resampled_where_open_clip_does_it() {
+    let size = "/model_cfg/vision_cfg/image_size";
+    let copy = changed("clipa", "open_clip_config.json", size, json!(48));
+    let checkpoint = load(copy.path()).unwrap();
+    let said = checkpoint.decisions.concat();
+    assert!(
+        said.contains("resampled from 4 x 4 to 6 x 6 patches"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_no_layout_holds_is_not_written() {
+    for (family, named) in [("clipa", "image tower"), ("worldwide-t5", "vocabulary")] {
+        let checkpoint = Family::open(family).checkpoint();
+        for layout in [Layout::OpenClip, Layout::HuggingFace] {
+            let target = TempDir::new().unwrap();
+            let error = save_as(target.path(), &checkpoint, layout).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+}
+
+#[test]
+fn configurations_are_written_and_read_back() {
+    for family in [
+        "clipa",
+        "mobileclip",
+        "mobileclip2",
+        "eva02",
+        "perception-gigantic",
+        "siglip-i18n",
+    ] {
+        let config = Family::open(family).checkpoint().config;
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(config, serde_json::from_str(&text).unwrap());
+    }
 }

@@ -163,6 +163,7 @@ impl<'a> Files<'a> {
             cleaning,
         };
         let content = TokenizerContent::read(&source)?;
+        check_bert(config, &content)?;
         // What stands around a text is in tokenizer.json; a class that is told otherwise changes it.
         for (key, there) in [
             ("add_bos_token", content.has_start()),
@@ -199,5 +200,26 @@ impl<'a> Files<'a> {
             source,
             padding_token,
         })
+    }
+}
+
+/// transformers builds BERT's normalizer of these keys, whatever tokenizer.json says.
+fn check_bert(config: &Section<'_>, content: &TokenizerContent) -> Result<(), CheckpointError> {
+    let Some(normalizer) = content.bert_normalizer() else {
+        return Ok(());
+    };
+    for (key, there) in [
+        ("do_lower_case", "lowercase"),
+        ("tokenize_chinese_chars", "handle_chinese_chars"),
+    ] {
+        let asked = Value::Bool(config.flag(key, true)?);
+        if normalizer[there] != asked {
+            return Err(config.unsupported(key, &asked));
+        }
+    }
+    let accents = config.get("strip_accents").unwrap_or(&Value::Null);
+    match normalizer["strip_accents"] == *accents {
+        true => Ok(()),
+        false => Err(config.unsupported("strip_accents", accents)),
     }
 }

@@ -258,6 +258,11 @@ impl Clip {
         self.precision
     }
 
+    /// Whether the same model can be built with its frozen matrices in another number format, on the CPU.
+    pub fn offers(&self, precision: Precision) -> bool {
+        self.vision.offers(precision)
+    }
+
     /// Residual blocks of the image tower: a transformer's blocks, or the ResNet's bottlenecks.
     pub fn image_blocks(&self) -> usize {
         self.vision.blocks()

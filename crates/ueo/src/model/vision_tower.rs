@@ -6,13 +6,13 @@ use burn::tensor::Tensor;
 
 use crate::checkpoint::VisionConfig;
 
-use super::ModelError;
 use super::affine::AffineParameters;
 use super::modular_vit::ModularVisionTransformer;
 use super::resnet::ModifiedResNet;
 use super::siglip::SiglipVisionTransformer;
 use super::vision_transformer::VisionTransformer;
 use super::weights::Weights;
+use super::{ModelError, Precision};
 
 /// An image encoder with frozen weights; the affine parameters of its normalization layers come from outside, in its own order.
 pub(crate) trait VisionTower: fmt::Debug + Send + Sync {
@@ -31,6 +31,11 @@ pub(crate) trait VisionTower: fmt::Debug + Send + Sync {
     /// `[batch, 3, image_size, image_size]` to what enters a block, `[batch, tokens or positions, width]`, without a graph.
     fn block_inputs(&self, block: usize, pixels: Tensor<4>, affine: &AffineParameters)
     -> Tensor<3>;
+
+    /// Whether its frozen matrices may be in a number format.
+    fn offers(&self, _precision: Precision) -> bool {
+        true
+    }
 
     /// What enters a block to `[batch, embed_dim]`.
     fn forward_from(&self, block: usize, x: Tensor<3>, affine: &AffineParameters) -> Tensor<2>;

@@ -164,6 +164,14 @@ impl TokenizerContent {
         }
     }
 
+    /// BERT's normalizer, of a vocabulary of its kind.
+    pub fn bert_normalizer(&self) -> Option<&Value> {
+        match &self.vocabulary {
+            VocabularyContent::WordPiece(content) => Some(&content.normalizer),
+            _ => None,
+        }
+    }
+
     /// Whether a token stands in front of every text.
     pub fn has_start(&self) -> bool {
         match &self.vocabulary {

@@ -25,7 +25,7 @@ const STRIPPED: u32 = 0;
 /// A vocabulary with BERT's pipeline: all that its token ids depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WordPiece {
-    normalizer: Value,
+    pub normalizer: Value,
     model: Value,
     added: Vec<AddedToken>,
     /// The token in front of a text (`[CLS]`).

@@ -15,7 +15,7 @@ use super::pooling_head::PoolingHead;
 use super::residual_stack::{ResidualStack, StackKind};
 use super::vision_tower::VisionTower;
 use super::weights::Weights;
-use super::{ModelError, NormAffine, layer_norm};
+use super::{ModelError, NormAffine, Precision, layer_norm};
 
 use blocks::ComposedBlocks;
 use stem::PatchStem;
@@ -179,6 +179,13 @@ impl VisionTower for ModularVisionTransformer {
     fn first_norm(&self, block: usize) -> usize {
         let in_front = self.stem_norms() + usize::from(self.config.normalized_tokens);
         in_front + blocks::norm_parts(self.config.blocks).len() * block
+    }
+
+    fn offers(&self, precision: Precision) -> bool {
+        match self.blocks {
+            Blocks::Residual(_) => true,
+            Blocks::Composed(_) => precision == Precision::F32,
+        }
     }
 
     fn block_inputs(

@@ -15,7 +15,7 @@ use super::timm::{self, Recipes};
 use super::validate::validate;
 use super::{
     Activation, ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig,
-    LoadOptions, TextProjection, VisionConfig, hugging_face, positions, siglip, state_dict,
+    LoadOptions, VisionConfig, hugging_face, positions, siglip, state_dict,
 };
 
 /// `[EOS]` in OpenAI's vocabulary.
@@ -137,9 +137,6 @@ impl Draft {
             CheckpointKind::HuggingFace => hugging_face::place(list),
             CheckpointKind::OpenClip => {
                 let mut placed = state_dict::place(list);
-                if self.config.text.architecture.projection() == TextProjection::Affine {
-                    state_dict::place_text_projection(&mut placed);
-                }
                 if let Some(recipes) = self.timm {
                     timm::place(&mut placed, recipes);
                 }

@@ -48,6 +48,13 @@ const fn class(name: &'static str, padding: Option<&'static str>, pads_left: boo
     }
 }
 
+impl Class {
+    /// Whether its vocabulary is WordPiece's.
+    fn is_berts(&self) -> bool {
+        self.name.starts_with("BertTokenizer")
+    }
+}
+
 /// What a class does to a text before its vocabulary sees it.
 fn cleaning_of_class(class: &Class) -> TextCleaning {
     match class.name {
@@ -62,6 +69,9 @@ pub(super) fn for_hugging_face(directory: &Path) -> Result<PaddedTokenizer, Chec
     let files = Files::read(directory)?;
     let config = files.config();
     let class = files.class(&config, "SiglipTokenizer")?;
+    if class.is_berts() {
+        return Err(config.unsupported("tokenizer_class", &Value::from(class.name)));
+    }
     if class.name == "SiglipTokenizer" && !config.flag("do_lower_case", true)? {
         return Err(config.unsupported("do_lower_case", &Value::Bool(false)));
     }
@@ -148,15 +158,15 @@ impl<'a> Files<'a> {
             return Err(config.unsupported("padding_side", &Value::from(side)));
         }
         let path = self.directory.join("tokenizer.json");
-        let vocabulary = match class.name {
-            "BertTokenizer" | "BertTokenizerFast" => Vocabulary::WordPiece {
+        let vocabulary = match (class.is_berts(), strips_separator) {
+            (true, _) => Vocabulary::WordPiece {
                 path,
                 strips_separator,
             },
-            _ if strips_separator => {
+            (false, true) => {
                 return Err(config.unsupported("tokenizer_class", &Value::from(class.name)));
             }
-            _ => Vocabulary::SentencePiece(path),
+            (false, false) => Vocabulary::SentencePiece(path),
         };
         let source = TokenizerSource {
             vocabulary,

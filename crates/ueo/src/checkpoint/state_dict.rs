@@ -40,17 +40,6 @@ pub(super) fn place(parameters: Vec<(String, Vec<usize>)>) -> Vec<Parameter> {
         .collect()
 }
 
-/// A projection with a bias is a module of its own, and transposed, in open_clip's text towers.
-pub(super) fn place_text_projection(parameters: &mut [Parameter]) {
-    for parameter in parameters {
-        parameter.recipe = match parameter.name.as_str() {
-            "text_projection" => Recipe::Transpose("text_projection.weight".to_owned()),
-            "text_projection_bias" => Recipe::Copy("text_projection.bias".to_owned()),
-            _ => continue,
-        };
-    }
-}
-
 /// Tensors that are no parameters: the archive's integers, the causal mask, the BatchNorms' step counters.
 pub(super) fn is_known_extra(name: &str) -> bool {
     OPENAI_SCALARS.contains(&name)

@@ -53,17 +53,16 @@ fn architecture(text: &Section<'_>) -> Result<TextArchitecture, CheckpointError>
         "last" if !is_causal => TextRead::Last,
         other => return Err(text.unsupported("pool_type", &Value::from(other))),
     };
-    if !is_causal {
-        return Ok(TextArchitecture::Padded {
+    match (is_causal, projection) {
+        // Only SigLIP's has one.
+        (_, TextProjection::Affine) => Err(text.unsupported("proj_bias", &Value::Bool(true))),
+        (true, TextProjection::Linear) => Ok(TextArchitecture::Causal),
+        (true, TextProjection::None) => Err(text.unsupported("proj_type", &Value::from("none"))),
+        (false, _) => Ok(TextArchitecture::Padded {
             padding_token: PADDING_TOKEN,
             read,
             projection,
-        });
-    }
-    match projection {
-        TextProjection::Linear => Ok(TextArchitecture::Causal),
-        TextProjection::Affine => Err(text.unsupported("proj_bias", &Value::Bool(true))),
-        TextProjection::None => Err(text.unsupported("proj_type", &Value::from("none"))),
+        }),
     }
 }
 

@@ -14,7 +14,8 @@ use crate::checkpoint::open_clip::{
 use crate::checkpoint::weights_file::WeightsFile;
 use crate::checkpoint::{
     Activation, ActivationSource, CheckpointError, CheckpointKind, ClipConfig, TextArchitecture,
-    TextConfig, TextRead, TransformerConfig, VisionConfig, VitConfig, padded_tokenizer,
+    TextConfig, TextProjection, TextRead, TransformerConfig, VisionConfig, VitConfig,
+    padded_tokenizer,
 };
 use crate::image::Preprocessing;
 
@@ -195,6 +196,9 @@ pub(in crate::checkpoint) fn config(
         return Err(text.unsupported("no_causal_mask", &Value::Bool(false)));
     }
     let projection = text_projection(&text)?;
+    if projection == TextProjection::Linear {
+        return Err(text.unsupported("proj_bias", &Value::Bool(false)));
+    }
     if model.get("init_logit_bias").is_none() {
         return Err(model.unsupported("init_logit_bias", &Value::Null));
     }

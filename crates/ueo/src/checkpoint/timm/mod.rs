@@ -46,11 +46,11 @@ pub(super) fn tower(vision: &Section<'_>) -> Result<Option<TimmTower>, Checkpoin
     if full_name.is_empty() {
         return Ok(None);
     }
-    vision.refuse_unknown(&VISION_KEYS)?;
     // A tag behind a dot names pretrained weights.
     let name = full_name.split('.').next().unwrap_or_default();
     for family in FAMILIES {
         if let Some(tower) = family(name, vision)? {
+            vision.refuse_unknown(&VISION_KEYS)?;
             let image_size = tower.vision.image_size();
             let found = vision.square("image_size", image_size)?;
             vision.must_equal("image_size", found, image_size)?;

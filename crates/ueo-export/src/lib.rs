@@ -172,7 +172,8 @@ fn refuse_architecture(checkpoint: &Checkpoint, format: Format) -> Result<(), Ex
             checkpoint.tokenizer.vocabulary,
             Vocabulary::SentencePiece(_) | Vocabulary::WordPiece { .. }
         );
-    if format == Format::OnnxEncoder && !is_clip_text {
+    // One graph holds class embeddings in place of texts.
+    if format != Format::Onnx && !is_clip_text {
         return Err(ExportError::Architecture {
             part: "a text tower with another vocabulary than CLIP's kind",
         });

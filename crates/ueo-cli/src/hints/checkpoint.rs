@@ -28,8 +28,7 @@ impl Hint for CheckpointError {
                 "name a CLIP checkpoint: OpenAI's .pt file, or a Hugging Face or open_clip directory"
             }
             Self::Unsupported { .. } => {
-                "use a CLIP model with OpenAI's architecture (a vision transformer or modified ResNet with a causal text \
-                 transformer), or a SigLIP of fixed resolution"
+                "use another model: `ueo models` lists some, and docs/models.md says which architectures are read"
             }
             Self::TooLarge { .. } => {
                 "if the file is sound, load it in Python and save only the model's tensors: \

@@ -24,7 +24,7 @@ use stem::PatchStem;
 #[derive(Debug)]
 enum Blocks {
     Residual(ResidualStack),
-    Composed(ComposedBlocks),
+    Composed(Box<ComposedBlocks>),
 }
 
 /// The frozen weights of a vision transformer of parts.
@@ -79,7 +79,7 @@ impl ModularVisionTransformer {
                 };
                 Blocks::Residual(ResidualStack::new(transformer, prefix, kind, weights)?)
             }
-            _ => Blocks::Composed(ComposedBlocks::new(config, prefix, weights)?),
+            _ => Blocks::Composed(Box::new(ComposedBlocks::new(config, prefix, weights)?)),
         };
         let head = match config.pooling {
             Pooling::Attention { heads, mlp_width } => {

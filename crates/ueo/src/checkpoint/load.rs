@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::image::{CropRule, Preprocessing};
 use crate::quote;
+use crate::text::Vocabulary;
 
 use super::draft::{Draft, FeatureToken};
 use super::json::read_object;
@@ -425,13 +426,23 @@ fn open_clip_draft(
         }
         tokenizer.source
     } else {
-        tokenizer::for_openai_names(
+        let source = tokenizer::for_openai_names(
             directory,
             architecture.text.vocab_size,
             &config.tokenizer,
             &mut decisions,
             &mut warnings,
-        )?
+        )?;
+        let pads_with_zero =
+            source.vocabulary == Vocabulary::OpenAi && config.tokenizer.name.is_none();
+        if architecture.text.architecture != TextArchitecture::Causal && !pads_with_zero {
+            // The owner's tokenizer would pad with a token that is not known here.
+            return Err(CheckpointError::unsupported(
+                &config_path,
+                "`text_cfg.no_causal_mask`: true, with a tokenizer in files and `pool_type` argmax,",
+            ));
+        }
+        source
     };
     Ok(Draft {
         layer_scale: config.layer_scale,

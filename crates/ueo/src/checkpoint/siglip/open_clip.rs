@@ -195,6 +195,10 @@ pub(in crate::checkpoint) fn config(
     if !text.flag("no_causal_mask", false)? {
         return Err(text.unsupported("no_causal_mask", &Value::Bool(false)));
     }
+    let tokenizer = named_tokenizer(&text)?;
+    if tokenizer.strips_separator {
+        return Err(text.unsupported("tokenizer_kwargs.strip_sep_token", &Value::Bool(true)));
+    }
     let projection = text_projection(&text)?;
     if projection == TextProjection::Linear {
         return Err(text.unsupported("proj_bias", &Value::Bool(false)));
@@ -236,7 +240,7 @@ pub(in crate::checkpoint) fn config(
         preprocessing: preprocessing(preprocess, tower.image_size, path)?,
         layer_scale: LayerScale::default(),
         architecture,
-        tokenizer: named_tokenizer(&text)?,
+        tokenizer,
         // Its parameters are placed with those of the text tower.
         timm: None,
         feature_token: FeatureToken::Unsaid,

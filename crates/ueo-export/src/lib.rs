@@ -18,7 +18,7 @@ mod subject;
 use std::path::{Path, PathBuf};
 
 use ueo::Device;
-use ueo::checkpoint::{Checkpoint, TextArchitecture, VisionConfig};
+use ueo::checkpoint::{Checkpoint, TextArchitecture, TextProjection, VisionConfig};
 use ueo::text::Vocabulary;
 
 use destination::Destination;
@@ -167,15 +167,21 @@ fn refuse_architecture(checkpoint: &Checkpoint, format: Format) -> Result<(), Ex
             part: "an image tower whose parts are not all CLIP's (CLIPA, EVA, MobileCLIP)",
         });
     }
-    let is_clip_text = checkpoint.config.text.architecture == TextArchitecture::Causal
-        && !matches!(
-            checkpoint.tokenizer.vocabulary,
-            Vocabulary::SentencePiece(_) | Vocabulary::WordPiece { .. }
-        );
+    let text = checkpoint.config.text.architecture;
+    let is_written = match checkpoint.config.vision {
+        VisionConfig::Siglip(_) => text.projection() == TextProjection::Affine,
+        _ => {
+            text == TextArchitecture::Causal
+                && !matches!(
+                    checkpoint.tokenizer.vocabulary,
+                    Vocabulary::SentencePiece(_) | Vocabulary::WordPiece { .. }
+                )
+        }
+    };
     // One graph holds class embeddings in place of texts.
-    if format != Format::Onnx && !is_clip_text {
+    if format != Format::Onnx && !is_written {
         return Err(ExportError::Architecture {
-            part: "a text tower with another vocabulary than CLIP's kind",
+            part: "a text tower with another vocabulary than CLIP's kind, or a SigLIP's without a projection,",
         });
     }
     Ok(())

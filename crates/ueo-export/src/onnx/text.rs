@@ -41,9 +41,7 @@ pub fn text_features(
             config.context_length,
             &x,
         ),
-        TextArchitecture::Padded { .. } => {
-            graph.pick(&x, config.context_length as i64 - 1)
-        }
+        TextArchitecture::Padded { .. } => graph.pick(&x, config.context_length as i64 - 1),
     };
     let x = weights.layer_norm(graph, &x, "ln_final", transformer.layer_norm_epsilon);
     let projection = weights.put_matrix(graph, "text_projection", 1);

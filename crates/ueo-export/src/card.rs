@@ -157,6 +157,12 @@ fn architecture(subject: &Subject) -> String {
         VisionConfig::ResNet(resnet) => {
             format!("modified ResNet, {0} x {0} pixels", resnet.image_size)
         }
+        VisionConfig::ConvNext(convnext) => {
+            format!("ConvNeXt, {0} x {0} pixels", convnext.image_size)
+        }
+        VisionConfig::ViTamin(vitamin) => {
+            format!("ViTamin, {0} x {0} pixels", vitamin.image_size)
+        }
     }
 }
 

@@ -21,6 +21,12 @@ pub enum ExportError {
     /// The checkpoint cannot be written in the layout.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Nobody has written the image tower's graph yet.
+    #[error("a {tower} is not exported to ONNX yet, expected another image tower")]
+    NoGraph {
+        /// The image tower.
+        tower: &'static str,
+    },
     /// A method's class scores are no function of one image.
     #[error(
         "the method {method} judges an image by all images beside it, expected one whose model judges each image alone"

@@ -149,6 +149,12 @@ pub fn export(request: &ExportRequest, device: &Device) -> Result<Exported, Expo
     let destination = Destination::check(request)?;
     let mut subject = Subject::open(&request.run, request.base.as_deref(), device)?;
     refuse_architecture(&subject.checkpoint, request.format)?;
+    if let (Some(tower), Format::Onnx | Format::OnnxEncoder) = (
+        onnx::without_graph(&subject.checkpoint.config.vision),
+        request.format,
+    ) {
+        return Err(ExportError::NoGraph { tower });
+    }
     let mut notes = subject.notes();
     let files = match request.format {
         Format::Onnx => destination

@@ -351,9 +351,7 @@ fn random_tensors(config: &ClipConfig) -> TensorMap {
             random.stack("visual.transformer", &vit.transformer);
         }
         VisionConfig::ResNet(resnet) => random.resnet(resnet, embed),
-        VisionConfig::Siglip(_) | VisionConfig::ModularVit(_) => {
-            unreachable!("the two models of this benchmark are CLIP's")
-        }
+        _ => unreachable!("the two models of this benchmark are CLIP's"),
     }
     random.tensors
 }

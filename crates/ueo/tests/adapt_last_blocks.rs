@@ -5,7 +5,6 @@ mod fixtures;
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ueo::Method;
@@ -14,7 +13,7 @@ use ueo::adapt::{
     GradientChoices, Observer, Outcome, PixelBatch, PixelSource, Saving, Settings, StepRecord,
     TrainedBlocks, batch_gradient,
 };
-use ueo::checkpoint;
+use ueo::checkpoint::{self, Checkpoint};
 use ueo::exchange::Alone;
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
@@ -156,19 +155,19 @@ fn settings(blocks: usize) -> Settings {
     settings
 }
 
-fn paths() -> [PathBuf; 2] {
+/// A vision transformer, a ResNet and towers of timm.
+fn checkpoints() -> impl Iterator<Item = Checkpoint> {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/iconclip-resnet");
-    [
-        fixtures::path("checkpoints").join("hf-vit/model"),
-        shipped.into(),
-    ]
+    let transformer = fixtures::path("checkpoints").join("hf-vit/model");
+    let loaded = [transformer, shipped.into()].map(|path| checkpoint::load(&path).unwrap());
+    let towers = fixtures::TIMM_TOWERS.map(fixtures::timm_checkpoint);
+    loaded.into_iter().chain(towers)
 }
 
-/// A vision transformer and a ResNet in a precision.
-fn models(precision: Precision) -> [Model; 2] {
-    paths().map(|path| {
-        let builder = Model::builder().precision(precision);
-        builder.open(path).unwrap()
+/// All of them in a precision.
+fn models(precision: Precision) -> impl Iterator<Item = Model> {
+    checkpoints().map(move |checkpoint| {
+        Model::from_checkpoint(checkpoint, &ueo::Device::default(), precision).unwrap()
     })
 }
 
@@ -298,8 +297,7 @@ fn gradients_are_those_of_the_whole_tower() {
 
 #[test]
 fn composed_blocks_agree_with_the_fused_ones() {
-    for (path, model) in paths().into_iter().zip(models(Precision::F32)) {
-        let checkpoint = checkpoint::load(&path).unwrap();
+    for (checkpoint, model) in checkpoints().zip(models(Precision::F32)) {
         let composed = Clip::with_engine(
             checkpoint.config,
             checkpoint.tensors,

@@ -6,8 +6,9 @@ use clap::Args;
 use serde::Serialize;
 use ueo::adapt::{Settings, StepSize};
 use ueo::checkpoint::{
-    Activation, CheckpointKind, ClipConfig, LoadOptions, ModularVitConfig, Pooling, Stem,
-    TextArchitecture, TextConfig, TransformerConfig, VisionConfig, VitBlocks, check_configuration,
+    Activation, CheckpointKind, ClipConfig, FeatureHead, LoadOptions, ModularVitConfig, Pooling,
+    Stem, TextArchitecture, TextConfig, TransformerConfig, VisionConfig, VitBlocks,
+    check_configuration,
 };
 use ueo::image::{Interpolation, Preprocessing, ResizeRule};
 use ueo::quote;
@@ -353,6 +354,21 @@ fn vision(vision: &VisionConfig) -> String {
             modular.vit.patch_size,
             transformer(&modular.vit.transformer)
         ),
+        VisionConfig::ConvNext(convnext) => format!(
+            "ConvNeXt, {0} x {0} pixels, blocks {1:?}, widths {2:?}, {3}",
+            convnext.image_size,
+            convnext.layers,
+            convnext.widths,
+            head(convnext.head)
+        ),
+        VisionConfig::ViTamin(vitamin) => format!(
+            "ViTamin, {0} x {0} pixels, convolutional blocks {1:?}, widths {2:?}, then {3} with gates, {4}",
+            vitamin.image_size,
+            vitamin.layers,
+            vitamin.widths,
+            transformer(&vitamin.transformer),
+            head(vitamin.head)
+        ),
         VisionConfig::ResNet(resnet) => format!(
             "ResNet, {0} x {0} pixels, blocks {1:?}, width {2}, {3} heads in the attention pool",
             resnet.image_size, resnet.layers, resnet.width, resnet.heads
@@ -380,6 +396,13 @@ fn kind(modular: &ModularVitConfig) -> String {
         Pooling::Attention { .. } => parts.push("with attention pooling"),
     }
     parts.join(" ")
+}
+
+fn head(head: FeatureHead) -> &'static str {
+    match head {
+        FeatureHead::Linear { .. } => "mean and matrix behind them",
+        FeatureHead::Perceptron { .. } => "mean and perceptron behind them",
+    }
 }
 
 fn text(text: &TextConfig) -> String {

@@ -23,6 +23,7 @@ impl Hint for ExportError {
             Self::Architecture { .. } => {
                 "adapt a CLIP; the run itself serves `ueo predict` and `ueo embed`"
             }
+            Self::NoGraph { .. } => "export full weights with --to open_clip",
             Self::Rescored { .. } => "adapt with another --method",
             Self::Score { .. } => "adapt with another --score",
             Self::Write { source, .. } => match source.kind() {

@@ -25,6 +25,8 @@ use graph::{Axis, Graph};
 use proto::ElementType;
 use weights::Weights;
 
+pub use vision::without_graph;
+
 /// Number format of the weights in a file. Computing is in f32 with all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

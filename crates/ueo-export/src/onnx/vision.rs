@@ -25,6 +25,18 @@ pub fn image_features(
         VisionConfig::ResNet(resnet) => modified_resnet(graph, weights, resnet, pixels),
         VisionConfig::Siglip(vit) => siglip::image_features(graph, weights, vit, pixels),
         VisionConfig::ModularVit(_) => unreachable!("refused before a graph is begun"),
+        VisionConfig::ConvNext(_) | VisionConfig::ViTamin(_) => {
+            unreachable!("a tower without a graph is refused before one is begun")
+        }
+    }
+}
+
+/// The name of an image tower that [`image_features`] has no graph for.
+pub fn without_graph(config: &VisionConfig) -> Option<&'static str> {
+    match config {
+        VisionConfig::ConvNext(_) => Some("ConvNeXt"),
+        VisionConfig::ViTamin(_) => Some("ViTamin"),
+        _ => None,
     }
 }
 

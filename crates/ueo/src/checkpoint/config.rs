@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Input pixels per token of a ViTamin, along a side.
+pub(super) const VITAMIN_STRIDE: usize = 16;
+
 /// Everything needed to build both towers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClipConfig {
@@ -32,6 +35,12 @@ pub enum VisionConfig {
     Siglip(VitConfig),
     /// A vision transformer some of whose parts are not CLIP's.
     ModularVit(ModularVitConfig),
+    /// timm's ConvNeXt.
+    #[serde(rename = "convnext")]
+    ConvNext(ConvNextConfig),
+    /// timm's ViTamin.
+    #[serde(rename = "vitamin")]
+    ViTamin(ViTaminConfig),
 }
 
 impl VisionConfig {
@@ -41,6 +50,8 @@ impl VisionConfig {
             Self::Vit(vit) | Self::Siglip(vit) => vit.image_size,
             Self::ModularVit(modular) => modular.vit.image_size,
             Self::ResNet(resnet) => resnet.image_size,
+            Self::ConvNext(convnext) => convnext.image_size,
+            Self::ViTamin(vitamin) => vitamin.image_size,
         }
     }
 }
@@ -170,6 +181,63 @@ pub enum Pooling {
         heads: usize,
         /// Channels of the hidden layer of that perceptron.
         mlp_width: usize,
+    },
+}
+
+/// ConvNeXt: patches of four pixels, then four stages of residual blocks, each a depthwise convolution, LayerNorm and a perceptron
+/// with exact GELU; LayerNorm and a halving of the map between stages; the mean over positions, LayerNorm and a [`FeatureHead`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConvNextConfig {
+    /// Side of the square input image in pixels.
+    pub image_size: usize,
+    /// Residual blocks per stage.
+    pub layers: [usize; 4],
+    /// Channels per stage. The perceptrons are four times as wide.
+    pub widths: [usize; 4],
+    /// Added to the variance in every LayerNorm.
+    pub layer_norm_epsilon: f64,
+    /// From the pooled map to the feature.
+    pub head: FeatureHead,
+}
+
+/// ViTamin: a stem of two convolutions, two stages of inverted bottlenecks that halve the map each, a convolution to tokens at a
+/// sixteenth of the image's side, transformer blocks with gated perceptrons, the mean over tokens, LayerNorm and a [`FeatureHead`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViTaminConfig {
+    /// Side of the square input image in pixels.
+    pub image_size: usize,
+    /// Residual blocks of the two convolutional stages.
+    pub layers: [usize; 2],
+    /// Channels of the two convolutional stages; the stem has those of the first. Bottlenecks are four times as wide inside.
+    pub widths: [usize; 2],
+    /// The transformer blocks; their perceptrons are gated.
+    pub transformer: TransformerConfig,
+    /// Whether a learned position is added to each token.
+    pub has_positions: bool,
+    /// From the pooled tokens to the feature.
+    pub head: FeatureHead,
+}
+
+impl ViTaminConfig {
+    /// Tokens of an image.
+    pub fn tokens(&self) -> usize {
+        (self.image_size / VITAMIN_STRIDE).pow(2)
+    }
+}
+
+/// What open_clip puts behind an image tower of timm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum FeatureHead {
+    /// A matrix.
+    Linear {
+        /// Whether something is added to its product.
+        bias: bool,
+    },
+    /// A perceptron with exact GELU, twice as wide inside as the feature.
+    Perceptron {
+        /// Whether something is added to its last product.
+        bias: bool,
     },
 }
 

@@ -111,7 +111,7 @@ impl Draft {
             VisionConfig::ModularVit(modular) => {
                 modular.vit.transformer.activation = activation;
             }
-            VisionConfig::ResNet(_) => {}
+            _ => {}
         }
         self.decisions
             .retain(|decision| !decision.starts_with("activation: "));

@@ -28,7 +28,7 @@ pub(super) fn is_open_clip_size(config: &VisionConfig) -> bool {
         VisionConfig::Vit(vit) => {
             wide_heads(vit.transformer.width, vit.transformer.layers).is_some()
         }
-        VisionConfig::ResNet(_) | VisionConfig::Siglip(_) | VisionConfig::ModularVit(_) => false,
+        _ => false,
     }
 }
 

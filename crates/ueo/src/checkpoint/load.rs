@@ -18,9 +18,9 @@ use super::tokenizer::OpenClipTokenizer;
 use super::validate::validate;
 use super::weights_file::{self, WeightsFile};
 use super::{
-    ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, LoadOptions,
-    TextArchitecture, VisionConfig, hub_cache, hugging_face, open_clip, padded_tokenizer, siglip,
-    state_dict, tokenizer,
+    Activation, ActivationSource, Checkpoint, CheckpointError, CheckpointKind, ClipConfig,
+    LoadOptions, TextArchitecture, VisionConfig, hub_cache, hugging_face, open_clip,
+    padded_tokenizer, siglip, state_dict, tokenizer,
 };
 
 const HF_CONFIG: &str = "config.json";
@@ -407,6 +407,12 @@ fn open_clip_draft(
             "activation: {} in the image tower, by its name in timm; {} in the text tower, by `quick_gelu` in \
              {OPEN_CLIP_CONFIG} (not there means false)",
             modular.vit.transformer.activation.name(),
+            activation.name()
+        ),
+        VisionConfig::ConvNext(_) | VisionConfig::ViTamin(_) => format!(
+            "activation: {} in the image tower, which is timm's; {} in the text tower, by `quick_gelu` in \
+             {OPEN_CLIP_CONFIG} (not there means false)",
+            Activation::Gelu.name(),
             activation.name()
         ),
         _ => format!(

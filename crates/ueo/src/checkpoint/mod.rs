@@ -46,9 +46,9 @@ use crate::text::TokenizerSource;
 
 pub use adapted::Adapted;
 pub use config::{
-    Activation, ClassToken, ClipConfig, ModularVitConfig, Pooling, ResNetConfig, Rotary,
-    RotaryOrder, Stem, TextArchitecture, TextConfig, TextProjection, TextRead, TransformerConfig,
-    VisionConfig, VitBlocks, VitConfig,
+    Activation, ClassToken, ClipConfig, ConvNextConfig, FeatureHead, ModularVitConfig, Pooling,
+    ResNetConfig, Rotary, RotaryOrder, Stem, TextArchitecture, TextConfig, TextProjection,
+    TextRead, TransformerConfig, ViTaminConfig, VisionConfig, VitBlocks, VitConfig,
 };
 pub use digest::sha256_of_file;
 pub use error::{CheckpointError, TensorMismatch, WrongShape};

@@ -3,7 +3,7 @@
 
 use super::{
     ClassToken, ClipConfig, ModularVitConfig, Pooling, ResNetConfig, Stem, TextProjection,
-    TransformerConfig, VisionConfig, VitBlocks, VitConfig,
+    TransformerConfig, VisionConfig, VitBlocks, VitConfig, timm,
 };
 
 /// Output channels of a ResNet bottleneck, as a multiple of its inner channels.
@@ -36,24 +36,32 @@ pub(super) fn parameters(config: &ClipConfig) -> Vec<(String, Vec<usize>)> {
         VisionConfig::ResNet(resnet) => list.resnet(resnet, config.embed_dim),
         VisionConfig::Siglip(vit) => list.siglip(vit),
         VisionConfig::ModularVit(modular) => list.modular_vit(modular, config.embed_dim),
+        VisionConfig::ConvNext(convnext) => {
+            timm::convnext::parameters(convnext, config.embed_dim, &mut list);
+        }
+        VisionConfig::ViTamin(vitamin) => {
+            timm::vitamin::parameters(vitamin, config.embed_dim, &mut list);
+        }
     }
     list.0
 }
 
+/// Names with shapes.
 #[derive(Default)]
-struct List(Vec<(String, Vec<usize>)>);
+pub(super) struct List(Vec<(String, Vec<usize>)>);
 
 impl List {
-    fn add<const N: usize>(&mut self, name: impl Into<String>, shape: [usize; N]) {
+    pub(super) fn add<const N: usize>(&mut self, name: impl Into<String>, shape: [usize; N]) {
         self.0.push((name.into(), shape.to_vec()));
     }
 
-    fn affine(&mut self, name: &str, channels: usize) {
+    /// Weight and bias of a normalization layer.
+    pub(super) fn affine(&mut self, name: &str, channels: usize) {
         self.add(format!("{name}.weight"), [channels]);
         self.add(format!("{name}.bias"), [channels]);
     }
 
-    fn linear(&mut self, name: &str, outputs: usize, inputs: usize) {
+    pub(super) fn linear(&mut self, name: &str, outputs: usize, inputs: usize) {
         self.add(format!("{name}.weight"), [outputs, inputs]);
         self.add(format!("{name}.bias"), [outputs]);
     }

@@ -18,7 +18,7 @@ use super::parameters::parameters;
 use super::write;
 use super::{
     Activation, Checkpoint, CheckpointError, CheckpointKind, ClipConfig, TensorMismatch,
-    TextArchitecture, TextProjection, TransformerConfig, VisionConfig, siglip,
+    TextArchitecture, TextProjection, TransformerConfig, VisionConfig, siglip, timm,
 };
 
 /// Tokens of OpenAI's vocabulary; the last two are `[SOS]` and `[EOS]`.
@@ -50,7 +50,7 @@ pub struct Saved {
 /// A layout that a checkpoint can be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// That of transformers; it has no modified ResNet.
+    /// That of transformers; it has no modified ResNet and no tower of timm.
     HuggingFace,
     /// That of open_clip, with OpenAI's tensor names.
     OpenClip,
@@ -58,7 +58,8 @@ pub enum Layout {
 
 /// Writes a full checkpoint in f32 into `directory`, which is made when it does not exist.
 ///
-/// A vision transformer and a SigLIP are written in Hugging Face's layout. What that layout cannot express (a modified ResNet, or a
+/// A vision transformer and a SigLIP are written in Hugging Face's layout. What that layout cannot express (a modified ResNet, a tower of
+/// timm, or a
 /// vocabulary without files that transformers could read) is written with OpenAI's tensor names, as an open_clip
 /// directory. Each file appears completely or not at all.
 ///
@@ -431,6 +432,10 @@ fn open_clip_model(config: &ClipConfig, path: &Path) -> Result<Value, Checkpoint
             section
         }
         VisionConfig::ModularVit(_) => unreachable!("refused before"),
+        VisionConfig::ConvNext(_) | VisionConfig::ViTamin(_) => timm::section(&config.vision)
+            .ok_or_else(|| {
+                CheckpointError::unsupported(path, "an image tower that timm has no name for")
+            })?,
         VisionConfig::ResNet(resnet) => json!({
             "layers": resnet.layers,
             "width": resnet.width,

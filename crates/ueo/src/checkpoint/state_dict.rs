@@ -5,7 +5,7 @@ use std::path::Path;
 use super::assemble::{Parameter, Recipe};
 use super::infer::{Shapes, infer, is_open_clip_size};
 use super::store::TensorStore;
-use super::{Activation, ActivationSource, CheckpointError, ClipConfig, wrapper};
+use super::{Activation, ActivationSource, CheckpointError, ClipConfig, VisionConfig, wrapper};
 
 /// Where open_clip's `CustomTextCLIP` keeps the text tower, whose tensors OpenAI has at the top.
 const CUSTOM_TEXT: &str = "text.";
@@ -72,7 +72,10 @@ fn refuse_signs(
             "text_decoder.",
             "a model with a text decoder (CoCa: `text_decoder`)",
         ),
-        (TIMM_TOWER, "an image tower of timm (`visual.trunk`)"),
+        (
+            TIMM_TOWER,
+            "an image tower of timm (`visual.trunk`) without the open_clip_config.json that names it",
+        ),
         (
             "visual.attn_pool.",
             "attentional pooling (`visual.attn_pool`)",

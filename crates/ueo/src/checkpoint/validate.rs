@@ -4,6 +4,8 @@ use std::path::Path;
 
 use crate::image::Preprocessing;
 
+use super::config::VITAMIN_STRIDE;
+use super::timm::convnext;
 use super::{
     CheckpointError, ClipConfig, ModularVitConfig, Pooling, Stem, TextArchitecture, TextProjection,
     TransformerConfig, VisionConfig, VitBlocks,
@@ -59,20 +61,30 @@ pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), Checkpoin
             format!("{value} and {divisor}"),
         ))
     };
+    let epsilon = |tower: &str, epsilon: f64| {
+        if epsilon > 0.0 && epsilon < 1.0 {
+            return Ok(());
+        }
+        Err(CheckpointError::malformed(
+            path,
+            format!("a {tower} LayerNorm epsilon between 0 and 1"),
+            epsilon.to_string(),
+        ))
+    };
     let transformer = |tower: &str, config: &TransformerConfig| {
         check(&format!("{tower} layers"), config.layers, MAX_LAYERS)?;
         check(&format!("{tower} width"), config.width, MAX_WIDTH)?;
         check(&format!("{tower} MLP width"), config.mlp_width, MAX_WIDTH)?;
         let what = format!("a {tower} width that is a multiple of the number of heads");
         divides(&what, config.width, config.heads)?;
-        if config.layer_norm_epsilon > 0.0 && config.layer_norm_epsilon < 1.0 {
-            return Ok(());
+        epsilon(tower, config.layer_norm_epsilon)
+    };
+    let stages = |layers: &[usize], widths: &[usize]| -> Result<(), CheckpointError> {
+        for (&blocks, &width) in layers.iter().zip(widths) {
+            check("blocks per stage", blocks, MAX_LAYERS)?;
+            check("channels per stage", width, MAX_WIDTH)?;
         }
-        Err(CheckpointError::malformed(
-            path,
-            format!("a {tower} LayerNorm epsilon between 0 and 1"),
-            config.layer_norm_epsilon.to_string(),
-        ))
+        Ok(())
     };
     check("the embedding width", config.embed_dim, MAX_WIDTH)?;
     check("the context length", config.text.context_length, MAX_WIDTH)?;
@@ -146,6 +158,24 @@ pub(super) fn validate(config: &ClipConfig, path: &Path) -> Result<(), Checkpoin
                 )?;
             }
             Ok(())
+        }
+        VisionConfig::ConvNext(config) => {
+            stages(&config.layers, &config.widths)?;
+            epsilon("vision", config.layer_norm_epsilon)?;
+            divides(
+                "a ConvNeXt image size that is a multiple of 32",
+                config.image_size,
+                convnext::STRIDE,
+            )
+        }
+        VisionConfig::ViTamin(config) => {
+            stages(&config.layers, &config.widths)?;
+            transformer("vision", &config.transformer)?;
+            divides(
+                "a ViTamin image size that is a multiple of 16",
+                config.image_size,
+                VITAMIN_STRIDE,
+            )
         }
         VisionConfig::ResNet(resnet) => {
             for blocks in resnet.layers {

@@ -25,11 +25,42 @@ impl Linear {
         Ok(Self::from_tensors(weight, weights.take(bias, [outputs])?))
     }
 
-    /// Of `weight` (`[out, in]`) and `bias`.
+    /// A weight `[out, in]` and a bias `[out]`.
     pub(crate) fn from_tensors(weight: Tensor<2>, bias: Tensor<1>) -> Self {
         Self {
             weight: weight.transpose(),
             bias,
+        }
+    }
+
+    /// Takes `{name}.weight` and `{name}.bias`.
+    pub(crate) fn named(
+        weights: &mut Weights,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self, ModelError> {
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        Self::new(weights, &weight, &bias, inputs, outputs)
+    }
+
+    /// Takes a convolution of single positions, `{name}.weight` `[out, in, 1, 1]` and `{name}.bias`.
+    pub(crate) fn pointwise(
+        weights: &mut Weights,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self, ModelError> {
+        let weight: Tensor<4> = weights.take(&format!("{name}.weight"), [outputs, inputs, 1, 1])?;
+        let bias = weights.take(&format!("{name}.bias"), [outputs])?;
+        Ok(Self::from_tensors(weight.reshape([outputs, inputs]), bias))
+    }
+
+    /// The same map with its outputs multiplied by a factor each, `[out]`.
+    pub(crate) fn scaled(self, factors: Tensor<1>) -> Self {
+        Self {
+            weight: self.weight * factors.clone().unsqueeze(),
+            bias: self.bias * factors,
         }
     }
 

@@ -2,8 +2,11 @@
 
 mod activation;
 mod affine;
+mod convnext;
+mod feature_head;
 mod fused;
 mod linear;
+mod maps;
 mod modular_vit;
 mod pooling_head;
 mod precision;
@@ -13,6 +16,7 @@ mod siglip;
 mod text_encoder;
 mod vision_tower;
 mod vision_transformer;
+mod vitamin;
 mod weights;
 
 use burn::backend::DispatchDevice;
@@ -263,7 +267,7 @@ impl Clip {
         self.vision.offers(precision)
     }
 
-    /// Residual blocks of the image tower: a transformer's blocks, or the ResNet's bottlenecks.
+    /// Residual blocks of the image tower: a transformer's blocks, the ResNet's bottlenecks, or both in turn.
     pub fn image_blocks(&self) -> usize {
         self.vision.blocks()
     }

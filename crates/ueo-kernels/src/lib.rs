@@ -19,12 +19,14 @@ mod buffer;
 mod cache;
 mod capability;
 mod convolution;
+mod depthwise;
 mod elementary;
 mod engine;
 mod error;
 mod gemm;
 mod layer_norm;
 mod linear;
+mod perceptron;
 mod precision;
 #[cfg(test)]
 mod reference;
@@ -37,10 +39,15 @@ pub use block::{
 };
 pub use cache::Caches;
 pub use capability::{Capability, InstructionSet};
+pub use depthwise::DepthwiseConvolution;
 pub use engine::{EngineDescription, MeasuredRate, ProductPath};
 pub use error::{InstructionSetError, ShapeError};
 pub use gemm::amx::self_check::SelfCheck;
 pub use linear::FrozenLinear;
+pub use perceptron::{
+    LinearWeights, NormedPerceptron, PerceptronAffine, PerceptronGradients, PerceptronWeights,
+    SavedPerceptron,
+};
 pub use precision::{Bf16, Precision};
 pub use resnet::{
     BottleneckWeights, ConvolutionWeights, ConvolutionalTower, MapWorkspace, SavedMaps,

@@ -12,3 +12,13 @@ pub(crate) fn activate<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor
         Activation::GeluTanh => activation::gelu_approximate(x),
     }
 }
+
+impl From<Activation> for ueo_kernels::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::QuickGelu => Self::QuickGelu,
+            Activation::Gelu => Self::Gelu,
+            Activation::GeluTanh => Self::GeluTanh,
+        }
+    }
+}

@@ -1,13 +1,15 @@
 //! timm's ConvNeXt.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
-use crate::checkpoint::ConvNextConfig;
+use crate::checkpoint::{Activation, ConvNextConfig};
 
 use super::affine::AffineParameters;
+use super::depthwise::Depthwise;
 use super::feature_head::Head;
-use super::linear::Linear;
-use super::maps::{Convolution, Patches, channels_last};
+use super::maps::{Patches, channels_last};
+use super::perceptron::{Layer, Layers, Perceptron};
+use super::vision_tower::VisionTower;
 use super::weights::Weights;
 use super::{ModelError, NormAffine, layer_norm};
 
@@ -38,9 +40,8 @@ pub(crate) struct ConvNext {
 struct Block {
     /// What halves the map that comes from the stage before; its norm is the one before the block's.
     downsample: Option<Patches>,
-    depthwise: Convolution,
-    up: Linear,
-    down: Linear,
+    depthwise: Depthwise,
+    perceptron: Perceptron,
     /// Position of its norm among the tower's.
     norm: usize,
     /// Positions and channels of the map that enters it.
@@ -51,6 +52,7 @@ struct Block {
 struct Builder<'a, 'w> {
     weights: &'a mut Weights<'w>,
     norms: Vec<String>,
+    epsilon: f64,
 }
 
 impl Builder<'_, '_> {
@@ -62,20 +64,19 @@ impl Builder<'_, '_> {
         width: usize,
     ) -> Result<Block, ModelError> {
         let (weights, inner) = (&mut *self.weights, EXPANSION * width);
-        let gamma = weights.take(&format!("{name}.gamma"), [width])?;
-        let down = Linear::named(weights, &format!("{name}.mlp.fc2"), inner, width)?;
+        let gamma = weights.take_host(&format!("{name}.gamma"), &[width])?;
+        let layers = Layers {
+            up: Layer::take(weights, &format!("{name}.mlp.fc1"), width, inner)?,
+            gate: None,
+            down: Layer::take(weights, &format!("{name}.mlp.fc2"), inner, width)?.scaled(&gamma),
+        };
         self.norms.push(format!("{name}.norm"));
+        let convolution = format!("{name}.conv_dw");
+        let gelu = Activation::Gelu;
         Ok(Block {
             downsample,
-            depthwise: Convolution::depthwise(
-                weights,
-                &format!("{name}.conv_dw"),
-                width,
-                KERNEL,
-                1,
-            )?,
-            up: Linear::named(weights, &format!("{name}.mlp.fc1"), width, inner)?,
-            down: down.scaled(gamma),
+            depthwise: Depthwise::new(weights, &convolution, width, KERNEL, 1)?,
+            perceptron: Perceptron::new(layers, width, gelu, self.epsilon, weights)?,
             norm: self.norms.len() - 1,
             input: [positions, width],
         })
@@ -115,6 +116,7 @@ impl ConvNext {
         let mut builder = Builder {
             weights,
             norms: vec!["visual.trunk.stem.1".to_owned()],
+            epsilon: config.layer_norm_epsilon,
         };
         let blocks = builder.blocks(config)?;
         let mut names = builder.norms;
@@ -132,29 +134,27 @@ impl ConvNext {
         )?;
         Ok((tower, affine))
     }
+}
 
-    /// `[batch, 3, image_size, image_size]` to `[batch, embed_dim]`.
-    pub(crate) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
+impl VisionTower for ConvNext {
+    fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
         self.forward_from(0, self.first_blocks(0, pixels, affine), affine)
     }
 
-    /// Residual blocks of the tower.
-    pub(crate) fn blocks(&self) -> usize {
+    fn blocks(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Positions and channels of what enters a block.
-    pub(crate) fn block_input_shape(&self, block: usize) -> [usize; 2] {
+    fn block_input_shape(&self, block: usize) -> [usize; 2] {
         self.blocks[block].input
     }
 
-    /// Position of a block's norm among the tower's. What halves the map in front of a stage is not the block's.
-    pub(crate) fn first_norm(&self, block: usize) -> usize {
+    fn first_norm(&self, block: usize) -> usize {
+        // What halves the map in front of a stage is not the block's.
         self.blocks[block].norm
     }
 
-    /// `[batch, 3, image_size, image_size]` to what enters a block, `[batch, positions, channels]`, without a graph.
-    pub(crate) fn block_inputs(
+    fn block_inputs(
         &self,
         block: usize,
         pixels: Tensor<4>,
@@ -163,16 +163,10 @@ impl ConvNext {
         self.first_blocks(block, pixels, affine).inner()
     }
 
-    /// What enters a block to `[batch, embed_dim]`.
-    pub(crate) fn forward_from(
-        &self,
-        block: usize,
-        mut x: Tensor<3>,
-        affine: &AffineParameters,
-    ) -> Tensor<2> {
+    fn forward_from(&self, block: usize, mut x: Tensor<3>, affine: &AffineParameters) -> Tensor<2> {
         let norms = affine.norms();
         for (index, block) in (block..).zip(&self.blocks[block..]) {
-            x = block.forward(x, &norms[block.norm], self.epsilon);
+            x = block.forward(x, &norms[block.norm]);
             if let Some(next) = self.blocks.get(index + 1) {
                 x = next.enter(x, norms, self.epsilon);
             }
@@ -180,7 +174,9 @@ impl ConvNext {
         let pooled = layer_norm(x.mean_dim(1), &norms[norms.len() - 1], self.epsilon);
         self.head.forward(pooled)
     }
+}
 
+impl ConvNext {
     /// What enters a block.
     fn first_blocks(
         &self,
@@ -192,7 +188,7 @@ impl ConvNext {
         let x = self.stem.forward(channels_last(pixels));
         let mut x = layer_norm(x, &norms[STEM_NORM], self.epsilon);
         for (block, next) in self.blocks.iter().zip(&self.blocks[1..]).take(count) {
-            x = block.forward(x, &norms[block.norm], self.epsilon);
+            x = block.forward(x, &norms[block.norm]);
             x = next.enter(x, norms, self.epsilon);
         }
         x
@@ -208,8 +204,8 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, norm: &NormAffine, epsilon: f64) -> Tensor<3> {
-        let y = layer_norm(self.depthwise.forward(x.clone()), norm, epsilon);
-        x + self.down.forward(activation::gelu(self.up.forward(y)))
+    fn forward(&self, x: Tensor<3>, norm: &NormAffine) -> Tensor<3> {
+        let y = self.depthwise.forward(x.clone());
+        x + self.perceptron.forward(y, norm)
     }
 }

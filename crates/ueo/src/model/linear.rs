@@ -56,14 +56,6 @@ impl Linear {
         Ok(Self::from_tensors(weight.reshape([outputs, inputs]), bias))
     }
 
-    /// The same map with its outputs multiplied by a factor each, `[out]`.
-    pub(crate) fn scaled(self, factors: Tensor<1>) -> Self {
-        Self {
-            weight: self.weight * factors.clone().unsqueeze(),
-            bias: self.bias * factors,
-        }
-    }
-
     /// `[..., in]` to `[..., out]`, folding all leading axes into one matrix product.
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, tokens, inputs] = x.dims();

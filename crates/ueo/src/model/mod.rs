@@ -3,11 +3,13 @@
 mod activation;
 mod affine;
 mod convnext;
+mod depthwise;
 mod feature_head;
 mod fused;
 mod linear;
 mod maps;
 mod modular_vit;
+mod perceptron;
 mod pooling_head;
 mod precision;
 mod residual_stack;

@@ -7,10 +7,12 @@ use burn::tensor::Tensor;
 use crate::checkpoint::VisionConfig;
 
 use super::affine::AffineParameters;
+use super::convnext::ConvNext;
 use super::modular_vit::ModularVisionTransformer;
 use super::resnet::ModifiedResNet;
 use super::siglip::SiglipVisionTransformer;
 use super::vision_transformer::VisionTransformer;
+use super::vitamin::ViTamin;
 use super::weights::Weights;
 use super::{ModelError, Precision};
 
@@ -57,6 +59,8 @@ pub(crate) fn build(
         VisionConfig::ModularVit(modular) => {
             boxed(ModularVisionTransformer::new(modular, embed_dim, weights)?)
         }
+        VisionConfig::ConvNext(convnext) => boxed(ConvNext::new(convnext, embed_dim, weights)?),
+        VisionConfig::ViTamin(vitamin) => boxed(ViTamin::new(vitamin, embed_dim, weights)?),
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use ueo_kernels::{
-    Activation as KernelActivation, BlockAffine, BlockWeights, Capability, PrefixShape, ReadToken,
-    Saved, SavedWithPrefix, StackConfig, Workspace,
+    BlockAffine, BlockWeights, Capability, PrefixShape, ReadToken, Saved, SavedWithPrefix,
+    StackConfig, Workspace,
 };
 
-use crate::checkpoint::{Activation, TransformerConfig};
+use crate::checkpoint::TransformerConfig;
 use crate::model::fused::{BackwardPass, FlexTensor, Fused, Operation, axes, tensor};
 use crate::model::weights::Weights;
 use crate::model::{ModelError, NormAffine};
@@ -77,11 +77,7 @@ impl FusedStack {
                     StackKind::LastToken | StackKind::Causal => ReadToken::Last,
                     StackKind::AllTokens => ReadToken::All,
                 },
-                activation: match config.activation {
-                    Activation::QuickGelu => KernelActivation::QuickGelu,
-                    Activation::Gelu => KernelActivation::Gelu,
-                    Activation::GeluTanh => KernelActivation::GeluTanh,
-                },
+                activation: config.activation.into(),
                 layer_norm_epsilon: config.layer_norm_epsilon as f32,
                 precision,
             },

@@ -2,8 +2,9 @@
 
 use burn::tensor::{Tensor, activation};
 
+use crate::model::depthwise::Depthwise;
 use crate::model::linear::Linear;
-use crate::model::maps::{Convolution, halve};
+use crate::model::maps::halve;
 use crate::model::weights::Weights;
 use crate::model::{ModelError, NormAffine, layer_norm};
 
@@ -21,7 +22,7 @@ pub(super) struct Bottleneck {
     /// In the shortcut, where the number of channels changes.
     expand: Option<Linear>,
     widen: Linear,
-    depthwise: Convolution,
+    depthwise: Depthwise,
     narrow: Linear,
 }
 
@@ -50,7 +51,7 @@ impl Bottleneck {
             halves,
             expand,
             widen: Linear::pointwise(weights, &format!("{name}.conv1_1x1"), inputs, inner)?,
-            depthwise: Convolution::depthwise(weights, &depthwise, inner, KERNEL, stride)?,
+            depthwise: Depthwise::new(weights, &depthwise, inner, KERNEL, stride)?,
             narrow: Linear::pointwise(weights, &format!("{name}.conv3_1x1"), inner, outputs)?,
         })
     }

@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, activation};
 
 use crate::checkpoint::TransformerConfig;
-use crate::model::activation::activate;
 use crate::model::linear::Linear;
+use crate::model::perceptron::{Layer, Layers, Perceptron};
 use crate::model::weights::Weights;
 use crate::model::{ModelError, NormAffine, layer_norm};
 
@@ -18,9 +18,7 @@ pub(super) struct GatedBlock {
     config: TransformerConfig,
     qkv: Linear,
     out: Linear,
-    up: Linear,
-    gate: Linear,
-    down: Linear,
+    perceptron: Perceptron,
 }
 
 impl GatedBlock {
@@ -31,15 +29,19 @@ impl GatedBlock {
         weights: &mut Weights,
     ) -> Result<Self, ModelError> {
         let (width, inner) = (config.width, config.mlp_width);
-        let mut linear = |part: &str, inputs, outputs| {
-            Linear::named(weights, &format!("{name}.{part}"), inputs, outputs)
+        let mut take = |part: &str, inputs, outputs| {
+            Layer::take(weights, &format!("{name}.mlp.{part}"), inputs, outputs)
         };
+        let layers = Layers {
+            up: take("w0", width, inner)?,
+            gate: Some(take("w1", width, inner)?),
+            down: take("w2", inner, width)?,
+        };
+        let (activation, epsilon) = (config.activation, config.layer_norm_epsilon);
         Ok(Self {
-            qkv: linear("attn.qkv", width, 3 * width)?,
-            out: linear("attn.proj", width, width)?,
-            up: linear("mlp.w0", width, inner)?,
-            gate: linear("mlp.w1", width, inner)?,
-            down: linear("mlp.w2", inner, width)?,
+            perceptron: Perceptron::new(layers, width, activation, epsilon, weights)?,
+            qkv: Linear::named(weights, &format!("{name}.attn.qkv"), width, 3 * width)?,
+            out: Linear::named(weights, &format!("{name}.attn.proj"), width, width)?,
             config: config.clone(),
         })
     }
@@ -54,9 +56,7 @@ impl GatedBlock {
         let epsilon = self.config.layer_norm_epsilon;
         let x = x.clone() + self.attention(layer_norm(x, &norms[0], epsilon));
         let z = layer_norm(x.clone(), &norms[1], epsilon);
-        let z = layer_norm(z, &norms[2], epsilon);
-        let hidden = activate(self.config.activation, self.up.forward(z.clone()));
-        x + self.down.forward(hidden * self.gate.forward(z))
+        x + self.perceptron.forward(z, &norms[2])
     }
 
     fn attention(&self, x: Tensor<3>) -> Tensor<3> {

@@ -10,6 +10,7 @@ use crate::checkpoint::ViTaminConfig;
 use super::affine::AffineParameters;
 use super::feature_head::Head;
 use super::maps::Convolution;
+use super::vision_tower::VisionTower;
 use super::weights::Weights;
 use super::{ModelError, layer_norm};
 
@@ -95,27 +96,26 @@ impl ViTamin {
         )?;
         Ok((tower, affine))
     }
+}
 
-    /// `[batch, 3, image_size, image_size]` to `[batch, embed_dim]`.
-    pub(crate) fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
+impl VisionTower for ViTamin {
+    fn forward(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
         self.forward_from(0, self.first_blocks(0, pixels, affine), affine)
     }
 
-    /// Residual blocks of the tower: bottlenecks, then those of the transformer.
-    pub(crate) fn blocks(&self) -> usize {
+    fn blocks(&self) -> usize {
         self.bottlenecks.len() + self.blocks.len()
     }
 
-    /// Positions and channels of what enters a block.
-    pub(crate) fn block_input_shape(&self, block: usize) -> [usize; 2] {
+    fn block_input_shape(&self, block: usize) -> [usize; 2] {
         match self.bottlenecks.get(block) {
             Some(bottleneck) => bottleneck.input(),
             None => [self.config.tokens(), self.config.transformer.width],
         }
     }
 
-    /// Position of a block's first norm among the tower's. What makes tokens of the last map is not the first transformer block's.
-    pub(crate) fn first_norm(&self, block: usize) -> usize {
+    fn first_norm(&self, block: usize) -> usize {
+        // What makes tokens of the last map is not the first transformer block's.
         let bottlenecks = self.bottlenecks.len();
         match block.checked_sub(bottlenecks) {
             None => STEM_NORM + 1 + block,
@@ -123,8 +123,7 @@ impl ViTamin {
         }
     }
 
-    /// `[batch, 3, image_size, image_size]` to what enters a block, `[batch, positions, channels]`, without a graph.
-    pub(crate) fn block_inputs(
+    fn block_inputs(
         &self,
         block: usize,
         pixels: Tensor<4>,
@@ -133,20 +132,16 @@ impl ViTamin {
         self.first_blocks(block, pixels, affine).inner()
     }
 
-    /// What enters a block to `[batch, embed_dim]`.
-    pub(crate) fn forward_from(
-        &self,
-        block: usize,
-        x: Tensor<3>,
-        affine: &AffineParameters,
-    ) -> Tensor<2> {
+    fn forward_from(&self, block: usize, x: Tensor<3>, affine: &AffineParameters) -> Tensor<2> {
         let norms = affine.norms();
         let x = self.run(block..self.blocks(), x, affine);
         let epsilon = self.config.transformer.layer_norm_epsilon;
         let pooled = layer_norm(x.mean_dim(1), &norms[norms.len() - 1], epsilon);
         self.head.forward(pooled)
     }
+}
 
+impl ViTamin {
     fn pool_norm(&self) -> usize {
         STEM_NORM + 1 + self.bottlenecks.len()
     }

@@ -27,5 +27,6 @@ mod report;
 mod scores;
 mod siglip;
 mod support;
+mod timm;
 mod towers;
 mod whole_jobs;

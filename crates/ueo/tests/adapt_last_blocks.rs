@@ -5,6 +5,7 @@ mod fixtures;
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ueo::Method;

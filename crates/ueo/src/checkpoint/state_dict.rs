@@ -5,7 +5,7 @@ use std::path::Path;
 use super::assemble::{Parameter, Recipe};
 use super::infer::{Shapes, infer, is_open_clip_size};
 use super::store::TensorStore;
-use super::{Activation, ActivationSource, CheckpointError, ClipConfig, VisionConfig, wrapper};
+use super::{Activation, ActivationSource, CheckpointError, ClipConfig, wrapper};
 
 /// Where open_clip's `CustomTextCLIP` keeps the text tower, whose tensors OpenAI has at the top.
 const CUSTOM_TEXT: &str = "text.";

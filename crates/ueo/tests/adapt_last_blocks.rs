@@ -14,7 +14,7 @@ use ueo::adapt::{
     GradientChoices, Observer, Outcome, PixelBatch, PixelSource, Saving, Settings, StepRecord,
     TrainedBlocks, batch_gradient,
 };
-use ueo::checkpoint::{self, Checkpoint};
+use ueo::checkpoint::{self, Checkpoint, VisionConfig};
 use ueo::exchange::Alone;
 use ueo::guard::{Criterion, Keep, Scoring};
 use ueo::image::ViewKind;
@@ -373,7 +373,13 @@ fn passes_between_epochs_use_what_is_known() {
         for micro_batch in [None, Some(3)] {
             settings.micro_batch = micro_batch;
             let (whole, delivered) = adapted(&model, &settings, &cache, usize::MAX);
-            assert_eq!(delivered, IMAGES);
+            // Burn's products round otherwise for other numbers of rows: there, parts of each size are known for themselves.
+            let is_composed = matches!(
+                model.base.config.vision,
+                VisionConfig::ConvNext(_) | VisionConfig::ViTamin(_)
+            );
+            let limit = if is_composed { 4 * IMAGES } else { IMAGES };
+            assert!((IMAGES..=limit).contains(&delivered), "{delivered}");
             assert!(bits(&whole) == bits(&adapted(&model, &settings, &cache, 2).0));
         }
     }

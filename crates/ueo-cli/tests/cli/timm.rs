@@ -156,9 +156,9 @@ fn a_convnext_adapts_is_inspected_and_becomes_full_weights() {
     place
         .run("export run --to hugging-face --output face", 2)
         .says(&["in Hugging Face's layout"]);
-    for format in ["onnx", "onnx-encoder"] {
+    for (format, output) in [("onnx", "graph.onnx"), ("onnx-encoder", "graph")] {
         place
-            .run(&format!("export run --to {format} --output graph"), 2)
+            .run(&format!("export run --to {format} --output {output}"), 2)
             .says(&[
                 "a ConvNeXt is not exported to ONNX yet",
                 "hint:",

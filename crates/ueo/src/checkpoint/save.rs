@@ -58,9 +58,8 @@ pub enum Layout {
 
 /// Writes a full checkpoint in f32 into `directory`, which is made when it does not exist.
 ///
-/// A vision transformer and a SigLIP are written in Hugging Face's layout. What that layout cannot express (a modified ResNet, a tower of
-/// timm, or a
-/// vocabulary without files that transformers could read) is written with OpenAI's tensor names, as an open_clip
+/// A vision transformer and a SigLIP are written in Hugging Face's layout. What that layout cannot express (a modified ResNet, a
+/// tower of timm, or a vocabulary without files that transformers could read) is written with OpenAI's tensor names, as an open_clip
 /// directory. Each file appears completely or not at all.
 ///
 /// # Errors

@@ -14,8 +14,8 @@ use super::{Engine, ModelError};
 /// A frozen convolution of each channel for itself, with a bias and a border of `side / 2` zeros.
 #[derive(Debug)]
 pub(super) enum Depthwise {
-    Composed(Convolution),
-    Fused(FusedDepthwise),
+    Composed(Box<Convolution>),
+    Fused(Box<FusedDepthwise>),
 }
 
 /// The kernels' convolution.
@@ -43,7 +43,7 @@ impl Depthwise {
     ) -> Result<Self, ModelError> {
         if weights.engine() == Engine::Composed {
             let convolution = Convolution::depthwise(weights, name, channels, side, stride)?;
-            return Ok(Self::Composed(convolution));
+            return Ok(Self::Composed(Box::new(convolution)));
         }
         let shape = [channels, 1, side, side];
         let weight = weights.take_host(&format!("{name}.weight"), &shape)?.data;
@@ -54,10 +54,10 @@ impl Depthwise {
             .map_err(ModelError::InstructionSet)?;
         let kernel = DepthwiseConvolution::new(capability, &weight, &bias, side, stride)
             .map_err(ModelError::Kernel)?;
-        Ok(Self::Fused(FusedDepthwise {
+        Ok(Self::Fused(Box::new(FusedDepthwise {
             kernel: Arc::new(kernel),
             nothing: Tensor::zeros([1], weights.device()),
-        }))
+        })))
     }
 
     /// `[batch, positions, channels]` to `[batch, positions / stride^2, channels]`.

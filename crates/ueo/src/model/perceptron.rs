@@ -80,14 +80,18 @@ impl Layer {
 /// A normalization, whose affine parameters come from outside, and a perceptron: `down(activation(up(n)) * gate(n))`.
 #[derive(Debug)]
 pub(super) enum Perceptron {
-    Composed {
-        activation: Activation,
-        epsilon: f64,
-        up: Linear,
-        gate: Option<Linear>,
-        down: Linear,
-    },
+    Composed(Box<ComposedPerceptron>),
     Fused(FusedPerceptron),
+}
+
+/// The perceptron as a composition of ordinary Burn operations.
+#[derive(Debug)]
+pub(super) struct ComposedPerceptron {
+    activation: Activation,
+    epsilon: f64,
+    up: Linear,
+    gate: Option<Linear>,
+    down: Linear,
 }
 
 /// The kernels' perceptron.
@@ -110,13 +114,13 @@ impl Perceptron {
     ) -> Result<Self, ModelError> {
         let Layers { up, gate, down } = layers;
         if weights.engine() == Engine::Composed {
-            return Ok(Self::Composed {
+            return Ok(Self::Composed(Box::new(ComposedPerceptron {
                 activation,
                 epsilon,
                 up: up.into_linear(weights),
                 gate: gate.map(|gate| gate.into_linear(weights)),
                 down: down.into_linear(weights),
-            });
+            })));
         }
         let precision = weights.precision().into();
         let kernel = NormedPerceptron::new(
@@ -138,25 +142,23 @@ impl Perceptron {
     /// `[batch, tokens, width]` to `[batch, tokens, outputs]`.
     pub(super) fn forward(&self, x: Tensor<3>, norm: &NormAffine) -> Tensor<3> {
         match self {
-            Self::Composed {
-                activation,
-                epsilon,
-                up,
-                gate,
-                down,
-            } => {
-                let n = layer_norm(x, norm, *epsilon);
-                let mut hidden = activate(*activation, up.forward(n.clone()));
-                if let Some(gate) = gate {
-                    hidden = hidden * gate.forward(n);
-                }
-                down.forward(hidden)
-            }
+            Self::Composed(layers) => layers.forward(x, norm),
             Self::Fused(kernel) => {
                 let affine = vec![norm.weight.clone(), norm.bias.clone()];
                 Fused::apply(kernel.clone(), x, Tensor::cat(affine, 0))
             }
         }
+    }
+}
+
+impl ComposedPerceptron {
+    fn forward(&self, x: Tensor<3>, norm: &NormAffine) -> Tensor<3> {
+        let n = layer_norm(x, norm, self.epsilon);
+        let mut hidden = activate(self.activation, self.up.forward(n.clone()));
+        if let Some(gate) = &self.gate {
+            hidden = hidden * gate.forward(n);
+        }
+        self.down.forward(hidden)
     }
 }
 

@@ -656,7 +656,7 @@ fn names_keep_their_control_characters_and_messages_escape_them() {
     write(root.path(), "a\u{1b}[2J.png", "x");
     let dataset = open(root.path()).unwrap();
     assert_eq!(ids(&dataset), ["a\u{1b}[2J.png"]);
-    assert_eq!(ueo::quote::whole(&dataset.samples.id(0)), "a\\u{1b}[2J.png");
+    assert_eq!(ueo::quote::whole(dataset.samples.id(0)), "a\\u{1b}[2J.png");
 }
 
 #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -185,7 +185,13 @@ impl Source {
     /// Some bytes, fewer where the file ends.
     pub(super) fn read(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         match self {
-            Self::File(path) => open_at(path, offset)?.take_bytes(length),
+            Self::File(path) => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(offset))?;
+                let mut bytes = Vec::new();
+                file.take(length).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
             Self::Memory(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let rest = bytes.get(start..).unwrap_or_default();
@@ -245,22 +251,6 @@ pub(super) fn needs_dictionary(page: &Page) -> bool {
         page.encoding(),
         Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
     )
-}
-
-fn open_at(path: &Path, offset: u64) -> io::Result<OpenFile> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    Ok(OpenFile(file))
-}
-
-struct OpenFile(File);
-
-impl OpenFile {
-    fn take_bytes(self, length: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.0.take(length).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
 }
 
 /// What the library says, without its prefix.

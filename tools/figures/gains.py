@@ -9,8 +9,8 @@ import csv
 import sys
 from collections import defaultdict
 
-METHODS = [("half-centring", "#2f7ebc", "circle"), ("pouf-half-centring", "#d98c1f", "square"), ("ueo", "#7a7a7a", "cross")]
-TITLES = {"half-centring": "half-centring", "pouf-half-centring": "POUF, half-centred", "ueo": "UEO"}
+METHODS = [("half-centring", "#2f7ebc", "circle"), ("auto", "#d98c1f", "square"), ("ueo", "#7a7a7a", "cross")]
+TITLES = {"half-centring": "half-centring", "auto": "auto", "ueo": "UEO"}
 METRICS = [("per_class_accuracy", "accuracy, points"), ("auroc_matched", "matched AUROC, points")]
 WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 200, 60, 60, 56
 SIZE = 4.5

@@ -57,7 +57,8 @@ def panel(styles: dict, model: str, metric: str, label: str, x0: float, y0: floa
         return x0 + start / 100 * WIDTH, y0 + (high - gain) / (high - low) * HEIGHT
 
     parts = []
-    for gain in range(int(low), int(high) + 1, 5):
+    every = 5 if high - low <= 30 else 10
+    for gain in range(-(-int(low) // every) * every, int(high) + 1, every):
         _, y = at(0, gain)
         weight = 1.4 if gain == 0 else 0.4
         parts.append(f'<path class="grid" d="M{x0} {y:.1f}h{WIDTH}" stroke-width="{weight}"/>')

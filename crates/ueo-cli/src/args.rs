@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use ueo::Device;
+use ueo::DeviceChoice;
 use ueo::checkpoint::Activation;
 use ueo::data::{LabelChoice, ParquetColumns};
 use ueo::evaluate::{Score, ThresholdMethod};
@@ -33,9 +33,12 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "N", value_parser = positive_integer)]
     pub threads: Option<usize>,
 
-    /// Where to compute
-    #[arg(long, global = true, default_value = "cpu")]
-    pub device: Device,
+    /// Where to compute: cpu, wgpu (the first graphics processor), wgpu:N, or auto
+    ///
+    /// auto takes a graphics processor where there is one, else the CPU, and says which. `ueo inspect --machine` lists devices.
+    /// Graphics processors need a build with the feature `wgpu`.
+    #[arg(long, global = true, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceChoice,
 
     /// Number format of the frozen weights [default: the run's, else f32]
     ///

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use ueo::checkpoint::CheckpointError;
 use ueo::data::DataError;
+use ueo::device::{DeviceError, DeviceFailure};
 use ueo::session::SessionError;
 use ueo_benchmark::BenchmarkError;
 use ueo_export::ExportError;
@@ -132,6 +133,12 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The device was lost or ran out of memory.
+    #[error(transparent)]
+    DeviceFailed(#[from] DeviceFailure),
     /// The threads cannot be started.
     #[error("{threads} threads cannot be started")]
     Threads {
@@ -200,6 +207,8 @@ impl CliError {
             Self::OtherCells { .. } => Some(
                 "--output and --data have to be the same directories on all machines".to_owned(),
             ),
+            Self::Device(error) => error.hint(),
+            Self::DeviceFailed(error) => error.hint(),
             Self::Threads { .. } => Some("ask for fewer with --threads".to_owned()),
             _ => None,
         }

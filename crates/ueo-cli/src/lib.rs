@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use ueo::device::guarded;
 use ueo::exchange::{Alone, Exchange};
 
 use args::GlobalArgs;
@@ -242,19 +243,28 @@ fn run_command(
         false => return Ok(Ending::Complete),
     };
     let context = Context::new(&cli.global, printer, exchange)?;
+    if context.device.is_cpu() {
+        return dispatch(cli, &context);
+    }
+    // A failure of the device is an error with words of its own.
+    std::panic::set_hook(Box::new(|_| ()));
+    guarded(context.device.burn(), || dispatch(cli, &context))?
+}
+
+fn dispatch(cli: &Cli, context: &Context) -> Result<Ending, CliError> {
     match &cli.command {
-        Command::Inspect(args) => inspect::run(args, &context),
-        Command::Adapt(args) => adapt::run(args, &context),
-        Command::Predict(args) => predict::run(args, &context),
-        Command::Evaluate(args) => evaluate::run(args, &context),
-        Command::Discover(args) => discover::run(args, &context),
-        Command::Embed(args) => embed::run(args, &context),
-        Command::Export(args) => export::run(args, &context),
-        Command::Benchmark(args) => benchmark::run(args, &context),
-        Command::Report(args) => report::run(args, &context),
-        Command::Demo(args) => demo::run(args, &context),
-        Command::Models(args) => models::run(args, &context),
-        Command::Run(args) => run::run(args, &context),
+        Command::Inspect(args) => inspect::run(args, context),
+        Command::Adapt(args) => adapt::run(args, context),
+        Command::Predict(args) => predict::run(args, context),
+        Command::Evaluate(args) => evaluate::run(args, context),
+        Command::Discover(args) => discover::run(args, context),
+        Command::Embed(args) => embed::run(args, context),
+        Command::Export(args) => export::run(args, context),
+        Command::Benchmark(args) => benchmark::run(args, context),
+        Command::Report(args) => report::run(args, context),
+        Command::Demo(args) => demo::run(args, context),
+        Command::Models(args) => models::run(args, context),
+        Command::Run(args) => run::run(args, context),
         Command::Completions(args) => completions::run(args, parser()),
         Command::Man(args) => man::run(args, parser()),
     }

@@ -9,7 +9,7 @@ use ueo::evaluate::ScoreRule;
 use ueo_run::{AdaptRequest, RunStatus, Start};
 
 use crate::choices::Choices;
-use crate::errors::error;
+use crate::errors::{error, python_error};
 use crate::hub;
 use crate::images::{Given, ImageInput};
 use crate::work::work;
@@ -52,7 +52,10 @@ pub fn adapt(
     let images = images
         .into_input()
         .map_err(|failure| in_words(failure.to_string()))?;
-    let mut request = request(choices, &images, threads).map_err(in_words)?;
+    let mut choices = Choices::parse(choices).map_err(in_words)?;
+    let device = choices.device().map_err(in_words)?;
+    let device = Device::open(device).map_err(|failure| python_error(py, failure))?;
+    let mut request = request(choices, &images, &device, threads).map_err(in_words)?;
     request.model = absolute(&hub::resolved(py, request.model)?).map_err(in_words)?;
     if request.settings.reduce_images.is_some() && matches!(images, ImageInput::Pixels(_)) {
         let message =
@@ -60,7 +63,6 @@ pub fn adapt(
         return Err(error(py, message, None));
     }
     let report = work(listener, threads, |reporter| {
-        let device = Device::cpu();
         let start = start(request, existing);
         ueo_run::adapt_to(start, &output, &device, reporter, |request, model| {
             let content = request.settings.cache_content(model.preprocessing.crop)?;
@@ -99,11 +101,11 @@ fn start(request: AdaptRequest, existing: Existing) -> Start {
 
 /// The request that the command line would make.
 fn request(
-    choices: &str,
+    mut choices: Choices,
     images: &ImageInput,
+    device: &Device,
     threads: Option<usize>,
 ) -> Result<AdaptRequest, String> {
-    let mut choices = Choices::parse(choices)?;
     let model: PathBuf = choices.need("model")?;
     let image_root: Option<PathBuf> = choices.take("image_root")?;
     let names: Vec<String> = choices.need("classes")?;
@@ -137,7 +139,7 @@ fn request(
         image_cache_bytes: choices.take("image_cache")?.unwrap_or(IMAGE_CACHE_BYTES),
         strict: choices.take("strict")?.unwrap_or(false),
         threads: threads.unwrap_or_else(rayon::current_num_threads),
-        device: Device::cpu().name().to_owned(),
+        device: device.name().to_owned(),
         precision: choices.take("precision")?.unwrap_or_default(),
         activation: choices.take("activation")?,
         exif_orientation: choices.take("exif_orientation")?.unwrap_or_default(),

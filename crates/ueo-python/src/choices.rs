@@ -5,8 +5,8 @@ use pyo3::exceptions::PyValueError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use ueo::Settings;
 use ueo::adapt::Epochs;
+use ueo::{DeviceChoice, Settings};
 
 /// Values by name. What is not asked for stays, and is found by [`Self::finish`].
 pub struct Choices(Map<String, Value>);
@@ -32,6 +32,20 @@ impl Choices {
             None | Some(Value::Null) => Ok(None),
             Some(value) => of_value(name, value).map(Some),
         }
+    }
+
+    /// The device, the processor where none is named.
+    ///
+    /// # Errors
+    ///
+    /// In words, with the name.
+    pub fn device(&mut self) -> Result<DeviceChoice, String> {
+        let text: Option<String> = self.take("device")?;
+        let device = text.map(|text| text.parse::<DeviceChoice>());
+        let device = device
+            .transpose()
+            .map_err(|error| format!("device: {error}"))?;
+        Ok(device.unwrap_or_default())
     }
 
     /// The value of a name that is there always.

@@ -51,6 +51,7 @@ impl Model {
         let in_words = |message: String| error(py, &message, None);
         let mut choices = Choices::parse(choices).map_err(in_words)?;
         let base: Option<PathBuf> = choices.take("base").map_err(in_words)?;
+        let device = choices.device().map_err(in_words)?;
         let precision = choices.take("precision").map_err(in_words)?;
         let activation = choices.take("activation").map_err(in_words)?;
         let orientation: Option<ExifOrientation> =
@@ -63,7 +64,10 @@ impl Model {
         }
         let options = LoadOptions::new().activation(activation);
         let opened = py.detach(|| {
-            OpenedModel::open_with(&path, base.as_deref(), &Device::cpu(), precision, &options)
+            let device = Device::open(device)?;
+            let base = base.as_deref();
+            let opened = OpenedModel::open_with(&path, base, &device, precision, &options)?;
+            Ok::<_, ueo_cli::CliError>(opened)
         });
         let mut opened = opened.map_err(|failure| python_error(py, failure))?;
         if let Some(orientation) = orientation {

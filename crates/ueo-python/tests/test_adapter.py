@@ -153,6 +153,8 @@ def test_scikit_learn_clones_it(fitted):
         ({"score": "luck"}, "^score: "),
         ({"threshold": "luck"}, "^threshold: "),
         ({"precision": "f8"}, "^precision: "),
+        ({"device": "tpu"}, "^device: expected `cpu`"),
+        ({"device": "cuda:0"}, "`cuda:0` is not supported"),
         ({"classes": ["dog", "dog"]}, "^classes, entry 2: expected every class once"),
         ({"classes": []}, "at least one class"),
         ({"classes": [1]}, "found int at position 0"),

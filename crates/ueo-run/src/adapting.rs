@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ueo::Device;
-use ueo::adapt::{ActivationCache, AdaptState, Adaptation, Outcome};
+use ueo::adapt::{ActivationCache, AdaptError, AdaptState, Adaptation, Outcome};
 use ueo::checkpoint;
 use ueo::exchange::{Alone, Exchange};
 use ueo::guard::warnings;
@@ -111,12 +111,13 @@ fn adapt_with(
     }
     let model = begun.open_model(device, Arc::clone(&exchange))?;
     let Begun {
-        request,
+        mut request,
         place,
         resumed,
         extended,
         ..
     } = begun;
+    request.device = device.name().to_owned();
     request.settings.validate()?;
     request
         .settings
@@ -295,8 +296,11 @@ impl Task<'_> {
             Some(adaptation) => adaptation.run_knowing(&features, state, &subset, &mut recorder),
             None => Ok(Outcome::Finished(state)),
         };
-        // Whatever ended the loop, the last good step is kept.
-        recorder.save()?;
+        // Whatever ended the loop, the last good step is kept; a device that failed gives back nothing, so the state of the last
+        // checkpoint stays.
+        if !matches!(outcome, Err(AdaptError::Device { .. })) {
+            recorder.save()?;
+        }
         record.adaptation_secs += started.elapsed().as_secs_f64();
         directory.write(|directory| directory.write_record(&record))?;
         let mut last = match outcome? {

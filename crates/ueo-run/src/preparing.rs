@@ -157,7 +157,7 @@ impl Task<'_> {
             warnings: Vec::new(),
             zero_shot: measured.evaluation,
             adapted: None,
-            engine: Some(EngineRecord::detect(request.precision)?),
+            engine: Some(EngineRecord::of(&self.job.model.clip)?),
             adaptation_secs: 0.0,
         };
         Ok(Prepared {

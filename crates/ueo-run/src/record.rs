@@ -71,7 +71,7 @@ pub struct AdaptRequest {
     pub strict: bool,
     /// Threads of the computation.
     pub threads: usize,
-    /// Device of the computation.
+    /// Device of the computation, where the run was continued the last one.
     pub device: String,
     /// Number format of the frozen matrices; runs before this setting were in f32.
     #[serde(default)]

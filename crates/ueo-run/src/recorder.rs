@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use ueo::adapt::{AdaptState, CallerError, Observer, StepRecord};
+use ueo::device::guarded;
 use ueo::guard::{EpochRecord, Rule, warnings};
-use ueo::session::{Event, Reporter};
+use ueo::session::{Event, Reporter, SessionError};
 
 use super::RunError;
 use super::directory::{EPOCH_EVENTS, RunDirectory, STEP_EVENTS};
@@ -82,8 +83,11 @@ impl<'a> Recorder<'a> {
 
     /// Records first, on the disk: a state never knows of more steps and epochs than they do, even after a power loss.
     pub fn save(&mut self) -> Result<(), RunError> {
-        let files = self.files.as_mut();
-        files.map_or(Ok(()), |files| files.save(&self.latest))
+        let Some(files) = self.files.as_mut() else {
+            return Ok(());
+        };
+        let device = self.latest.parameters.context.device();
+        guarded(&device, || files.save(&self.latest)).map_err(SessionError::Device)?
     }
 
     /// The records of all epochs, and the way to tell about what follows.

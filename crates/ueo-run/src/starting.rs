@@ -326,8 +326,8 @@ struct Difference {
     found: String,
 }
 
-/// Settings that change no result: a run may go on with others.
-const FREE: [&str; 3] = ["threads", "image_cache_bytes", "checkpoint_every"];
+/// Settings that change no result, or like another machine its last digits only: a run may go on with others.
+const FREE: [&str; 4] = ["threads", "image_cache_bytes", "checkpoint_every", "device"];
 /// The group of settings whose names need no prefix.
 const GROUP: &str = "settings";
 /// The first setting in which a command differs from what was begun.

@@ -60,7 +60,7 @@ pub mod checkpoint;
 #[cfg(feature = "clap")]
 mod command_line;
 pub mod data;
-mod device;
+pub mod device;
 pub mod discover;
 pub mod disk;
 pub mod evaluate;
@@ -78,7 +78,7 @@ pub mod tensor;
 pub mod text;
 
 pub use adapt::Settings;
-pub use device::{Device, ParseDeviceError};
+pub use device::{Device, DeviceChoice};
 pub use disk::write_atomically;
 pub use method::Method;
 pub use session::{Images, Model, SessionError as Error};

@@ -77,10 +77,10 @@ impl Cases {
         }
     }
 
-    fn leaf(&self, value: &Value) -> Tensor<2> {
+    fn leaf(&self, value: &Value, device: &Device) -> Tensor<2> {
         let data = numbers(value);
         let shape = [data.len() / self.embed_dim, self.embed_dim];
-        Tensor::<2>::from_data(TensorData::new(data, shape), &Device::flex())
+        Tensor::<2>::from_data(TensorData::new(data, shape), device)
             .autodiff()
             .require_grad()
     }
@@ -98,6 +98,31 @@ fn settings(case: &Value) -> Settings {
 
 #[test]
 fn losses_terms_and_gradients_equal_pytorch() {
+    compare_losses_terms_and_gradients(&Device::flex(), TOLERANCE);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn losses_terms_and_gradients_equal_pytorch_on_a_graphics_processor() {
+    let device = fixtures::graphics_processor();
+    compare_losses_terms_and_gradients(&device, fixtures::DEVICE_TOLERANCE);
+}
+
+/// The tensor library panics where a device is lost; what the processor does is not caught.
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_graphics_processor_that_fails_is_an_error() {
+    let lost = || -> f32 { panic!("the device was lost") };
+    let failure = ueo::device::guarded(&fixtures::graphics_processor(), lost).unwrap_err();
+    assert_eq!(failure.reason, "the device was lost");
+    let on_processor = || ueo::device::guarded(&Device::flex(), lost);
+    assert!(std::panic::catch_unwind(on_processor).is_err());
+}
+
+fn compare_losses_terms_and_gradients(device: &Device, tolerance: f64) {
+    let near = |what: &str, found: &[f32], expected: &[f32]| {
+        assert_near(what, found, expected, tolerance);
+    };
     let cases = Cases::open();
     let refreshed_before = cases.facts["refreshed_before"].as_u64().unwrap() as usize;
     let (start, later) = (cases.pass("zero_shot"), cases.pass("later"));
@@ -117,8 +142,8 @@ fn losses_terms_and_gradients_equal_pytorch() {
             }
             let indices = fixtures::integers(&expected["indices"]);
             let batch = BatchFeatures {
-                image_features: cases.leaf(&expected["image_features"]),
-                text_features: cases.leaf(&expected["text_features"]),
+                image_features: cases.leaf(&expected["image_features"], device),
+                text_features: cases.leaf(&expected["text_features"], device),
                 logit_scale: start.logit_scale,
                 indices: &indices,
             };
@@ -138,7 +163,7 @@ fn losses_terms_and_gradients_equal_pytorch() {
             ] {
                 let found = features.grad(&gradients).unwrap();
                 let found = found.try_into_vec_as::<f32>().unwrap();
-                assert_near(&what(name), &found, &numbers(&expected[name]));
+                near(&what(name), &found, &numbers(&expected[name]));
             }
             let mut found = vec![
                 ("loss", terms.loss),
@@ -157,26 +182,26 @@ fn losses_terms_and_gradients_equal_pytorch() {
                 };
                 let value: f32 = value.try_into_scalar().unwrap();
                 let expected = expected.as_f64().unwrap() as f32;
-                assert_near(&what(name), &[value], &[expected]);
+                near(&what(name), &[value], &[expected]);
             }
         }
     }
 }
 
-fn assert_near(what: &str, found: &[f32], expected: &[f32]) {
+fn assert_near(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
     let largest = expected
         .iter()
         .fold(0.0_f64, |max, x| max.max(f64::from(x.abs())));
     // `assert_close` is relative to the largest expected magnitude.
-    let tolerance = TOLERANCE * (largest.max(SMALLEST) / largest.max(f64::MIN_POSITIVE));
+    let relative = tolerance * (largest.max(SMALLEST) / largest.max(f64::MIN_POSITIVE));
     if largest == 0.0 {
-        let absolute = (TOLERANCE * SMALLEST) as f32;
+        let absolute = (tolerance * SMALLEST) as f32;
         assert!(
             found.iter().all(|x| x.abs() <= absolute),
             "{what}: {found:?}"
         );
     } else {
-        assert_close(what, found, expected, tolerance);
+        assert_close(what, found, expected, relative);
     }
 }
 

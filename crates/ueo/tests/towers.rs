@@ -30,28 +30,42 @@ fn every_layout_gives_the_features_of_its_own_package() {
     ];
     for name in names {
         for engine in [Engine::Fused, Engine::Composed] {
-            compare_features(name, engine);
+            compare_features(name, engine, &Device::flex(), TOLERANCE);
         }
     }
 }
 
-fn compare_features(name: &str, engine: Engine) {
-    let device = Device::flex();
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_graphics_processor_gives_the_features_of_each_package() {
+    let device = fixtures::graphics_processor();
+    for name in [
+        "hf-vit",
+        "openai-rn-torchscript-f16",
+        "openai-vit-torchscript-f32",
+        "openclip-rn",
+        "openclip-vit-layer-scale",
+    ] {
+        compare_features(name, Engine::Composed, &device, fixtures::DEVICE_TOLERANCE);
+    }
+}
+
+fn compare_features(name: &str, engine: Engine, device: &Device, tolerance: f64) {
     let fixture = Fixture::open(&format!("checkpoints/{name}/expected.safetensors"));
     let checkpoint = ueo::checkpoint::load(&fixtures::checkpoint_path(name))
         .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let clip = Clip::with_engine(checkpoint.config, checkpoint.tensors, &device, engine)
+    let clip = Clip::with_engine(checkpoint.config, checkpoint.tensors, device, engine)
         .unwrap_or_else(|error| panic!("{name}: {error}"));
 
     let pixels = fixture.tensor("pixels");
-    let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), &device);
+    let pixels = Tensor::<4>::from_data(TensorData::new(pixels.data, pixels.shape), device);
     let found = clip.image_features(pixels, clip.zero_shot_affine());
     let expected = fixture.tensor("image_features");
     assert_close(
         &format!("{name}: image features"),
         &values(found),
         &expected.data,
-        TOLERANCE,
+        tolerance,
     );
 
     let end = fixtures::eot_positions(name);
@@ -68,7 +82,7 @@ fn compare_features(name: &str, engine: Engine) {
         &format!("{name}: text features"),
         &values(found),
         &expected.data,
-        TOLERANCE,
+        tolerance,
     );
 
     let expected = fixture.tensor("logit_scale").data;

@@ -31,28 +31,42 @@ struct Trajectory {
     prompts: Prompts,
     start: TrainedParameters,
     device: Device,
+    tolerance: f64,
 }
 
 impl Trajectory {
     fn open(name: &str, engine: Engine) -> Self {
-        Self::build(name, |config, tensors, device| {
-            Clip::with_engine(config, tensors, device, engine)
-        })
+        Self::build(
+            name,
+            Device::flex(),
+            TOLERANCE,
+            |config, tensors, device| Clip::with_engine(config, tensors, device, engine),
+        )
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn open_on(name: &str, device: Device) -> Self {
+        let tolerance = fixtures::DEVICE_TOLERANCE;
+        Self::build(name, device, tolerance, Clip::from_tensors)
     }
 
     fn open_with_precision(name: &str, precision: Precision) -> Self {
-        Self::build(name, |config, tensors, device| {
-            Clip::with_precision(config, tensors, device, precision)
-        })
+        Self::build(
+            name,
+            Device::flex(),
+            TOLERANCE,
+            |config, tensors, device| Clip::with_precision(config, tensors, device, precision),
+        )
     }
 
     fn build(
         name: &str,
+        device: Device,
+        tolerance: f64,
         clip: impl FnOnce(ClipConfig, TensorMap, &Device) -> Result<Clip, ModelError>,
     ) -> Self {
         let facts = fixtures::json(&format!("training/{name}.json"));
         let arrays = Fixture::open(&format!("training/{name}.safetensors"));
-        let device = Device::flex();
         let path = fixtures::path("checkpoints").join(facts["checkpoint"].as_str().unwrap());
         let checkpoint = ueo::checkpoint::load(&path).unwrap();
         let clip = clip(checkpoint.config, checkpoint.tensors, &device).unwrap();
@@ -78,6 +92,7 @@ impl Trajectory {
             prompts,
             start,
             device,
+            tolerance,
         }
     }
 
@@ -182,7 +197,7 @@ impl Trajectory {
                 let expected = expected[quantity].as_f64().unwrap();
                 let difference = (found - expected).abs();
                 assert!(
-                    difference <= TOLERANCE * expected.abs(),
+                    difference <= self.tolerance * expected.abs(),
                     "{}: found {found}, expected {expected}",
                     what(quantity)
                 );
@@ -204,7 +219,7 @@ impl Trajectory {
                     &what("context gradient"),
                     &context_gradient,
                     &expected,
-                    TOLERANCE,
+                    self.tolerance,
                 );
             }
             let norms = |parameters: f64, gradient: f64| GroupNorms {
@@ -249,7 +264,7 @@ impl Trajectory {
         for name in names {
             let expected = self.arrays.tensor(&name);
             let found = &found[name.strip_prefix(&prefix).unwrap()];
-            assert_close(&name, &found.data, &expected.data, TOLERANCE);
+            assert_close(&name, &found.data, &expected.data, self.tolerance);
         }
         let cosines = self.cosine_logits(parameters);
         let expected = self
@@ -260,7 +275,7 @@ impl Trajectory {
             &format!("{case}: final cosines"),
             &cosines,
             &expected,
-            TOLERANCE,
+            self.tolerance,
         );
     }
 }
@@ -269,7 +284,8 @@ impl Trajectory {
 fn replay_all(trajectory: &Trajectory) {
     let cosines = trajectory.cosine_logits(&trajectory.start);
     let expected = trajectory.arrays.tensor("zero_shot_cosine_logits").data;
-    assert_close("zero-shot cosines", &cosines, &expected, TOLERANCE);
+    let tolerance = trajectory.tolerance;
+    assert_close("zero-shot cosines", &cosines, &expected, tolerance);
     for (case, facts) in trajectory.facts["cases"].as_object().unwrap() {
         let source = match facts["confidence_weights"].as_str().unwrap() {
             "zero-shot" => ConfidenceWeights::ZeroShot,
@@ -291,7 +307,7 @@ fn replay_all(trajectory: &Trajectory) {
             .arrays
             .tensor(&format!("{case}.confidence_weights"))
             .data;
-        assert_close(&format!("{case}: weights"), &weights, &expected, TOLERANCE);
+        assert_close(&format!("{case}: weights"), &weights, &expected, tolerance);
 
         trajectory.replay(case, None);
         trajectory.replay(case, Some(5));
@@ -371,6 +387,21 @@ fn modified_resnet_follows_pytorch_with_fused_kernels() {
 #[test]
 fn modified_resnet_follows_pytorch_with_composed_operations() {
     replay_all(&Trajectory::open("resnet", Engine::Composed));
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn vision_transformer_follows_pytorch_on_a_graphics_processor() {
+    replay_all(&Trajectory::open_on("vit", fixtures::graphics_processor()));
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn modified_resnet_follows_pytorch_on_a_graphics_processor() {
+    replay_all(&Trajectory::open_on(
+        "resnet",
+        fixtures::graphics_processor(),
+    ));
 }
 
 /// Where the CPU has AMX; everywhere else this is f32 itself.

@@ -1,6 +1,7 @@
 //! `ueo inspect --machine`: what computes here, and how fast it was found to be.
 
 use serde::Serialize;
+use ueo::Device;
 use ueo::model::ModelError;
 use ueo::session::SessionError;
 use ueo_kernels::EngineDescription;
@@ -13,13 +14,20 @@ use crate::tables;
 /// The engine of this machine, as JSON or as a table.
 #[derive(Serialize)]
 struct Machine {
-    devices: Vec<String>,
+    devices: Vec<NamedDevice>,
     threads: usize,
     instruction_set: &'static str,
     /// Bytes of the caches that blocks of products are made for, by level.
     cache_bytes: [Option<usize>; 3],
     products: Vec<Products>,
     warnings: Vec<String>,
+}
+
+/// A value of `--device`.
+#[derive(Serialize)]
+struct NamedDevice {
+    name: String,
+    description: String,
 }
 
 /// How products with frozen weights are computed in one precision.
@@ -54,6 +62,10 @@ pub fn show(as_json: bool, context: &Context) -> Result<Ending, CliError> {
 
 impl Machine {
     fn new(engine: &EngineDescription, context: &Context) -> Self {
+        let devices = Device::all().into_iter().map(|device| NamedDevice {
+            name: device.name,
+            description: device.description,
+        });
         let caches = &engine.caches;
         let products = engine.products.iter().map(|path| Products {
             precision: path.precision.name().to_owned(),
@@ -66,7 +78,7 @@ impl Machine {
                 .collect(),
         });
         Self {
-            devices: vec![context.device.name().to_owned()],
+            devices: devices.collect(),
             threads: context.threads,
             instruction_set: engine.instruction_set.name(),
             cache_bytes: [caches.first_level, caches.second_level, caches.third_level],
@@ -79,8 +91,12 @@ impl Machine {
         const KIB: usize = 1 << 10;
         let caches = self.cache_bytes.iter().flatten();
         let caches: Vec<String> = caches.map(|bytes| format!("{} KiB", bytes / KIB)).collect();
+        let devices = self.devices.iter();
+        let devices: Vec<String> = devices
+            .map(|device| format!("{}: {}", device.name, device.description))
+            .collect();
         let mut facts = vec![
-            ("devices", self.devices.join(", ")),
+            ("devices", devices.join("\n")),
             ("threads", self.threads.to_string()),
             ("instruction set", self.instruction_set.to_owned()),
             ("caches", caches.join(", ")),

@@ -20,7 +20,6 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ueo::Device;
 use ueo::checkpoint::LoadOptions;
 use ueo::data::{ClassList, ClassNameMap, LabelChoice};
 use ueo::exchange::Exchange;
@@ -28,6 +27,7 @@ use ueo::model::Precision;
 use ueo::quote;
 use ueo::session::{PredictionSet, SkippedImage};
 use ueo::text::Template;
+use ueo::{Device, DeviceChoice};
 use ueo_run::{OpenedModel, PredictRequest, RunDirectory, predict as run_predict};
 
 use crate::args::{DecodingArgs, GlobalArgs, ImageArgs, KnowledgeArgs, ModelArgs, ScoreArgs};
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// [`CliError::Threads`].
+    /// [`CliError::Threads`] and [`CliError::Device`].
     pub fn new(
         global: &GlobalArgs,
         printer: &'a Printer,
@@ -79,7 +79,7 @@ impl<'a> Context<'a> {
             .map_err(|source| CliError::Threads { threads, source })?;
         Ok(Self {
             printer,
-            device: global.device.clone(),
+            device: open_device(global.device, printer)?,
             precision: global.precision,
             threads: rayon::current_num_threads(),
             strict: global.strict,
@@ -210,6 +210,21 @@ impl<'a> Context<'a> {
         }
         Ending::SomeInputsFailed
     }
+}
+
+/// Opens the device that the user chose, and says which it is where that is not plain.
+fn open_device(choice: DeviceChoice, printer: &Printer) -> Result<Device, CliError> {
+    let device = Device::open(choice)?;
+    if choice != DeviceChoice::Cpu {
+        printer.message(format_args!(
+            "computing on {device}, {}",
+            device.description()
+        ));
+    }
+    if device.is_software() {
+        printer.warning("this is a driver that computes on the processor: --device cpu is faster");
+    }
+    Ok(device)
 }
 
 impl ModelArgs {

@@ -5,6 +5,7 @@
 mod benchmark;
 mod checkpoint;
 mod data;
+mod device;
 mod evaluate;
 mod export;
 pub mod guard;

@@ -22,6 +22,15 @@ impl Hint for SessionError {
             Self::NotFinite { .. } => {
                 "the checkpoint is damaged, or was trained until its numbers were useless: take another one"
             }
+            Self::Device(error) | Self::Adapt(AdaptError::Device { source: error, .. }) => {
+                return error.hint();
+            }
+            Self::Model(ModelError::TooLargeForDevice { .. }) => {
+                "compute with --device cpu, or choose a smaller model"
+            }
+            Self::Model(ModelError::Precision { .. }) => {
+                "leave --precision out, or compute with --device cpu"
+            }
             Self::Adapt(AdaptError::ActivationCache { .. }) => {
                 "make room on the disk and continue with --resume; a larger --image-cache keeps more in memory, fewer --views need less"
             }

@@ -87,7 +87,9 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_read() {
         ("--threshold median", "gaussian-mixture"),
         ("--threads 0", "at least 1"),
         ("--image-cache 2GB", "2GiB"),
-        ("--device cuda", "expected `cpu`"),
+        ("--device cuda", "name it with --device wgpu"),
+        #[cfg(not(feature = "wgpu"))]
+        ("--device wgpu", "cargo install ueo-cli --features wgpu"),
         ("--device tpu", "expected `cpu`"),
         ("--base model", "without --resume"),
     ] {

@@ -9,6 +9,8 @@ mod commands;
 mod configuration;
 mod costs;
 mod demonstration;
+#[cfg(feature = "wgpu")]
+mod devices;
 mod discover;
 mod export;
 mod first_hour;

@@ -41,6 +41,7 @@ _REQUEST = (
     "labels",
     "labels_for_oracle",
     "image_root",
+    "device",
     "precision",
     "activation",
     "exif_orientation",
@@ -97,6 +98,7 @@ class Adapter:
         labels: Where labels to measure by come from: `auto`, `folders`, `list` or `none`.
         labels_for_oracle: The same images with labels, for oracle weights.
         image_root: Folder that the paths of a list file are relative to.
+        device: Where to compute, `cpu`, `wgpu`, `wgpu:1` or `auto`; what is no CPU needs a package that was built for it.
         precision: Number format of the frozen weights, `f32` or `bf16`.
         activation: Activation of both towers, for a state dict that does not say.
         exif_orientation: Whether the camera's orientation counts, `ignore` or `apply`.
@@ -133,6 +135,7 @@ class Adapter:
         labels: str | None = None,
         labels_for_oracle: PathLike | None = None,
         image_root: PathLike | None = None,
+        device: str | None = None,
         precision: str | None = None,
         activation: str | None = None,
         exif_orientation: str | None = None,
@@ -152,6 +155,7 @@ class Adapter:
         self.labels = labels
         self.labels_for_oracle = labels_for_oracle
         self.image_root = image_root
+        self.device = device
         self.precision = precision
         self.activation = activation
         self.exif_orientation = exif_orientation
@@ -249,7 +253,7 @@ class Adapter:
                 threads=_threads(self.threads),
                 listener=listener,
             )
-        self._become(_ueo.Model.open(output, "{}"), Path(output), classes)
+        self._become(_ueo.Model.open(output, _json({"device": self.device})), Path(output), classes)
         self._temporary = temporary
         for doubt in doubts:
             warn(doubt)
@@ -402,6 +406,7 @@ def load(
     score: str | None = None,
     score_temperature: float | None = None,
     image_root: PathLike | None = None,
+    device: str | None = None,
     precision: str | None = None,
     activation: str | None = None,
     exif_orientation: str | None = None,
@@ -415,13 +420,19 @@ def load(
         path: What `Adapter.save` or `ueo adapt` has written, or a checkpoint of any layout.
         classes: Names of the classes, or a file with them; a run has its own, a checkpoint needs some to predict.
         base: Where the checkpoint of a run is now, if it has moved.
-        score, score_temperature, image_root, precision, activation, exif_orientation, strict, threads, progress: As for
-            `Adapter`; a run has its own score, precision and orientation.
+        score, score_temperature, image_root, device, precision, activation, exif_orientation, strict, threads, progress: As
+            for `Adapter`; a run has its own score, precision and orientation.
 
     Raises:
         Error: When it cannot be read, or a run is not finished or its checkpoint is another one.
     """
-    opening = {"base": base, "precision": precision, "activation": activation, "exif_orientation": exif_orientation}
+    opening = {
+        "base": base,
+        "device": device,
+        "precision": precision,
+        "activation": activation,
+        "exif_orientation": exif_orientation,
+    }
     model = _ueo.Model.open(path, _json(opening))
     record = json.loads(model.record) if model.record is not None else None
     request = record["request"] if record is not None else None
@@ -431,6 +442,7 @@ def load(
         score=score,
         score_temperature=score_temperature,
         image_root=image_root,
+        device=device,
         precision=precision,
         activation=activation,
         exif_orientation=exif_orientation,

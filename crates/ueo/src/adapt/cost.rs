@@ -7,6 +7,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use ueo_kernels::EngineDescription;
 
+use crate::device::is_processor;
 use crate::guard::Keep;
 use crate::image::ViewKind;
 use crate::method::TrainedPart;
@@ -115,6 +116,15 @@ impl Adaptation<'_> {
     ///
     /// As [`Adaptation::run`].
     pub fn cost(
+        &self,
+        features: &[f32],
+        state: &AdaptState,
+        images: &dyn PixelSource,
+    ) -> Result<Option<Cost>, AdaptError> {
+        self.on_device(state.step + 1, || self.cost_of(features, state, images))
+    }
+
+    fn cost_of(
         &self,
         features: &[f32],
         state: &AdaptState,
@@ -258,7 +268,9 @@ impl Adaptation<'_> {
 
     /// Time in bf16 as a share of that in f32, by the rates of products on this processor; `None` where it saves nothing.
     fn bf16_factor(&self) -> Option<f64> {
-        if self.clip.precision() != Precision::F32 || !self.clip.offers(Precision::Bf16) {
+        let on_processor = is_processor(self.clip.device());
+        let offers = on_processor && self.clip.offers(Precision::Bf16);
+        if self.clip.precision() != Precision::F32 || !offers {
             return None;
         }
         let engine = EngineDescription::detect().ok()?;
@@ -309,7 +321,7 @@ impl Trial<'_> {
     ) -> Result<Measured, AdaptError> {
         let (adaptation, state) = (self.adaptation, self.state);
         let pixels = self.pixels()?;
-        let size = adaptation.settings.micro_batch;
+        let size = adaptation.micro_batch();
         let size = size.unwrap_or(usize::MAX).min(self.batch.indices.len());
         let must_compute = part.filter(|_| known.is_none());
         let mut rows = known.unwrap_or_default();
@@ -353,7 +365,8 @@ impl Trial<'_> {
         Ok(Some(pixels))
     }
 
-    /// How long something takes on the slowest rank when it is not the first time. All ranks hear the same, so that they measure and decide
+    /// How long something takes on the slowest rank when it is not the first time, at which other devices than the processor compile
+    /// their kernels. All ranks hear the same, so that they measure and decide
     /// alike.
     fn secs(&self, mut run: impl FnMut()) -> f64 {
         let mut measure = || {
@@ -363,7 +376,7 @@ impl Trial<'_> {
             self.adaptation.exchange.largest(own)
         };
         let first = measure();
-        match first < SHORT_SECS {
+        match first < SHORT_SECS || !is_processor(self.adaptation.clip.device()) {
             true => measure(),
             false => first,
         }

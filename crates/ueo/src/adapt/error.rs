@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::device::DeviceFailure;
 use crate::evaluate::EvaluateError;
 use crate::method::{InvalidSetting, MethodError};
 
@@ -35,6 +36,15 @@ pub enum AdaptError {
         quantity: &'static str,
         /// Its value.
         value: f64,
+    },
+    /// The device was lost or ran out of memory; the state that was saved last can be gone on with, also on another device.
+    #[error("step {step}")]
+    Device {
+        /// The step, from 1.
+        step: usize,
+        /// What the device said.
+        #[source]
+        source: DeviceFailure,
     },
     /// An image that was readable before could not be read again; going on without it would change the result.
     #[error(

@@ -147,7 +147,7 @@ impl Adaptation<'_> {
         let settings = self.settings;
         let part = self.frozen_part();
         let (len, format) = self.row(part);
-        let micro_batch = settings.micro_batch;
+        let micro_batch = self.micro_batch();
         let mut sizes = BTreeSet::new();
         for (images, batch_size, is_divided) in [
             (training_images, settings.batch_size, true),
@@ -324,9 +324,7 @@ impl Adaptation<'_> {
 
     /// Images per batch of a pass.
     fn pass_batch_size(&self) -> usize {
-        self.settings
-            .micro_batch
-            .unwrap_or(self.settings.batch_size)
+        self.micro_batch().unwrap_or(self.settings.batch_size)
     }
 
     /// A pass over the test view of all images with the parameters of `state`; `None` when the observer wants to stop. Ranks take whole

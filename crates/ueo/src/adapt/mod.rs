@@ -23,13 +23,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::device::guarded;
 use crate::exchange::Exchange;
 use crate::guard::{EpochRecord, Keep, Probabilities, Scoring, Tally, WatchedView, signs_of};
 use crate::method::{Extent, Memory, Objective, TrainedPart, ZeroShotPass};
-use crate::model::{Clip, Prompts, square_sum, to_host};
+use crate::model::{Clip, Prompts};
 
 use frozen::Frozen;
-use step::{BatchInputs, batch_gradient_of};
+use step::{BatchInputs, GradientReading, batch_gradient_of};
 
 pub use crate::method::InvalidSetting;
 pub use activation_cache::ActivationCache;
@@ -240,6 +241,21 @@ impl Adaptation<'_> {
             .epoch_count(self.training_images(memory, images))
     }
 
+    /// Images that are held in memory for the backward pass at once: what the settings say, else what the device has memory for;
+    /// `None` for the whole batch.
+    fn micro_batch(&self) -> Option<usize> {
+        self.settings.micro_batch.or(self.clip.images_at_once())
+    }
+
+    /// Computes what the step needs, which a device can fail to do.
+    fn on_device<T>(
+        &self,
+        step: usize,
+        work: impl FnOnce() -> Result<T, AdaptError>,
+    ) -> Result<T, AdaptError> {
+        guarded(self.clip.device(), work).map_err(|source| AdaptError::Device { step, source })?
+    }
+
     /// How many of the images are trained on.
     fn training_images(&self, memory: &Memory, images: usize) -> usize {
         let training_images = self.objective.training_images(memory);
@@ -300,7 +316,9 @@ impl Adaptation<'_> {
         observer.on_begin(total);
         let mut started = Instant::now();
         let mut frozen = self.frozen(images.len(), training_images.len());
-        self.adopt(features, &mut frozen, &state, images)?;
+        self.on_device(state.step + 1, || {
+            self.adopt(features, &mut frozen, &state, images)
+        })?;
         let batches_of = |frozen: &Frozen, epoch: usize, steps_done: usize| {
             let done = steps_done * self.settings.batch_size;
             let order = self
@@ -318,7 +336,10 @@ impl Adaptation<'_> {
         let mut upcoming = None;
         for epoch in state.step / per_epoch..epochs {
             if epoch > 0 && state.step == epoch * per_epoch && self.objective.refreshes() {
-                let Some(pass) = self.pass(&mut frozen, &state, images, observer)? else {
+                let pass = self.on_device(state.step + 1, || {
+                    self.pass(&mut frozen, &state, images, observer)
+                });
+                let Some(pass) = pass? else {
                     return Ok(Outcome::Interrupted(state));
                 };
                 state.memory = self.objective.refresh(&state.memory, &pass)?;
@@ -336,8 +357,10 @@ impl Adaptation<'_> {
                 }
                 let view = self.settings.view(epoch);
                 let size = images.image_size();
-                let inputs = self.inputs(&mut frozen, &state, &batch.share, view, size)?;
-                let (next, mut record) = self.step(&state, &batch.indices, inputs, per_epoch)?;
+                let (next, mut record) = self.on_device(step, || {
+                    let inputs = self.inputs(&mut frozen, &state, &batch.share, view, size)?;
+                    self.step(&state, &batch.indices, inputs, per_epoch)
+                })?;
                 state = next;
                 record.epoch = epoch + 1;
                 record.images_per_sec =
@@ -377,7 +400,8 @@ impl Adaptation<'_> {
                 criterion: None,
             },
             Keep::BestBy(_) => {
-                let Some(pass) = self.pass(frozen, &state, images, observer)? else {
+                let pass = self.on_device(step, || self.pass(frozen, &state, images, observer));
+                let Some(pass) = pass? else {
                     return Ok(ControlFlow::Break(state));
                 };
                 let cosines = pass.cosine_logits;
@@ -435,7 +459,7 @@ impl Adaptation<'_> {
             indices,
             train,
             blocks,
-            micro_batch: self.settings.micro_batch,
+            micro_batch: self.micro_batch(),
         };
         let (clip, prompts) = (self.clip, self.prompts);
         let mut memory = None;
@@ -465,14 +489,12 @@ impl Adaptation<'_> {
         let settings = self.settings;
         let (train, blocks) = (settings.trained_part(), settings.train_blocks);
         let (gradient, memory) = self.gradient(state, indices, inputs, train, blocks);
-        let context = GroupNorms {
-            parameters: square_sum(&to_host(&state.parameters.context).data).sqrt(),
-            gradient: square_sum(&to_host(&gradient.context).data).sqrt(),
-        };
-        let affine = GroupNorms {
-            parameters: (state.parameters.affine).length(blocks.first_norm(self.clip)),
-            gradient: gradient.affine.norm(),
-        };
+        let first_norm = blocks.first_norm(self.clip);
+        let GradientReading {
+            context,
+            affine,
+            cosines,
+        } = gradient.read(&state.parameters, first_norm);
         let rates = settings.rates(state.step, per_epoch, context, affine);
         let record = StepRecord {
             step: state.step + 1,
@@ -508,7 +530,6 @@ impl Adaptation<'_> {
             .descend(&gradient, rates.context, rates.affine);
         let mut watch = state.watch.clone();
         let zero_shot = watch.zero_shot_of(indices);
-        let cosines = to_host(&gradient.cosine_logits).data;
         watch.tally.add(&cosines, &zero_shot, &self.scoring)?;
         let next = AdaptState {
             step: record.step,

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::checkpoint::Adapted;
+use crate::device::is_processor;
 use crate::exchange::{Alone, Exchange};
 use crate::method::{BatchFeatures, Centring, TrainedPart};
 use crate::model::{
-    AffineGradients, AffineParameters, Clip, Context, ModelError, Prompts, normalize_rows, to_host,
+    AffineGradients, AffineParameters, Clip, Context, ModelError, Prompts, normalize_rows,
+    square_sum, square_sum_on_device, to_host, to_host_together,
 };
 use crate::objective::LossTerms;
 use crate::tensor::TensorMap;
 
 use super::TrainedBlocks;
+use super::step_size::GroupNorms;
 
 /// The parameters that adaptation trains.
 #[derive(Clone, Debug)]
@@ -43,6 +46,59 @@ pub struct BatchGradient {
     pub affine: AffineGradients,
     /// Unscaled cosines of the batch before the update, `[batch, classes]`.
     pub cosine_logits: Tensor<2>,
+}
+
+/// What the record of a step and the length of the next one need of a gradient, in host memory.
+pub(super) struct GradientReading {
+    /// Of the context vectors.
+    pub context: GroupNorms,
+    /// Of the affine parameters.
+    pub affine: GroupNorms,
+    /// Unscaled cosines, `[batch, classes]`, row-major.
+    pub cosines: Vec<f32>,
+}
+
+impl BatchGradient {
+    /// Copies it from the device at once; norms are summed there. On the processor, where nothing has to be copied, they are summed in
+    /// f64. `parameters` are those of the gradient, whose affine part is of the norms from `first_norm` on.
+    pub(super) fn read(
+        &self,
+        parameters: &TrainedParameters,
+        first_norm: usize,
+    ) -> GradientReading {
+        let device = self.context.device();
+        if is_processor(&device) {
+            return GradientReading {
+                context: GroupNorms {
+                    parameters: square_sum(&to_host(&parameters.context).data).sqrt(),
+                    gradient: square_sum(&to_host(&self.context).data).sqrt(),
+                },
+                affine: GroupNorms {
+                    parameters: parameters.affine.length(first_norm),
+                    gradient: self.affine.norm(),
+                },
+                cosines: to_host(&self.cosine_logits).data,
+            };
+        }
+        let [images, classes] = self.cosine_logits.dims();
+        let mut read = to_host_together(vec![
+            square_sum_on_device([&parameters.context], &device),
+            square_sum_on_device([&self.context], &device),
+            square_sum_on_device(parameters.affine.trained(first_norm), &device),
+            square_sum_on_device(self.affine.tensors(), &device),
+            self.cosine_logits.clone().reshape([images * classes]),
+        ]);
+        let cosines = read.split_off(4);
+        let norms = |parameters: f32, gradient: f32| GroupNorms {
+            parameters: f64::from(parameters).sqrt(),
+            gradient: f64::from(gradient).sqrt(),
+        };
+        GradientReading {
+            context: norms(read[0], read[1]),
+            affine: norms(read[2], read[3]),
+            cosines,
+        }
+    }
 }
 
 /// What a gradient is taken of, and in which parts.
@@ -369,15 +425,23 @@ pub(super) fn batch_gradient_of(
         (parameters, choices.train, first_norm),
         exchange,
     );
-    let scalar = |tensor: Tensor<1>| f64::from(to_host(&tensor).data[0]);
+    let (names, others): (Vec<_>, Vec<_>) = terms.others.into_iter().unzip();
+    let scalars = [
+        terms.loss,
+        terms.conditional_entropy,
+        terms.marginal_entropy,
+    ];
+    let scalars = scalars.into_iter().chain(others).map(Tensor::inner);
+    let scalars = to_host_together(scalars.collect());
+    let mut scalars = scalars.into_iter().map(f64::from);
+    let mut next = || scalars.next().expect("one number for each term");
     BatchGradient {
-        loss: scalar(terms.loss),
-        conditional_entropy: scalar(terms.conditional_entropy),
-        marginal_entropy: scalar(terms.marginal_entropy),
-        others: terms
-            .others
+        loss: next(),
+        conditional_entropy: next(),
+        marginal_entropy: next(),
+        others: names
             .into_iter()
-            .map(|(name, term)| (name.to_owned(), scalar(term)))
+            .map(|name| (name.to_owned(), next()))
             .collect(),
         context: context_gradient,
         affine: affine_gradient,

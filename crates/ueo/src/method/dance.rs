@@ -12,9 +12,9 @@
 //! After the loss, the bank takes over the batch's features (Saito et al. 2020, equations 3 to 7). What is left out is
 //! the supervised loss, because there are no labels.
 
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{IndexingUpdateOp, Tensor, TensorData, activation};
 
-use crate::model::{normalize_rows, to_host};
+use crate::model::{normalize_rows, row_indices};
 use crate::objective::{LossTerms, entropy, mutual_information};
 
 use super::{BatchFeatures, Description, Extent, Memory, MethodError, Objective, ZeroShotPass};
@@ -55,21 +55,19 @@ impl Objective for Dance {
     }
 
     fn loss(&self, memory: &Memory, batch: &BatchFeatures<'_>) -> (LossTerms, Option<Memory>) {
-        let [rows, embed_dim] = batch.image_features.dims();
+        let [rows, _] = batch.image_features.dims();
         let device = batch.image_features.device().inner();
-        let bank = memory.values(FEATURE_BANK);
-        let images = bank.len() / embed_dim;
+        let bank = memory.matrix(FEATURE_BANK, &device);
+        let [images, _] = bank.dims();
         let mut exclusions = vec![0.0_f32; rows * images];
         for (row, &image) in batch.indices.iter().enumerate() {
             exclusions[row * images + image] = EXCLUDED;
         }
         let exclusions =
             Tensor::<2>::from_data(TensorData::new(exclusions, [rows, images]), &device);
-        let bank_features =
-            Tensor::<2>::from_data(TensorData::new(bank.to_vec(), [images, embed_dim]), &device);
 
         let features = normalize_rows(batch.image_features.clone());
-        let to_images = features.clone().matmul(bank_features.transpose()) + exclusions;
+        let to_images = features.clone().matmul(bank.clone().transpose()) + exclusions;
         let to_classes = batch.cosine_logits();
         let similarities = Tensor::cat(vec![to_images, to_classes], 1).div_scalar(TEMPERATURE);
         let log_shares = activation::log_softmax(similarities, 1);
@@ -91,14 +89,10 @@ impl Objective for Dance {
         terms.others.push(("neighbourhood_clustering", clustering));
         terms.others.push(("entropy_separation", separation));
 
-        let mut next = bank.to_vec();
-        let latest = to_host(&features).data;
-        for (&image, feature) in batch.indices.iter().zip(latest.chunks_exact(embed_dim)) {
-            next[image * embed_dim..(image + 1) * embed_dim].copy_from_slice(feature);
-        }
-        let memory = memory
-            .clone()
-            .with(FEATURE_BANK, &[images, embed_dim], next);
+        let places = row_indices(batch.indices, &device);
+        let latest = features.inner();
+        let next = bank.select_assign(0, places, latest, IndexingUpdateOp::Assign);
+        let memory = memory.clone().with_matrix(FEATURE_BANK, next);
         (terms, Some(memory))
     }
 }

@@ -1,8 +1,11 @@
 //! What a method carries from step to step besides the trained parameters.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::model::to_host;
 use crate::tensor::{HostTensor, TensorMap};
 
 use super::MethodError;
@@ -11,8 +14,39 @@ use super::MethodError;
 ///
 /// The memory is a value like the parameters: a step takes one and returns the next, so the memory of the last good
 /// step is still there when a step fails, and a file can hold it. Copies share their tensors.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Memory(BTreeMap<String, Arc<HostTensor>>);
+#[derive(Clone, Debug, Default)]
+pub struct Memory(BTreeMap<String, Arc<Remembered>>);
+
+/// A tensor in host memory, on a device, or both: it is copied once, where it is asked for.
+#[derive(Debug)]
+struct Remembered {
+    shape: Vec<usize>,
+    on_host: OnceLock<Vec<f32>>,
+    on_device: OnceLock<Tensor<2>>,
+}
+
+impl Remembered {
+    fn of_host(HostTensor { shape, data }: HostTensor) -> Self {
+        Self {
+            shape,
+            on_host: OnceLock::from(data),
+            on_device: OnceLock::new(),
+        }
+    }
+
+    fn values(&self) -> &[f32] {
+        self.on_host.get_or_init(|| {
+            let tensor = self.on_device.get();
+            to_host(tensor.expect("a tensor is in one of the two places")).data
+        })
+    }
+}
+
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_tensors() == other.to_tensors()
+    }
+}
 
 impl Memory {
     /// The memory with a tensor added or replaced.
@@ -27,8 +61,31 @@ impl Memory {
             shape: shape.to_vec(),
             data,
         };
-        self.0.insert(name.to_owned(), Arc::new(tensor));
+        self.insert(name, Remembered::of_host(tensor));
         self
+    }
+
+    /// The memory with a matrix added or replaced, which stays on its device until its values are asked for.
+    #[must_use]
+    pub fn with_matrix(mut self, name: &str, matrix: Tensor<2>) -> Self {
+        let remembered = Remembered {
+            shape: matrix.dims().to_vec(),
+            on_host: OnceLock::new(),
+            on_device: OnceLock::from(matrix),
+        };
+        self.insert(name, remembered);
+        self
+    }
+
+    fn insert(&mut self, name: &str, tensor: Remembered) {
+        self.0.insert(name.to_owned(), Arc::new(tensor));
+    }
+
+    fn get(&self, name: &str) -> &Remembered {
+        match self.0.get(name) {
+            Some(tensor) => tensor,
+            None => panic!("the memory has no tensor `{name}`"),
+        }
     }
 
     /// The values of a tensor.
@@ -37,10 +94,21 @@ impl Memory {
     ///
     /// When there is no such tensor: an objective asks only for what it put there or [`Self::check`]ed.
     pub fn values(&self, name: &str) -> &[f32] {
-        match self.0.get(name) {
-            Some(tensor) => &tensor.data,
-            None => panic!("the memory has no tensor `{name}`"),
-        }
+        self.get(name).values()
+    }
+
+    /// A matrix on a device; all calls name the same one.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::values`], and when the tensor is no matrix.
+    pub fn matrix(&self, name: &str, device: &Device) -> Tensor<2> {
+        let tensor = self.get(name);
+        let matrix = tensor.on_device.get_or_init(|| {
+            let data = TensorData::new(tensor.values().to_vec(), tensor.shape.clone());
+            Tensor::from_data(data, device)
+        });
+        matrix.clone()
     }
 
     /// Checks that a tensor read from a file is there and has the right shape.
@@ -93,7 +161,13 @@ impl Memory {
     pub fn to_tensors(&self) -> TensorMap {
         self.0
             .iter()
-            .map(|(name, tensor)| (name.clone(), HostTensor::clone(tensor)))
+            .map(|(name, tensor)| {
+                let tensor = HostTensor {
+                    shape: tensor.shape.clone(),
+                    data: tensor.values().to_vec(),
+                };
+                (name.clone(), tensor)
+            })
             .collect()
     }
 
@@ -102,7 +176,7 @@ impl Memory {
         Self(
             tensors
                 .into_iter()
-                .map(|(name, tensor)| (name, Arc::new(tensor)))
+                .map(|(name, tensor)| (name, Arc::new(Remembered::of_host(tensor))))
                 .collect(),
         )
     }

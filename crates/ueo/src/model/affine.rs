@@ -172,11 +172,17 @@ impl AffineParameters {
         )
     }
 
+    /// Every tensor of the trained layers from `first` on.
+    pub(crate) fn trained(&self, first: usize) -> impl Iterator<Item = &Tensor<1>> {
+        let trained = self.norms[first..].iter().filter(|norm| norm.trained);
+        trained.flat_map(|norm| [&norm.weight, &norm.bias])
+    }
+
     /// The L2 norm over all trained layers from `first` on together, accumulated in f64.
     pub fn length(&self, first: usize) -> f64 {
-        let trained = self.norms[first..].iter().filter(|norm| norm.trained);
-        let tensors = trained.flat_map(|norm| [&norm.weight, &norm.bias]);
-        let squares = tensors.map(|tensor| square_sum(&to_host(tensor).data));
+        let squares = self
+            .trained(first)
+            .map(|tensor| square_sum(&to_host(tensor).data));
         squares.sum::<f64>().sqrt()
     }
 
@@ -236,17 +242,20 @@ impl AffineGradients {
         )
     }
 
+    /// Every tensor of every layer.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor<1>> {
+        self.0.iter().flat_map(|(weight, bias)| [weight, bias])
+    }
+
     /// All numbers in the order of the layers, weights before biases; none where there are no gradients.
     pub(crate) fn to_numbers(&self) -> Vec<f32> {
-        let tensors = self.0.iter().flat_map(|(weight, bias)| [weight, bias]);
+        let tensors = self.tensors();
         tensors.flat_map(|tensor| to_host(tensor).data).collect()
     }
 
     /// The L2 norm over all trained layers together, accumulated in f64.
     pub fn norm(&self) -> f64 {
-        self.0
-            .iter()
-            .flat_map(|(weight, bias)| [weight, bias])
+        self.tensors()
             .map(|tensor| square_sum(&to_host(tensor).data))
             .sum::<f64>()
             .sqrt()
@@ -258,6 +267,21 @@ pub(crate) fn square_sum(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value).powi(2)).sum()
 }
 
+/// Sum of the squares of all tensors, `[1]`, on their device.
+pub(crate) fn square_sum_on_device<'a, const D: usize>(
+    tensors: impl IntoIterator<Item = &'a Tensor<D>>,
+    device: &Device,
+) -> Tensor<1> {
+    let squares = tensors.into_iter();
+    let squares = squares.map(|tensor| tensor.clone().powi_scalar(2).sum());
+    squares.fold(Tensor::zeros([1], device), |sum, square| sum + square)
+}
+
+/// Copies several tensors to the host at once, one after the other.
+pub(crate) fn to_host_together(tensors: Vec<Tensor<1>>) -> Vec<f32> {
+    to_host(&Tensor::cat(tensors, 0)).data
+}
+
 /// Copies a tensor to the host.
 pub(crate) fn to_host<const D: usize>(tensor: &Tensor<D>) -> HostTensor {
     HostTensor {
@@ -266,6 +290,7 @@ pub(crate) fn to_host<const D: usize>(tensor: &Tensor<D>) -> HostTensor {
             .clone()
             .inner()
             .try_into_vec_as::<f32>()
-            .expect("a float tensor can be read as f32"),
+            // Of a float tensor it is the device that fails: see `crate::device::guarded`.
+            .unwrap_or_else(|error| panic!("{error}")),
     }
 }

@@ -5,6 +5,7 @@ mod affine;
 mod convnext;
 mod depthwise;
 mod feature_head;
+mod footprint;
 mod fused;
 mod linear;
 mod maps;
@@ -26,14 +27,16 @@ use burn::tensor::{Device, Int, Tensor, TensorData, module};
 use thiserror::Error;
 use ueo_kernels::Bf16;
 
-use crate::checkpoint::{Checkpoint, ClipConfig};
+use crate::checkpoint::{Checkpoint, ClipConfig, VisionConfig};
+use crate::device::capacity;
 use crate::tensor::TensorMap;
 
+use footprint::Footprint;
 use vision_tower::VisionTower;
 use weights::Weights;
 
 pub use affine::{AffineGradients, AffineParameters, NormAffine};
-pub(crate) use affine::{square_sum, to_host};
+pub(crate) use affine::{square_sum, square_sum_on_device, to_host, to_host_together};
 pub use precision::Precision;
 pub use text_encoder::{Context, Prompts, TextEncoder};
 
@@ -68,6 +71,16 @@ pub enum ModelError {
     BlockPrecision {
         /// What was asked for.
         precision: Precision,
+    },
+    /// The device bounds the size of a tensor, and the model needs a larger one.
+    #[error("{what} takes {bytes} bytes, and the device holds at most {limit} in one tensor")]
+    TooLargeForDevice {
+        /// The tensor, or what it is for.
+        what: String,
+        /// What it takes.
+        bytes: u64,
+        /// What the device allows.
+        limit: u64,
     },
     /// The kernels cannot run on the instruction set that the user asks for.
     #[error(transparent)]
@@ -126,6 +139,7 @@ pub struct Clip {
     logit_scale: f64,
     logit_bias: Option<f64>,
     precision: Precision,
+    images_at_once: Option<usize>,
 }
 
 impl Clip {
@@ -207,7 +221,7 @@ impl Clip {
         let text = TextEncoder::new(&config.text, config.embed_dim, &mut weights)?;
         let (vision, zero_shot_affine) =
             vision_tower::build(&config.vision, config.embed_dim, &mut weights)?;
-        Ok(Self {
+        let mut clip = Self {
             config,
             device: device.clone(),
             vision,
@@ -216,7 +230,23 @@ impl Clip {
             logit_scale: f64::from(logit_scale).exp(),
             logit_bias,
             precision,
-        })
+            images_at_once: None,
+        };
+        if let Some(capacity) = capacity(device) {
+            clip.images_at_once = Some(clip.footprint().images_at_once(capacity)?);
+        }
+        Ok(clip)
+    }
+
+    /// What an image takes in the device's memory, estimated.
+    fn footprint(&self) -> Footprint {
+        let blocks = (0..self.image_blocks()).map(|block| self.block_input_shape(block));
+        match self.config.vision {
+            VisionConfig::ResNet(_) | VisionConfig::ConvNext(_) | VisionConfig::ViTamin(_) => {
+                Footprint::of_convolutions(blocks)
+            }
+            _ => Footprint::of_attention(blocks),
+        }
     }
 
     /// The architecture.
@@ -257,6 +287,12 @@ impl Clip {
     /// - result: `[batch, embed_dim]`, not normalized
     pub fn image_features(&self, pixels: Tensor<4>, affine: &AffineParameters) -> Tensor<2> {
         self.vision.forward(pixels, affine)
+    }
+
+    /// Images whose backward pass the device has memory for, estimated from its limits; `None` where nothing bounds them but the
+    /// memory of the machine.
+    pub fn images_at_once(&self) -> Option<usize> {
+        self.images_at_once
     }
 
     /// Number format of the frozen matrices.

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::device::capacity;
 use crate::tensor::{HostTensor, TensorMap};
 
 use super::{Engine, ModelError, Precision};
@@ -76,6 +77,16 @@ impl<'a> Weights<'a> {
         shape: [usize; D],
     ) -> Result<Tensor<D>, ModelError> {
         let host = self.take_host(name, &shape)?;
+        let bytes = size_of_val(&host.data[..]) as u64;
+        if let Some(limit) = capacity(self.device).map(|capacity| capacity.tensor_bytes)
+            && bytes > limit
+        {
+            return Err(ModelError::TooLargeForDevice {
+                what: format!("tensor `{name}`"),
+                bytes,
+                limit,
+            });
+        }
         Ok(Tensor::from_data(
             TensorData::new(host.data, host.shape),
             self.device,

@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
 use crate::adapt::{CallerError, PixelBatch, PixelSource, UnreadableImage};
+use crate::device::guarded;
 use crate::exchange::{Alone, Exchange};
 use crate::image::ViewKind;
 use crate::method::{Centring, ZeroShotPass};
@@ -201,7 +202,7 @@ fn encode_batch(
     if !indices.is_empty() {
         let shape = [indices.len(), 3, size, size];
         let pixels = Tensor::from_data(TensorData::new(pixels, shape), clip.device());
-        features = to_host(&clip.image_features(pixels, affine)).data;
+        features = guarded(clip.device(), || features_of(clip, pixels, affine))?;
         check_features(&features, embed_dim, |row| source.name(indices[row]))?;
     }
     Ok(ImageFeatures {
@@ -243,6 +244,20 @@ fn exchanged(own: ImageFeatures, exchange: &dyn Exchange) -> Vec<ImageFeatures> 
                 .collect(),
         })
         .collect()
+}
+
+/// Features of a batch of pixels, `[batch, embed_dim]`, in as many passes as the device's memory asks for.
+fn features_of(clip: &Clip, pixels: Tensor<4>, affine: &AffineParameters) -> Vec<f32> {
+    let [batch, ..] = pixels.dims();
+    let features = match clip.images_at_once() {
+        Some(part) if part < batch => {
+            let parts = pixels.split(part, 0).into_iter();
+            let parts = parts.map(|pixels| clip.image_features(pixels, affine));
+            Tensor::cat(parts.collect(), 0)
+        }
+        _ => clip.image_features(pixels, affine),
+    };
+    to_host(&features).data
 }
 
 /// Checks that features, `[rows, embed_dim]`, row-major, have a direction; `name` says what a row is the feature of.

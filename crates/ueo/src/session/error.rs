@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::adapt::{AdaptError, CallerError, InvalidSetting};
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
+use crate::device::DeviceFailure;
 use crate::evaluate::EvaluateError;
 use crate::model::ModelError;
 use crate::quote;
@@ -37,6 +38,9 @@ pub enum SessionError {
     /// The adaptation stopped.
     #[error(transparent)]
     Adapt(#[from] AdaptError),
+    /// The device was lost or ran out of memory.
+    #[error(transparent)]
+    Device(#[from] DeviceFailure),
     /// A setting makes no sense.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),

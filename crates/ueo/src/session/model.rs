@@ -12,6 +12,7 @@ use crate::checkpoint::{
     self, Activation, ActivationSource, Adapted, Checkpoint, CheckpointKind, ClipConfig,
     LoadOptions,
 };
+use crate::device::guarded;
 use crate::exchange::{Alone, Exchange};
 use crate::image::{ExifOrientation, Preprocessing};
 use crate::method::{Centring, ClassPrompts, Method, Rescoring, TEMPLATES};
@@ -320,12 +321,14 @@ impl Model {
             .collect::<Result<Vec<_>, SessionError>>()?;
         let prompts = Prompts::new(start, 0, own_tokens);
         self.clip.text().check(&prompts)?;
-        let text = self.clip.text();
-        let features = text.features_together(&prompts, None, self.exchange());
         let embed_dim = self.base.config.embed_dim;
-        check_features(&to_host(&features).data, embed_dim, |row| {
-            texts[row].clone()
+        let (features, numbers) = guarded(self.clip.device(), || {
+            let text = self.clip.text();
+            let features = text.features_together(&prompts, None, self.exchange());
+            let numbers = to_host(&features).data;
+            (features, numbers)
         })?;
+        check_features(&numbers, embed_dim, |row| texts[row].clone())?;
         Ok(normalize_rows(features))
     }
 

@@ -17,12 +17,6 @@ use super::{Engine, ModelError, NormAffine};
 use composed::ComposedStack;
 use fused::FusedStack;
 
-/// Own tokens (padding included) that the composition may hold in one pass of the text tower.
-///
-/// It bounds the memory of a training step: the composition keeps about 0.8 MB per token at width 512 and 12 layers, so a
-/// pass stays under 1 GB however many classes there are.
-const COMPOSED_TOKENS_PER_PASS: usize = 1024;
-
 /// A stack of residual blocks.
 #[derive(Debug)]
 pub(crate) enum ResidualStack {
@@ -94,7 +88,7 @@ impl ResidualStack {
     /// The fused kernels bound their memory by themselves.
     pub(crate) fn tokens_per_pass(&self) -> usize {
         match self {
-            Self::Composed(_) => COMPOSED_TOKENS_PER_PASS,
+            Self::Composed(stack) => stack.tokens_per_pass(),
             Self::Fused(_) => usize::MAX,
         }
     }
@@ -102,7 +96,7 @@ impl ResidualStack {
     /// Tokens that one pass over whole sequences of the text tower may hold.
     pub(crate) fn whole_tokens_per_pass(&self) -> usize {
         match self {
-            Self::Composed(_) => COMPOSED_TOKENS_PER_PASS,
+            Self::Composed(stack) => stack.tokens_per_pass(),
             Self::Fused(stack) => stack.whole_tokens_per_pass(),
         }
     }

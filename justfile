@@ -8,6 +8,10 @@ default:
 check:
     .ci/run
 
+# What --device wgpu computes; builds for half an hour at first.
+devices:
+    .ci/devices
+
 # Times ueo and rewrites BENCHMARKS.md and docs/speed.md; beside PyTorch and ONNX Runtime where PYTHON has tools/benchmark/requirements.txt installed.
 bench python="" *options:
     {{ if python == "" { "python3 tools/benchmark/compare.py --programs 'ueo*'" } else { python + " tools/benchmark/compare.py" } }} {{ options }}

@@ -6,7 +6,7 @@ use std::fs;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::{ADAPT, CLASSES, IMAGES, MODELS, PER_CLASS, Workplace, copy_model};
+use crate::support::{ADAPT, CLASSES, IMAGES, MODELS, PER_CLASS, RATES, Workplace, copy_model};
 
 #[test]
 fn every_layout_goes_all_the_way() {
@@ -442,6 +442,10 @@ fn every_method_adapts_and_its_run_predicts() {
         let labels = match method.name() {
             "ueo-oracle" => "--labels-for-oracle images",
             _ => "",
+        };
+        let adapt = match method.path_lengths() {
+            Some(_) => adapt.replace(RATES, ""),
+            None => adapt.clone(),
         };
         place.run(
             &format!("{adapt} --method {method} {labels} --overwrite"),

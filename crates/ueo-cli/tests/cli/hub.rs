@@ -197,7 +197,7 @@ fn weights_of_an_architecture_that_is_not_known_are_not_fetched() {
     place.server.change(NAME, |repository| {
         repository.add(
             "open_clip_config.json",
-            "{\"model_cfg\": {\"embed_dim\": 8, \"vision_cfg\": {\"timm_model_name\": \"convnext_base\"}, \"text_cfg\": {}}}",
+            "{\"model_cfg\": {\"embed_dim\": 8, \"vision_cfg\": {\"timm_model_name\": \"swin_base_patch4_window7_224\"}, \"text_cfg\": {}}}",
         );
     });
     place
@@ -455,7 +455,7 @@ fn configurations_are_judged_without_weights() {
     assert_eq!(report.stdout.matches(": loads (ViT").count(), 2);
     place.write(
         "other.json",
-        "{\"embed_dim\": 512, \"vision_cfg\": {\"timm_model_name\": \"convnext_base\"}, \"text_cfg\": {}}",
+        "{\"embed_dim\": 512, \"vision_cfg\": {\"timm_model_name\": \"swin_base_patch4_window7_224\"}, \"text_cfg\": {}}",
     );
     let report = place.run(
         &format!(

@@ -128,6 +128,9 @@ impl Workplace {
     }
 }
 
+/// The learning rates of [`ADAPT`], for methods that take none.
+pub const RATES: &str = "--context-learning-rate 0.05 --affine-learning-rate 0.02";
+
 /// A short adaptation with visible effect.
 pub const ADAPT: &str = "adapt --model model --images images --classes classes.txt --output run \
     --epochs 2 --batch-size 10 --context-learning-rate 0.05 --affine-learning-rate 0.02";

@@ -30,9 +30,8 @@ CONFIGURATIONS = ROOT / "crates/ueo-cli/tests/fixtures/listed_models.json"
 LICENCES = {
     "openai": "MIT",
     "laion": "MIT",
-    "datacomp1b": "Apache-2.0",
-    "datacomp": "MIT",
-    "metaclip": "CC-BY-NC-4.0",
+    "datacomp_": "MIT",
+    "metaclip_": "CC-BY-NC-4.0",
     "dfn": "Apple's own",
     "webli": "Apache-2.0",
 }
@@ -40,11 +39,16 @@ LICENCES = {
 STUDIES = ("_s_", "_m_", "_l_", "commonpool", "_e16", "_e31", "yfcc", "cc12m")
 
 
-def licence(training: str) -> str:
-    for start, licence in LICENCES.items():
-        if training.startswith(start):
-            return licence
-    raise SystemExit(f"find out the licence of {training} and say in docs/models.md who states it")
+# Others trained on the same data have licences of their own.
+OWNERS_OF_LAION = ("laion/", "timm/vit_")
+UNKNOWN = "see its page"
+
+
+def licence(repository: str, training: str) -> str:
+    """The licence that docs/models.md has a source for."""
+    if training.startswith("laion") and not repository.startswith(OWNERS_OF_LAION):
+        return UNKNOWN
+    return next((licence for start, licence in LICENCES.items() if training.startswith(start)), UNKNOWN)
 
 
 def configuration(architecture: str, settings: dict) -> dict:
@@ -113,7 +117,7 @@ def main() -> None:
         if reason:
             print(f"left out: {repository}: {reason}")
             continue
-        rows.append([repository, *facts, licence(facts[1])])
+        rows.append([repository, *facts, licence(repository, facts[1])])
         configurations[repository] = config
     header = ["repository", "architecture", "training", "image_size", "parameters_millions", "imagenet_accuracy_percent"]
     with OUTPUT.open("w", newline="") as file:

@@ -71,9 +71,11 @@ def test_calls_from_several_threads_have_the_same_results(fitted, images):
     assert found == [expected] * 4
 
 
+# What a shell runs in the background begins with the signal ignored.
 PROGRAM = """
-import sys, ueo
+import signal, sys, ueo
 from conftest import CLASSES, SETTINGS
+signal.signal(signal.SIGINT, signal.default_int_handler)
 model, images, output = sys.argv[1:]
 adapter = ueo.Adapter(model, CLASSES, progress=lambda p: print(p.phase, flush=True), **SETTINGS | {"epochs": 100000})
 try:

@@ -104,7 +104,7 @@ fn losses_terms_and_gradients_equal_pytorch() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn losses_terms_and_gradients_equal_pytorch_on_a_graphics_processor() {
-    let device = fixtures::graphics_processor();
+    let device = fixtures::graphics_processor().burn().clone();
     compare_losses_terms_and_gradients(&device, fixtures::DEVICE_TOLERANCE);
 }
 
@@ -113,7 +113,7 @@ fn losses_terms_and_gradients_equal_pytorch_on_a_graphics_processor() {
 #[test]
 fn a_graphics_processor_that_fails_is_an_error() {
     let lost = || -> f32 { panic!("the device was lost") };
-    let failure = ueo::device::guarded(&fixtures::graphics_processor(), lost).unwrap_err();
+    let failure = ueo::device::guarded(fixtures::graphics_processor().burn(), lost).unwrap_err();
     assert_eq!(failure.reason, "the device was lost");
     let on_processor = || ueo::device::guarded(&Device::flex(), lost);
     assert!(std::panic::catch_unwind(on_processor).is_err());

@@ -38,7 +38,7 @@ fn every_layout_gives_the_features_of_its_own_package() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_graphics_processor_gives_the_features_of_each_package() {
-    let device = fixtures::graphics_processor();
+    let device = fixtures::graphics_processor().burn().clone();
     for name in [
         "hf-vit",
         "openai-rn-torchscript-f16",

@@ -392,7 +392,10 @@ fn modified_resnet_follows_pytorch_with_composed_operations() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn vision_transformer_follows_pytorch_on_a_graphics_processor() {
-    replay_all(&Trajectory::open_on("vit", fixtures::graphics_processor()));
+    replay_all(&Trajectory::open_on(
+        "vit",
+        fixtures::graphics_processor().burn().clone(),
+    ));
 }
 
 #[cfg(feature = "wgpu")]
@@ -400,7 +403,7 @@ fn vision_transformer_follows_pytorch_on_a_graphics_processor() {
 fn modified_resnet_follows_pytorch_on_a_graphics_processor() {
     replay_all(&Trajectory::open_on(
         "resnet",
-        fixtures::graphics_processor(),
+        fixtures::graphics_processor().burn().clone(),
     ));
 }
 

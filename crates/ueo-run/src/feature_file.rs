@@ -4,7 +4,7 @@
 //! checked frame per batch. What a process that died has left half written is cut off.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
 
 use ueo::adapt::CallerError;
@@ -12,7 +12,7 @@ use ueo::disk::DiskFile;
 use ueo::session::{FeatureStore, ImageFeatures, KeptFeatures};
 
 use super::RunError;
-use super::features::{BATCHES_PER_SYNC, FeatureKey, encode_batch, next_batch};
+use super::features::{BatchFile, FeatureKey, next_batch};
 use super::frame::{frame, frame_length, read_frame};
 
 /// Longest frame, in bytes: a batch of the widest features, and reasons why images cannot be read.
@@ -20,11 +20,10 @@ const MAX_FRAME_BYTES: u64 = 64 << 20;
 
 /// Keeps the features of a pass.
 pub(crate) struct FeatureFile {
-    file: DiskFile,
+    batches: BatchFile,
     key: FeatureKey,
     /// Which images an earlier pass has left, without their features.
     kept: ImageFeatures,
-    unsynced: usize,
 }
 
 impl FeatureFile {
@@ -73,21 +72,10 @@ impl FeatureFile {
             file.write_all(&frame(&header)).map_err(io)?;
         }
         Ok(Self {
-            file,
+            batches: BatchFile::new(file),
             key,
             kept,
-            unsynced: 0,
         })
-    }
-
-    fn write(&mut self, batch: &ImageFeatures) -> io::Result<()> {
-        self.file.write_all(&frame(&encode_batch(batch)?))?;
-        self.unsynced += 1;
-        if self.unsynced == BATCHES_PER_SYNC {
-            self.unsynced = 0;
-            self.file.sync()?;
-        }
-        Ok(())
     }
 }
 
@@ -97,8 +85,7 @@ impl FeatureStore for FeatureFile {
     }
 
     fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError> {
-        let written = self.write(batch);
-        Ok(written.map_err(|source| RunError::io("write", self.file.path(), source))?)
+        Ok(self.batches.append(batch)?)
     }
 }
 
@@ -107,7 +94,7 @@ impl KeptFeatures for FeatureFile {
         &mut self,
     ) -> Result<Box<dyn Iterator<Item = Result<ImageFeatures, CallerError>> + '_>, CallerError>
     {
-        let path = self.file.path();
+        let path = self.batches.path();
         let io = |source| RunError::io("read", path, source);
         let mut reader = BufReader::new(File::open(path).map_err(io)?);
         read_frame(&mut reader, MAX_FRAME_BYTES).map_err(io)?;

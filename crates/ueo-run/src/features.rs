@@ -17,7 +17,7 @@ use super::RunError;
 use super::frame::{frame, split_frame};
 
 /// Batches between two points that survive a power loss.
-pub(crate) const BATCHES_PER_SYNC: usize = 8;
+const BATCHES_PER_SYNC: usize = 8;
 
 /// What the features in a file are of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,9 +106,8 @@ impl FeatureKey {
 
 /// Keeps the features of a pass in a file.
 pub(crate) struct FeatureLog {
-    file: DiskFile,
+    batches: BatchFile,
     kept: ImageFeatures,
-    unsynced: usize,
 }
 
 impl FeatureLog {
@@ -135,12 +134,49 @@ impl FeatureLog {
                 file.write_all(&header)?;
             }
             Ok(Self {
-                file,
+                batches: BatchFile::new(file),
                 kept,
-                unsynced: 0,
             })
         };
         opened().map_err(|source| RunError::io("open", path, source))
+    }
+}
+
+impl FeatureStore for FeatureLog {
+    fn kept(&mut self) -> ImageFeatures {
+        std::mem::take(&mut self.kept)
+    }
+
+    fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError> {
+        Ok(self.batches.append(batch)?)
+    }
+}
+
+/// A file that batches are appended to.
+pub(crate) struct BatchFile {
+    file: DiskFile,
+    unsynced: usize,
+}
+
+impl BatchFile {
+    /// Goes on at the end of a file.
+    pub fn new(file: DiskFile) -> Self {
+        Self { file, unsynced: 0 }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Writes a batch's frame.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub fn append(&mut self, batch: &ImageFeatures) -> Result<(), RunError> {
+        let written = self.write(batch);
+        written.map_err(|source| RunError::io("write", self.file.path(), source))
     }
 
     fn write(&mut self, batch: &ImageFeatures) -> io::Result<()> {
@@ -154,19 +190,8 @@ impl FeatureLog {
     }
 }
 
-impl FeatureStore for FeatureLog {
-    fn kept(&mut self) -> ImageFeatures {
-        std::mem::take(&mut self.kept)
-    }
-
-    fn keep(&mut self, batch: &ImageFeatures) -> Result<(), CallerError> {
-        let written = self.write(batch);
-        Ok(written.map_err(|source| RunError::io("write", self.file.path(), source))?)
-    }
-}
-
 /// The data of a batch's frame.
-pub(crate) fn encode_batch(batch: &ImageFeatures) -> io::Result<Vec<u8>> {
+fn encode_batch(batch: &ImageFeatures) -> io::Result<Vec<u8>> {
     let failures = batch.failures.iter();
     let mut data = serde_json::to_vec(&Batch {
         indices: batch.indices.clone(),

@@ -12,13 +12,22 @@ use super::{BenchmarkError, Profile};
 use ueo::method::Method;
 
 /// The suites inside the program, by name.
-const EMBEDDED: [(&str, &str); 8] = [
+const EMBEDDED: [(&str, &str); 11] = [
     ("iconnet", include_str!("../suites/iconnet.toml")),
     (
         "iconnet-corrupted",
         include_str!("../suites/iconnet-corrupted.toml"),
     ),
+    (
+        "iconnet-scene",
+        include_str!("../suites/iconnet-scene.toml"),
+    ),
+    (
+        "iconnet-camera",
+        include_str!("../suites/iconnet-camera.toml"),
+    ),
     ("iconnet-200", include_str!("../suites/iconnet-200.toml")),
+    ("iconnet-320", include_str!("../suites/iconnet-320.toml")),
     (
         "iconnet-validation",
         include_str!("../suites/iconnet-validation.toml"),

@@ -13,6 +13,7 @@ from PIL import Image
 from .classes import classified, read_classes, suites
 from .corrupt import CORRUPTIONS, corrupt
 from .drawings import ROOT, Drawing, read_drawings, read_rules
+from .photograph import PHOTOGRAPHS, SEVERITIES, photograph
 from .render import choice, portrait
 
 SIZE = 64
@@ -21,6 +22,10 @@ CHECKSUMS = ROOT / "checksums.txt"
 ENOUGH = 3
 # Held-out domains that also exist in corrupted versions, as `domain-corruption`.
 CORRUPTED = ("solid", "duotone", "gradient")
+# Held-out domains that also exist as a camera would meet them, as `domain-kind-severity`.
+PHOTOGRAPHED = ("duotone", "gradient")
+# Suites that ask for those versions; the others take drawings as they are.
+CHANGED_SUITES = ("iconnet-65", "iconnet-200", "iconnet-validation")
 
 
 def distinct_first(drawings: list[Drawing]) -> list[tuple[Drawing, bool]]:
@@ -33,16 +38,22 @@ def distinct_first(drawings: list[Drawing]) -> list[tuple[Drawing, bool]]:
     return marked if len(seen) < ENOUGH else [(d, variant) for d, variant in marked if not variant]
 
 
-def _draw(job: tuple[Path, str, str, Drawing, bool]) -> list[tuple[str, str]]:
-    """Writes one drawing and its corrupted versions; returns (domain, path in the tree) of each."""
-    tree, folder, domain, drawing, variant = job
+def _draw(job: tuple[Path, str, str, Drawing, bool, bool]) -> list[tuple[str, str]]:
+    """Writes one drawing and its changed versions, if they are asked for; returns (domain, path in the tree) of each."""
+    tree, folder, domain, drawing, variant, changed = job
     image = portrait(drawing, SIZE)
     if image is None:
         return []
     versions = {domain: image}
-    if domain in CORRUPTED:
+    if changed and domain in CORRUPTED:
         for name in CORRUPTIONS:
             versions[f"{domain}-{name}"] = corrupt(image, name, choice(drawing, name, 2**32))
+    if changed and domain in PHOTOGRAPHED:
+        for name in PHOTOGRAPHS:
+            # One seed for all severities: the same scene, only worse.
+            seed = choice(drawing, name, 2**32)
+            for severity in SEVERITIES:
+                versions[f"{domain}-{name}-{severity}"] = photograph(image, name, severity, seed)
     written = []
     for version, pixels in versions.items():
         path = f"{version}/{folder}/{drawing.prefix}-{drawing.name}{'.variant' if variant else ''}.png"
@@ -59,17 +70,36 @@ def pixel_digest(path: Path) -> str:
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
+def at_most(paths: list[str], most: int | None) -> list[str]:
+    """Of each class `most` paths or fewer, chosen by their digests and in the order given; all without a limit."""
+    if most is None:
+        return paths
+    by_class: dict[str, list[str]] = {}
+    for path in paths:
+        by_class.setdefault(path.split("/")[1], []).append(path)
+    kept = {
+        path
+        for entries in by_class.values()
+        for path in sorted(entries, key=lambda p: hashlib.sha256(p.encode()).digest())[:most]
+    }
+    return [path for path in paths if path in kept]
+
+
 def write_suite(directory: Path, name: str, classes: list[str], ranges: dict, paths: dict[str, list[str]]) -> None:
     """suite.json and, per domain, a list file of `path label` lines with labels in the order of `classes`."""
     directory.mkdir(parents=True, exist_ok=True)
     folders = {cls.replace(" ", "_"): label for label, cls in enumerate(classes)}
     domains = []
     for domain, entries in sorted(paths.items()):
-        lines = [f"../../tree/{p} {folders[p.split('/')[1]]}" for p in entries if p.split("/")[1] in folders]
+        if name not in CHANGED_SUITES and "-" in domain:
+            continue
+        kept = at_most([p for p in entries if p.split("/")[1] in folders], ranges.get("most_per_class"))
+        lines = [f"../../tree/{p} {folders[p.split('/')[1]]}" for p in kept]
         if lines:
             domains.append(domain)
             (directory / f"{domain}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    written = {"name": name, "classes": classes, "known": ranges["known"][0][1], "ranges": ranges, "domains": domains}
+    spans = {shift: spans for shift, spans in ranges.items() if shift != "most_per_class"}
+    written = {"name": name, "classes": classes, "known": spans["known"][0][1], "ranges": spans, "domains": domains}
     (directory / "suite.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     (directory / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
@@ -80,9 +110,10 @@ def build(output: Path, processes: int) -> list[str]:
     by_domain = classified(read_drawings(), written["candidates"])
     chosen = suites(by_domain, written, rules["sides"]["target"])
     wanted = set().union(*chosen.values())
+    changed = set().union(*(chosen[name] for name in CHANGED_SUITES))
     tree = output / "tree"
     jobs = [
-        (tree, cls.replace(" ", "_"), domain, drawing, variant)
+        (tree, cls.replace(" ", "_"), domain, drawing, variant, cls in changed)
         for domain in sorted(by_domain)
         for cls in sorted(wanted & by_domain[domain].keys())
         for drawing, variant in distinct_first(by_domain[domain][cls])

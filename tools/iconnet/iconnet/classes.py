@@ -59,6 +59,12 @@ def suites(by_domain: dict[str, dict[str, list[Drawing]]], written: dict, target
     if shared:
         raise ValueError(f"in iconnet-65 and in iconnet-validation: {', '.join(sorted(shared))}")
 
-    large = [c for c in written["candidates"] if c not in rules["validation"] and enough(c, rules["least_large"])]
-    large.sort(key=lambda c: (-sum(len(by_domain[d][c]) for d in target), c))
-    return {name: sorted(classes) for name, classes in {**common, "iconnet-200": large[:200]}.items()}
+    def most_drawn(classes: list[str], domains: list[str]) -> list[str]:
+        return sorted(classes, key=lambda c: (-sum(len(by_domain[d][c]) for d in domains), c))
+
+    candidates = [c for c in written["candidates"] if c not in rules["validation"]]
+    large = most_drawn([c for c in candidates if enough(c, rules["least_large"])], rules["ranked_by"])[:200]
+    largest = most_drawn(candidates, target)[:320]
+    return {
+        name: sorted(classes) for name, classes in {**common, "iconnet-200": large, "iconnet-320": largest}.items()
+    }

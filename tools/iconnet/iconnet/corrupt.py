@@ -17,11 +17,11 @@ PIXELATED_TO = 18
 JPEG_QUALITY = 10
 
 
-def _to_image(x: np.ndarray) -> Image.Image:
+def to_image(x: np.ndarray) -> Image.Image:
     return Image.fromarray(np.floor(x.clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-def _from_image(image: Image.Image) -> np.ndarray:
+def from_image(image: Image.Image) -> np.ndarray:
     return np.asarray(image, np.float64) / 255
 
 
@@ -50,7 +50,7 @@ def noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def blur(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur."""
-    return _from_image(_to_image(x).filter(ImageFilter.GaussianBlur(BLUR_SIGMA)))
+    return from_image(to_image(x).filter(ImageFilter.GaussianBlur(BLUR_SIGMA)))
 
 
 def contrast(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -61,15 +61,20 @@ def contrast(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def pixelate(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Box-averaged to few pixels, which are then enlarged as squares."""
-    small = _to_image(x).resize((PIXELATED_TO, PIXELATED_TO), Image.Resampling.BOX)
-    return _from_image(small.resize((x.shape[1], x.shape[0]), Image.Resampling.NEAREST))
+    small = to_image(x).resize((PIXELATED_TO, PIXELATED_TO), Image.Resampling.BOX)
+    return from_image(small.resize((x.shape[1], x.shape[0]), Image.Resampling.NEAREST))
+
+
+def jpeg_at(x: np.ndarray, quality: int) -> np.ndarray:
+    """Compressed and decompressed at this quality."""
+    buffer = io.BytesIO()
+    to_image(x).save(buffer, "JPEG", quality=quality)
+    return from_image(Image.open(buffer).convert("RGB"))
 
 
 def jpeg(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Compressed and decompressed at low quality."""
-    buffer = io.BytesIO()
-    _to_image(x).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return _from_image(Image.open(buffer).convert("RGB"))
+    return jpeg_at(x, JPEG_QUALITY)
 
 
 CORRUPTIONS = {f.__name__: f for f in (fog, noise, blur, contrast, pixelate, jpeg)}

@@ -14,6 +14,7 @@ use super::shift::Shift;
 use ueo::adapt::Settings;
 use ueo::method::Method;
 use ueo::model::Precision;
+use ueo::session::EngineRecord;
 use ueo::write_atomically;
 
 /// Version of the files; raised when their meaning changes.
@@ -120,11 +121,14 @@ pub struct CellImages {
     pub unreadable: usize,
 }
 
-/// Wall-clock time of a cell; other cells may have run beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Wall-clock time of a cell, and on what; other cells may have run beside it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// Threads of the cell.
     pub threads: usize,
+    /// What computed the products. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineRecord>,
     /// Training, in seconds.
     pub adaptation_secs: f64,
     /// Everything after the training, in seconds.

@@ -21,8 +21,8 @@ use ueo::adapt::{
 use ueo::disk::Lock;
 use ueo::evaluate::{Score, ScoreRule, Scores, predictions};
 use ueo::session::{
-    Classifier, Event, ImageFeatures, Images, Model, Reporter, SessionError, Stage, Subset,
-    adapt_in_memory, encode_images,
+    Classifier, EngineRecord, Event, ImageFeatures, Images, Model, Reporter, SessionError, Stage,
+    Subset, adapt_in_memory, encode_images,
 };
 
 /// How cells are run.
@@ -235,6 +235,7 @@ impl Runner<'_> {
             images: CellImages::default(),
             timing: Timing {
                 threads: self.threads,
+                engine: Some(EngineRecord::of(&self.model.clip)?),
                 ..Timing::default()
             },
         };

@@ -176,6 +176,7 @@ fn a_cell_is_an_adaptation_to_the_classes_that_are_present_tested_on_all_images(
     let adapted = cell(&cells, "suite/light/closed/ueo-2.json");
     same(adapted, "ueo.json");
     assert_eq!(adapted["images"]["trained_on"], 18);
+    assert!(adapted["timing"]["engine"]["products"].is_string());
     let zero_shot = cell(&cells, "suite/light/closed/zero-shot.json");
     assert_ne!(
         adapted["images"]["confidences"],

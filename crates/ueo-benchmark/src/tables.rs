@@ -23,6 +23,8 @@ pub const DIFFERENCES: [Metric; 4] = [
 
 /// Methods that every method is compared with.
 pub const REFERENCES: [Method; 2] = [Method::ZeroShot, Method::InfoMax];
+/// Methods that the recommended one is also compared with: the publication's own, and the one that it is made from.
+const REFERENCES_OF_AUTO: [Method; 2] = [Method::Ueo, Method::Pouf];
 
 /// Writes all tables of some results into `tables/` below an output directory.
 ///
@@ -240,7 +242,11 @@ pub fn differences(results: &Results, variant: &str, group: &str) -> Table {
         results.averaged(group)
     );
     for series in series(results, variant) {
-        for method in REFERENCES {
+        let more: &[Method] = match series.method {
+            Method::Auto => &REFERENCES_OF_AUTO,
+            _ => &[],
+        };
+        for method in REFERENCES.iter().chain(more).copied() {
             let reference = Series::new(variant, method);
             if reference == series || series.method == Method::ZeroShot {
                 continue;
@@ -495,6 +501,32 @@ mod tests {
             shifts.best.contains(&(row(Method::Ueo), 1)),
             "{:?}",
             shifts.best
+        );
+    }
+
+    #[test]
+    fn the_recommended_method_is_also_compared_with_what_it_came_from() {
+        let methods = [
+            Method::ZeroShot,
+            Method::Pouf,
+            Method::Auto,
+            Method::InfoMax,
+            Method::Ueo,
+        ];
+        let cells = methods.map(|method| made(method, "a", 3, 1));
+        let table = differences(&one(cells.into()), "suite", "domains");
+        let minus = |method: Method| {
+            let rows = table.rows.iter().filter(|row| row[0] == method.title());
+            rows.map(|row| row[1].clone()).collect::<Vec<_>>()
+        };
+        let titles = |methods: &[Method]| methods.iter().map(|m| m.title()).collect::<Vec<_>>();
+        assert_eq!(
+            minus(Method::Auto),
+            titles(&[Method::ZeroShot, Method::InfoMax, Method::Ueo, Method::Pouf])
+        );
+        assert_eq!(
+            minus(Method::Ueo),
+            titles(&[Method::ZeroShot, Method::InfoMax])
         );
     }
 }

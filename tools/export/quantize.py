@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=["resnet", "vit"], help="the shipped models to measure")
     arguments = parser.parse_args()
     print(f"onnxruntime {onnxruntime.__version__}, one thread, batches of {BATCH}")
-    print("| model | weights | MB | accuracy | AUROC | same label | decision | verdict | confidence apart | ms per image |")
+    print("| model | weights | MB | overall accuracy | AUROC | same label | decision | verdict | confidence apart | ms per image |")
     for architecture in arguments.models:
         with tempfile.TemporaryDirectory() as place:
             demonstration = Demonstration(arguments.ueo.resolve(), pathlib.Path(place), architecture)

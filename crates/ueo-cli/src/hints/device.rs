@@ -8,7 +8,7 @@ impl Hint for DeviceError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotBuilt { .. } => {
-                "install it with `cargo install ueo-cli --features wgpu`, or compute with --device cpu"
+                "install it with `cargo install --path crates/ueo-cli --features wgpu`, or compute with --device cpu"
             }
             Self::NoCuda { .. } => {
                 "name it with --device wgpu; `ueo inspect --machine` lists devices"

@@ -89,7 +89,10 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_read() {
         ("--image-cache 2GB", "2GiB"),
         ("--device cuda", "name it with --device wgpu"),
         #[cfg(not(feature = "wgpu"))]
-        ("--device wgpu", "cargo install --path crates/ueo-cli --features wgpu"),
+        (
+            "--device wgpu",
+            "cargo install --path crates/ueo-cli --features wgpu",
+        ),
         ("--device tpu", "expected `cpu`"),
         ("--base model", "without --resume"),
     ] {

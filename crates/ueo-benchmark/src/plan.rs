@@ -167,6 +167,17 @@ impl Plan {
     }
 }
 
+/// Without what was said before: a cell is run once however often it is asked for.
+fn first_of_each<T: Copy + PartialEq>(given: &[T]) -> Vec<T> {
+    let mut kept = Vec::with_capacity(given.len());
+    for &one in given {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept
+}
+
 /// What a selection asks for, each request with the position of its domain.
 fn requests(
     suite: &Suite,
@@ -176,17 +187,18 @@ fn requests(
 ) -> Result<Vec<(usize, CellRequest)>, BenchmarkError> {
     let shifts = match selection.shifts.as_slice() {
         [] => suite.shifts.keys().copied().collect(),
-        given => given.to_vec(),
+        given => first_of_each(given),
     };
     let or = |given: &Vec<_>, default: &Vec<_>| match given.is_empty() {
         true => default.clone(),
         false => given.clone(),
     };
-    let methods = or(&selection.methods, &suite.methods);
-    let all_seeds = match selection.seeds.is_empty() {
+    let methods = first_of_each(&or(&selection.methods, &suite.methods));
+    let all_seeds = first_of_each(match selection.seeds.is_empty() {
         true => &suite.seeds,
         false => &selection.seeds,
-    };
+    });
+    selection.overrides.check(&methods)?;
     let profile = selection.profile.of(suite);
     let named = selection.variant.as_deref();
     let variant = named.unwrap_or(selection.profile.name());

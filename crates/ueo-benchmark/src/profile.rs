@@ -72,6 +72,26 @@ impl Overrides {
         self.0.is_empty()
     }
 
+    /// Refuses names and types that do not exist, whichever methods are chosen, and settings that none of these methods has.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchmarkError::Override`].
+    pub fn check(&self, methods: &[Method]) -> Result<(), BenchmarkError> {
+        self.apply(&Settings::default(), "--set")?;
+        let taken = |key: &String| {
+            let mut methods = methods.iter();
+            methods.any(|method| self.for_method(*method).0.contains_key(key))
+        };
+        match self.0.keys().find(|key| !taken(key)) {
+            Some(key) => Err(BenchmarkError::Override {
+                place: "--set".to_owned(),
+                reason: format!("no method of those that run has the setting `{key}`"),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The settings with these values in place of theirs; `place` names the source in messages.
     ///
     /// # Errors
@@ -206,6 +226,29 @@ mod tests {
         assert!(refused("seed=3", Method::Ueo).contains("`seed`"));
         assert!(refused("weight-temperature=0.1", Method::InfoMax).contains("info-max"));
         assert!(Overrides::default().add("epochs").is_err());
+    }
+
+    #[test]
+    fn a_setting_that_nobody_takes_is_refused() {
+        let check = |key: &str, methods: &[Method]| {
+            let mut overrides = Overrides::default();
+            overrides.add(key).unwrap();
+            overrides
+                .check(methods)
+                .map_err(|refused| refused.to_string())
+        };
+        let untrained = [Method::ZeroShot, Method::HalfCentring];
+        assert!(
+            check("nonsense=abc", &untrained)
+                .unwrap_err()
+                .contains("epochs")
+        );
+        assert!(
+            check("epochs=2", &untrained)
+                .unwrap_err()
+                .contains("`epochs`")
+        );
+        assert_eq!(check("epochs=2", &[Method::ZeroShot, Method::Ueo]), Ok(()));
     }
 
     #[test]

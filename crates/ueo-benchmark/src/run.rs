@@ -80,7 +80,8 @@ pub fn run(
     options: RunOptions,
     reporter: &dyn BenchmarkReporter,
 ) -> Result<RunSummary, BenchmarkError> {
-    let jobs = options.jobs.max(1);
+    // A job without a cell would only cost threads.
+    let jobs = options.jobs.min(plan.pending().count()).max(1);
     let threads = (options.threads / jobs).max(1);
     let runner = Runner {
         plan,

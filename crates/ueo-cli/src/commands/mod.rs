@@ -1,4 +1,4 @@
-//! One file per command: its arguments and what it does with them.
+//! One file or folder per command: its arguments and what it does with them.
 
 pub mod adapt;
 pub mod benchmark;

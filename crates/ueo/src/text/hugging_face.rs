@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::TextError;
-use super::content::{BytePairs, END_OF_WORD, WORDS, normalizer};
+use super::byte_pairs::{BytePairs, END_OF_WORD, WORDS, normalizer};
+use super::tokenizer_json::pipeline;
 
 /// A `tokenizers` pipeline without truncation, padding or special tokens around the text.
 #[derive(Debug)]
@@ -14,37 +15,28 @@ pub(super) struct HuggingFaceTokenizer(tokenizers::Tokenizer);
 impl HuggingFaceTokenizer {
     /// Builds the pipeline; `path` is for messages.
     pub(super) fn new(pairs: &BytePairs, path: &Path) -> Result<Self, TextError> {
-        // Length limits belong to the prompts, which report what does not fit.
-        let pipeline = json!({
-            "version": "1.0",
-            "truncation": null,
-            "padding": null,
-            "added_tokens": pairs.added,
-            "normalizer": normalizer(),
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-                {
-                    "type": "Split",
-                    "pattern": {"Regex": WORDS},
-                    "behavior": "Removed",
-                    "invert": true,
-                },
-                {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-            ]},
-            "post_processor": null,
-            "decoder": null,
-            "model": {
-                "type": "BPE",
-                "dropout": null,
-                "unk_token": pairs.unknown,
-                "continuing_subword_prefix": "",
-                "end_of_word_suffix": END_OF_WORD,
-                "fuse_unk": false,
-                "byte_fallback": false,
-                "ignore_merges": false,
-                "vocab": pairs.vocab,
-                "merges": pairs.merges,
+        let pre_tokenizer = json!({"type": "Sequence", "pretokenizers": [
+            {
+                "type": "Split",
+                "pattern": {"Regex": WORDS},
+                "behavior": "Removed",
+                "invert": true,
             },
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]});
+        let model = json!({
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": pairs.unknown,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": END_OF_WORD,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": false,
+            "vocab": pairs.vocab,
+            "merges": pairs.merges,
         });
+        let pipeline = pipeline(&pairs.added, &normalizer(), &pre_tokenizer, &model);
         Self::from_pipeline(&pipeline, path)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The first stage of the text tower's input: names and sentences come in, token ids go out.
 
+mod byte_pairs;
 mod clean;
 mod content;
 mod error;
@@ -11,6 +12,7 @@ mod prompt;
 mod sentence_piece;
 mod template;
 mod tokenizer;
+mod tokenizer_json;
 mod word_piece;
 
 use std::path::{Path, PathBuf};

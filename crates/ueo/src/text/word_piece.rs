@@ -1,14 +1,12 @@
 //! BERT's vocabularies as `tokenizer.json` holds them: WordPiece behind BERT's own normalizer and word splitting.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::TextError;
-use super::content::{AddedToken, BUDGET, at, malformed, too_large};
-use super::sentence_piece::template;
+use super::content::BUDGET;
+use super::tokenizer_json::{AddedToken, Check, TokenizerFile, pipeline, template};
 use crate::quote;
 
 /// Tokens that a vocabulary may have (BERT's multilingual one has 120,000), and those beside it.
@@ -43,44 +41,41 @@ impl WordPiece {
         strips_separator: bool,
         path: &Path,
     ) -> Result<Self, TextError> {
-        let mut file: Map<String, Value> = BUDGET
-            .parse(json)
-            .map_err(|error| at(path, EXPECTED, error))?;
-        let mut part = |key: &str| file.remove(key).unwrap_or(Value::Null);
-        let (normalizer, pre_tokenizer) = (part("normalizer"), part("pre_tokenizer"));
-        let (model, around) = (part("model"), part("post_processor"));
-        let added: Vec<AddedToken> = match part("added_tokens") {
-            Value::Null => Vec::new(),
-            tokens => serde_json::from_value(tokens)
-                .map_err(|error| malformed(path, EXPECTED, &error.to_string()))?,
+        let check = Check {
+            path,
+            expected: EXPECTED,
+            max_tokens: MAX_TOKENS,
+            max_added_tokens: MAX_ADDED_TOKENS,
+            max_token_bytes: MAX_TOKEN_BYTES,
         };
-        let check = Check { path };
-        check.normalizer(&normalizer)?;
-        if pre_tokenizer != json!({"type": "BertPreTokenizer"}) {
-            return Err(check.unsupported("pre_tokenizer", &pre_tokenizer));
+        let file = TokenizerFile::parse(json, BUDGET, &check)?;
+        let added = check.parse_added(file.added_tokens)?;
+        check_normalizer(&check, &file.normalizer)?;
+        if file.pre_tokenizer != pre_tokenizer() {
+            return Err(check.unsupported("pre_tokenizer", &file.pre_tokenizer));
         }
-        check.model(&model)?;
+        check_model(&check, &file.model)?;
         check.added(&added)?;
         let mut content = Self {
-            normalizer,
-            model,
+            normalizer: file.normalizer,
+            model: file.model,
             added,
             start: None,
             separator: 0,
             strips_separator,
         };
-        (content.start, content.separator) = template(&around, |token| content.id(token))
-            .ok_or_else(|| check.unsupported("post_processor", &around))?;
+        (content.start, content.separator) =
+            template(&file.post_processor, |token| content.id(token))
+                .ok_or_else(|| check.unsupported("post_processor", &file.post_processor))?;
         Ok(content)
     }
 
     /// The id of a token that is written out.
     pub(super) fn id(&self, token: &str) -> Option<u32> {
         let known = self.model["vocab"].get(token).and_then(Value::as_u64);
-        let added = self.added.iter().find(|added| added.content == token);
         known
             .and_then(|id| u32::try_from(id).ok())
-            .or(added.map(|added| added.id))
+            .or(AddedToken::id_of(token, &self.added))
     }
 
     /// The token behind a text.
@@ -94,19 +89,9 @@ impl WordPiece {
         self.strips_separator.then_some((self.separator, STRIPPED))
     }
 
-    /// The pipeline for the `tokenizers` library, without truncation, padding or tokens around the text.
+    /// The pipeline for the `tokenizers` library.
     pub(super) fn pipeline(&self) -> Value {
-        json!({
-            "version": "1.0",
-            "truncation": null,
-            "padding": null,
-            "added_tokens": self.added,
-            "normalizer": self.normalizer,
-            "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "post_processor": null,
-            "decoder": null,
-            "model": self.model,
-        })
+        pipeline(&self.added, &self.normalizer, &pre_tokenizer(), &self.model)
     }
 
     /// All that token ids depend on, as one JSON value.
@@ -122,90 +107,51 @@ impl WordPiece {
     }
 }
 
-/// Checks of one file.
-struct Check<'a> {
-    path: &'a Path,
+/// BERT's word splitting.
+fn pre_tokenizer() -> Value {
+    json!({"type": "BertPreTokenizer"})
 }
 
-impl Check<'_> {
-    fn unsupported(&self, key: &str, value: &Value) -> TextError {
-        let value = value.to_string();
-        TextError::Unsupported {
-            path: self.path.to_owned(),
-            feature: format!("`{key}`: {}", quote::name(&value)),
-        }
+/// BERT's normalizer with any of its switches.
+fn check_normalizer(check: &Check<'_>, value: &Value) -> Result<(), TextError> {
+    let known = value["type"] == "BertNormalizer"
+        && value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .all(|(key, value)| match key.as_str() {
+                "type" => true,
+                "clean_text" | "handle_chinese_chars" | "lowercase" => value.is_boolean(),
+                "strip_accents" => value.is_boolean() || value.is_null(),
+                _ => false,
+            });
+    match known {
+        true => Ok(()),
+        false => Err(check.unsupported("normalizer", value)),
     }
+}
 
-    /// BERT's normalizer with any of its switches.
-    fn normalizer(&self, value: &Value) -> Result<(), TextError> {
-        let known = value["type"] == "BertNormalizer"
-            && value
-                .as_object()
-                .into_iter()
-                .flatten()
-                .all(|(key, value)| match key.as_str() {
-                    "type" => true,
-                    "clean_text" | "handle_chinese_chars" | "lowercase" => value.is_boolean(),
-                    "strip_accents" => value.is_boolean() || value.is_null(),
-                    _ => false,
-                });
-        match known {
-            true => Ok(()),
-            false => Err(self.unsupported("normalizer", value)),
-        }
-    }
-
-    fn model(&self, model: &Value) -> Result<(), TextError> {
-        for (key, value) in model.as_object().into_iter().flatten() {
-            let accepted = match key.as_str() {
-                "vocab" => true,
-                "type" => value == "WordPiece",
-                "unk_token" | "continuing_subword_prefix" => value.is_string(),
-                "max_input_chars_per_word" => value
-                    .as_u64()
-                    .is_some_and(|limit| (1..=MAX_WORD_CHARACTERS).contains(&limit)),
-                _ => value.is_null(),
-            };
-            if !accepted {
-                return Err(self.unsupported(&format!("model.{}", quote::name(key)), value));
-            }
-        }
-        if model["type"] != "WordPiece" {
-            return Err(self.unsupported("model.type", &model["type"]));
-        }
-        let vocab = BTreeMap::<String, u32>::deserialize(&model["vocab"])
-            .map_err(|error| malformed(self.path, EXPECTED, &error.to_string()))?;
-        if vocab.len() > MAX_TOKENS {
-            return Err(too_large(self.path, format!("{MAX_TOKENS} tokens")));
-        }
-        let unusable = |(token, id): &(&String, &u32)| {
-            token.len() > MAX_TOKEN_BYTES || **id as usize >= 2 * MAX_TOKENS
+fn check_model(check: &Check<'_>, model: &Value) -> Result<(), TextError> {
+    for (key, value) in model.as_object().into_iter().flatten() {
+        let accepted = match key.as_str() {
+            "vocab" => true,
+            "type" => value == "WordPiece",
+            "unk_token" | "continuing_subword_prefix" => value.is_string(),
+            "max_input_chars_per_word" => value
+                .as_u64()
+                .is_some_and(|limit| (1..=MAX_WORD_CHARACTERS).contains(&limit)),
+            _ => value.is_null(),
         };
-        match vocab.iter().find(unusable) {
-            Some((token, id)) => {
-                let found = format!("the id {id} of \"{}\"", quote::name(token));
-                Err(malformed(self.path, "vocabulary", &found))
-            }
-            None => Ok(()),
+        if !accepted {
+            return Err(check.unsupported(&format!("model.{}", quote::name(key)), value));
         }
     }
-
-    fn added(&self, added: &[AddedToken]) -> Result<(), TextError> {
-        if added.len() > MAX_ADDED_TOKENS {
-            let limit = format!("{MAX_ADDED_TOKENS} tokens in `added_tokens`");
-            return Err(too_large(self.path, limit));
-        }
-        let unusable = added.iter().find(|token| {
-            !(1..=MAX_TOKEN_BYTES).contains(&token.content.len())
-                || token.id as usize >= 2 * MAX_TOKENS
-        });
-        match unusable {
-            Some(token) => {
-                let content = quote::name(&token.content);
-                let found = format!("`added_tokens` with \"{content}\" as {}", token.id);
-                Err(malformed(self.path, EXPECTED, &found))
-            }
-            None => Ok(()),
-        }
+    if model["type"] != "WordPiece" {
+        return Err(check.unsupported("model.type", &model["type"]));
     }
+    let vocabulary = check.parse_vocabulary(&model["vocab"])?;
+    if vocabulary.len() > MAX_TOKENS {
+        return Err(check.too_large(format!("{MAX_TOKENS} tokens")));
+    }
+    check.vocabulary(&vocabulary)
 }

@@ -3,16 +3,13 @@
 
 mod fixtures;
 
-use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ueo::Method;
 use ueo::adapt::{
-    ActivationCache, AdaptState, Adaptation, Augmentation, BatchGradient, CallerError, Cost,
-    GradientChoices, Observer, Outcome, PixelBatch, PixelSource, Saving, Settings, StepRecord,
-    TrainedBlocks, batch_gradient,
+    ActivationCache, Adaptation, Augmentation, BatchGradient, Cost, GradientChoices, PixelSource,
+    Saving, Settings, TrainedBlocks, batch_gradient,
 };
 use ueo::checkpoint::{self, Checkpoint, VisionConfig};
 use ueo::exchange::Alone;
@@ -24,84 +21,18 @@ use ueo::objective::mutual_information;
 use ueo::session::{Classifier, Model, Stage, encode_images};
 use ueo::tensor::TensorMap;
 
+use fixtures::noise::{CLASSES, Noise, Sessions, bits};
+
 const IMAGES: usize = 10;
 const EPOCHS: usize = 5;
-const CLASSES: [&str; 3] = ["cat", "dog", "red_fox"];
 
-/// Images of noise, another for each view; counts those that it delivers.
-struct Noise {
-    size: usize,
-    delivered: Cell<usize>,
-}
-
-impl Noise {
-    fn new(model: &Model) -> Self {
-        Self {
-            size: model.preprocessing.crop,
-            delivered: Cell::new(0),
-        }
-    }
-
-    fn pixels(&self, image: usize, view: ViewKind) -> Vec<f32> {
-        let view = match view {
-            ViewKind::Test => 0,
-            ViewKind::Training { epoch, .. } => 1 + epoch as usize,
-        };
-        let values = 3 * self.size * self.size;
-        let noise =
-            |place: usize| ((view * IMAGES + image) * values + place).wrapping_mul(2_654_435_761);
-        (0..values)
-            .map(|place| (noise(place) % 1000) as f32 / 250.0 - 2.0)
-            .collect()
-    }
-
-    fn tensor(&self, images: std::ops::Range<usize>) -> Tensor<4> {
-        let shape = [images.len(), 3, self.size, self.size];
-        let pixels = images.flat_map(|image| self.pixels(image, ViewKind::Test));
-        let data = TensorData::new(pixels.collect::<Vec<f32>>(), shape);
-        Tensor::from_data(data, &Device::flex())
-    }
-}
-
-impl PixelSource for Noise {
-    fn len(&self) -> usize {
-        IMAGES
-    }
-
-    fn image_size(&self) -> usize {
-        self.size
-    }
-
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        batch_size: usize,
-        view: ViewKind,
-    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
-        let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
-        Box::new(batches.into_iter().map(move |indices| {
-            self.delivered.set(self.delivered.get() + indices.len());
-            let pixels = indices.iter().flat_map(|&image| self.pixels(image, view));
-            PixelBatch {
-                pixels: pixels.collect(),
-                indices: indices.clone(),
-                failures: Vec::new(),
-            }
-        }))
-    }
-}
-
-/// Stops after a number of steps.
-struct StopAfter(usize);
-
-impl Observer for StopAfter {
-    fn on_step(&mut self, _: &StepRecord, _: &AdaptState) -> Result<ControlFlow<()>, CallerError> {
-        self.0 -= 1;
-        Ok(match self.0 {
-            0 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        })
-    }
+/// The first images of noise, `[images, 3, size, size]`.
+fn pixels(images: usize, model: &Model) -> Tensor<4> {
+    let noise = Noise::new(IMAGES, model);
+    let size = noise.image_size();
+    let pixels = (0..images).flat_map(|image| noise.pixels(image, ViewKind::Test));
+    let data = TensorData::new(pixels.collect::<Vec<f32>>(), [images, 3, size, size]);
+    Tensor::from_data(data, &Device::flex())
 }
 
 /// The trained tensors that an adaptation in sessions of so many steps ends with, and the images that its sessions asked for.
@@ -111,34 +42,15 @@ fn adapted(
     cache: &ActivationCache,
     steps: usize,
 ) -> (TensorMap, usize) {
-    let prompts = model.prompts(&CLASSES.map(str::to_owned)).unwrap();
-    let images = Noise::new(model);
-    let (clip, parameters) = (&*model.clip, &model.parameters);
-    let stage = Stage::ZeroShot;
-    let features = encode_images(clip, &parameters.affine, &images, stage, &mut ()).unwrap();
-    let classifier = Classifier::new(clip, &prompts, parameters);
-    let pass = features.zero_shot(clip, &classifier);
-    let objective = settings.objective().unwrap();
-    let adaptation = Adaptation {
-        clip,
-        prompts: &prompts,
-        objective: &*objective,
+    let sessions = Sessions {
+        model,
         settings,
-        scoring: Scoring::new(clip.logit_scale()),
-        activation_cache: cache.clone(),
-        exchange: &Alone,
+        cache,
+        images: IMAGES,
+        steps,
+        is_knowing: false,
     };
-    images.delivered.set(0);
-    let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();
-    loop {
-        match adaptation
-            .run(state, &images, &mut StopAfter(steps))
-            .unwrap()
-        {
-            Outcome::Interrupted(reached) => state = reached,
-            Outcome::Finished(last) => return (last.parameters.to_host(), images.delivered.get()),
-        }
-    }
+    sessions.run()
 }
 
 fn last(count: usize) -> TrainedBlocks {
@@ -172,11 +84,6 @@ fn models(precision: Precision) -> impl Iterator<Item = Model> {
     })
 }
 
-fn bits(tensors: &TensorMap) -> Vec<u32> {
-    let values = tensors.values().flat_map(|tensor| &tensor.data);
-    values.map(|value| value.to_bits()).collect()
-}
-
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.clone().try_into_vec_as::<f32>().unwrap()
 }
@@ -194,7 +101,7 @@ fn error(found: &[f32], expected: &[f32]) -> f64 {
 fn both_halves_of_a_tower_give_what_the_whole_gives() {
     for model in models(Precision::F32) {
         let (clip, affine) = (&model.clip, &model.parameters.affine);
-        let pixels = Noise::new(&model).tensor(0..5);
+        let pixels = pixels(5, &model);
         let whole = values(&clip.image_features(pixels.clone(), affine));
         for block in 0..clip.image_blocks() {
             let inputs = clip.block_inputs(block, pixels.clone(), affine);
@@ -209,7 +116,7 @@ fn both_halves_of_a_tower_give_what_the_whole_gives() {
     }
     for model in models(Precision::Bf16) {
         let (clip, affine) = (&model.clip, &model.parameters.affine);
-        let pixels = Noise::new(&model).tensor(0..5);
+        let pixels = pixels(5, &model);
         let whole = values(&clip.image_features(pixels.clone(), affine));
         let inputs = clip.block_inputs(1, pixels, affine);
         let all = values(&inputs);
@@ -236,7 +143,7 @@ fn gradient(
         blocks,
         micro_batch: micro,
     };
-    let pixels = Noise::new(model).tensor(0..5);
+    let pixels = pixels(5, model);
     batch_gradient(
         clip,
         &prompts,
@@ -414,7 +321,7 @@ fn cost(model: &Model, settings: &Settings) -> Option<Cost> {
     let prompts = model.prompts(&CLASSES.map(str::to_owned)).unwrap();
     let objective = settings.objective().unwrap();
     let clip = &*model.clip;
-    let images = Noise::new(model);
+    let images = Noise::new(IMAGES, model);
     let affine = &model.parameters.affine;
     let features = encode_images(clip, affine, &images, Stage::ZeroShot, &mut ()).unwrap();
     let classifier = Classifier::new(clip, &prompts, &model.parameters);

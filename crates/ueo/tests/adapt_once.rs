@@ -2,77 +2,17 @@
 
 mod fixtures;
 
-use std::cell::Cell;
-use std::ops::ControlFlow;
-
 use ueo::Settings;
-use ueo::adapt::{
-    ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
-    PixelBatch, PixelSource, StepRecord,
-};
-use ueo::exchange::Alone;
-use ueo::guard::{Criterion, Keep, Scoring};
-use ueo::image::ViewKind;
+use ueo::adapt::{ActivationCache, Augmentation};
+use ueo::guard::{Criterion, Keep};
 use ueo::method::TrainedPart;
-use ueo::session::{Classifier, Model, Stage, encode_images};
+use ueo::session::Model;
+
+use fixtures::noise::{Sessions, bits};
 
 const IMAGES: usize = 12;
 /// Epochs of each adaptation.
 const EPOCHS: usize = 4;
-
-/// Images of noise; counts those that it delivers.
-struct Noise {
-    size: usize,
-    delivered: Cell<usize>,
-}
-
-impl PixelSource for Noise {
-    fn len(&self) -> usize {
-        IMAGES
-    }
-
-    fn image_size(&self) -> usize {
-        self.size
-    }
-
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        batch_size: usize,
-        _view: ViewKind,
-    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
-        let values = 3 * self.size * self.size;
-        let pixel = move |image: usize, place: usize| {
-            let noise = (image * values + place).wrapping_mul(2_654_435_761) % 1000;
-            noise as f32 / 250.0 - 2.0
-        };
-        let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
-        Box::new(batches.into_iter().map(move |indices| {
-            self.delivered.set(self.delivered.get() + indices.len());
-            let images = indices.iter();
-            let pixels =
-                images.flat_map(|&image| (0..values).map(move |place| pixel(image, place)));
-            PixelBatch {
-                pixels: pixels.collect(),
-                indices: indices.clone(),
-                failures: Vec::new(),
-            }
-        }))
-    }
-}
-
-/// Stops after a number of steps.
-struct StopAfter(usize);
-
-impl Observer for StopAfter {
-    fn on_step(&mut self, _: &StepRecord, _: &AdaptState) -> Result<ControlFlow<()>, CallerError> {
-        self.0 -= 1;
-        Ok(match self.0 {
-            0 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        })
-    }
-}
 
 /// The parameters that an adaptation in sessions of so many steps ends with, and the images that its sessions asked for.
 fn adapted(model: &Model, settings: &Settings, steps: usize) -> (Vec<u32>, usize) {
@@ -90,43 +30,16 @@ fn adapted_with(
     steps: usize,
     is_knowing: bool,
 ) -> (Vec<u32>, usize) {
-    let classes = ["cat", "dog", "red_fox"].map(str::to_owned);
-    let prompts = model.prompts(&classes).unwrap();
-    let images = Noise {
-        size: model.preprocessing.crop,
-        delivered: Cell::new(0),
-    };
-    let (clip, parameters) = (&*model.clip, &model.parameters);
-    let stage = Stage::ZeroShot;
-    let features = encode_images(clip, &parameters.affine, &images, stage, &mut ()).unwrap();
-    let classifier = Classifier::new(clip, &prompts, parameters);
-    let pass = features.zero_shot(clip, &classifier);
-    let objective = settings.objective().unwrap();
-    let adaptation = Adaptation {
-        clip,
-        prompts: &prompts,
-        objective: &*objective,
+    let sessions = Sessions {
+        model,
         settings,
-        scoring: Scoring::new(clip.logit_scale()),
-        activation_cache: ActivationCache::default(),
-        exchange: &Alone,
+        cache: &ActivationCache::default(),
+        images: IMAGES,
+        steps,
+        is_knowing,
     };
-    images.delivered.set(0);
-    let mut state = adaptation.begin(parameters.clone(), &pass).unwrap();
-    let known: &[f32] = if is_knowing { &features.features } else { &[] };
-    loop {
-        match adaptation
-            .run_knowing(known, state, &images, &mut StopAfter(steps))
-            .unwrap()
-        {
-            Outcome::Interrupted(reached) => state = reached,
-            Outcome::Finished(last) => {
-                let tensors = last.parameters.to_host().into_values();
-                let bits = tensors.flat_map(|tensor| tensor.data).map(f32::to_bits);
-                return (bits.collect(), images.delivered.get());
-            }
-        }
-    }
+    let (tensors, delivered) = sessions.run();
+    (bits(&tensors), delivered)
 }
 
 fn settings(part: TrainedPart) -> Settings {

@@ -10,15 +10,16 @@ use std::time::Duration;
 use ueo::Settings;
 use ueo::adapt::{
     ActivationCache, AdaptState, Adaptation, Augmentation, CallerError, Observer, Outcome,
-    PixelBatch, PixelSource, StepRecord, TrainedBlocks,
+    StepRecord, TrainedBlocks,
 };
 use ueo::exchange::Exchange;
 use ueo::guard::{Criterion, Keep, Scoring};
-use ueo::image::ViewKind;
 use ueo::method::{Method, TrainedPart};
 use ueo::session::{Classifier, Model, Stage, encode_images_keeping};
 use ueo::tensor::TensorMap;
 use ueo::text::Overlong;
+
+use fixtures::noise::Noise;
 
 /// Relative tolerance of everything that is compared.
 const TOLERANCE: f64 = 1e-5;
@@ -111,45 +112,6 @@ impl Exchange for Rank {
     }
 }
 
-/// Images of noise.
-struct Noise {
-    size: usize,
-}
-
-impl PixelSource for Noise {
-    fn len(&self) -> usize {
-        IMAGES
-    }
-
-    fn image_size(&self) -> usize {
-        self.size
-    }
-
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        batch_size: usize,
-        _view: ViewKind,
-    ) -> Box<dyn Iterator<Item = PixelBatch> + 'a> {
-        let values = 3 * self.size * self.size;
-        let pixel = move |image: usize, place: usize| {
-            let noise = (image * values + place).wrapping_mul(2_654_435_761) % 1000;
-            noise as f32 / 250.0 - 2.0
-        };
-        let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
-        Box::new(batches.into_iter().map(move |indices| {
-            let images = indices.iter();
-            let pixels =
-                images.flat_map(|&image| (0..values).map(move |place| pixel(image, place)));
-            PixelBatch {
-                pixels: pixels.collect(),
-                indices: indices.clone(),
-                failures: Vec::new(),
-            }
-        }))
-    }
-}
-
 /// Keeps the records of all steps.
 #[derive(Default)]
 struct Records(Vec<StepRecord>);
@@ -178,9 +140,7 @@ fn adapt(model: &Model, settings: &Settings, rank: &Arc<Rank>) -> Adapted {
     let exchange: Arc<dyn Exchange> = Arc::clone(rank) as Arc<dyn Exchange>;
     let model = &model.clone().with_exchange(exchange);
     let prompts = model.prompts(&CLASSES.map(str::to_owned)).unwrap();
-    let images = Noise {
-        size: model.preprocessing.crop,
-    };
+    let images = Noise::new(IMAGES, model);
     let (clip, parameters) = (&*model.clip, &model.parameters);
     let (affine, stage) = (&parameters.affine, Stage::ZeroShot);
     let encoded = encode_images_keeping(&mut (), model, affine, &images, stage, &mut ()).unwrap();

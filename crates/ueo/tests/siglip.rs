@@ -4,29 +4,26 @@
 //! timm's list.
 
 mod fixtures;
+#[path = "fixtures/trajectory.rs"]
+mod trajectory;
 
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use ueo::adapt::{
-    GradientChoices, TrainedBlocks, TrainedParameters, batch_gradient, cosine_annealing,
-};
 use ueo::checkpoint::{TextArchitecture, VisionConfig, load};
 use ueo::evaluate::{EvaluateError, Score, ScoreRule, Scores, predictions};
 use ueo::image::{DecodeOptions, RgbImage, decode};
-use ueo::method::TrainedPart;
 use ueo::model::{Clip, Engine, Prompts, normalize_rows};
-use ueo::objective::{UnconfidentWeights, universal_entropy};
-use ueo::session::{Classifier, Model};
+use ueo::session::Model;
 use ueo::text::{
     Overlong, PromptSet, TextCleaning, Tokenizer, TokenizerSource, Vocabulary, tokenize_text,
 };
 
 use fixtures::{Fixture, assert_close};
+use trajectory::{Recording, TOLERANCE, Trajectory};
 
-const TOLERANCE: f64 = 1e-4;
 const FOLDER: &str = "siglip/hugging-face";
 
 fn clip(engine: Engine) -> Clip {
@@ -188,119 +185,24 @@ fn prompts_begin_with_the_context_and_class_names_follow() {
     assert_eq!(cosines.unwrap().classes(), 2);
 }
 
-/// Losses, gradient norms, and at the end parameters and cosines, of six recorded steps.
+/// Six recorded steps.
 fn follow_pytorch(engine: Engine, micro_batch: Option<usize>) {
-    let facts = fixtures::json("siglip/training.json");
-    let arrays = Fixture::open("siglip/training.safetensors");
-    let clip = clip(engine);
+    let recording = Recording::open("siglip/training");
+    let facts = &recording.facts;
     let context_tokens: Vec<u32> =
         serde_json::from_value(facts["context_token_ids"].clone()).unwrap();
     let names: Vec<String> = serde_json::from_value(facts["classes"].clone()).unwrap();
     let tokenizer = Tokenizer::load(&load(&fixtures::path(FOLDER)).unwrap().tokenizer).unwrap();
     let set = PromptSet::new(&tokenizer, &names, 16).unwrap();
     assert_eq!(set.context(), context_tokens);
-    for (class, row) in arrays.integers("prompt_token_ids").iter().enumerate() {
+    let recorded = recording.arrays.integers("prompt_token_ids");
+    for (class, row) in recorded.iter().enumerate() {
         let prompt = set.tokens(class).unwrap();
         assert_eq!(prompt, row[..prompt.len()], "{}", names[class]);
     }
     let prompts = Prompts::new(None, 4, set.suffixes().to_vec());
-    let affine = clip.zero_shot_affine().clone();
-    let order: Vec<String> = serde_json::from_value(facts["affine_parameters"].clone()).unwrap();
-    let found: Vec<String> = affine.to_host().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(found, order, "the order of the affine parameters");
-    let mut parameters = TrainedParameters {
-        context: clip.text().context_from_tokens(&context_tokens).unwrap(),
-        affine,
-        centring: None,
-    };
-
-    let images = arrays.tensor("images");
-    let [count, channels, height, width]: [usize; 4] = images.shape.clone().try_into().unwrap();
-    let size = channels * height * width;
-    let pixels = |batch: &[u32]| -> Tensor<4> {
-        let data: Vec<f32> = batch
-            .iter()
-            .flat_map(|&index| &images.data[index as usize * size..][..size])
-            .map(|byte| (byte - 128.0) / 64.0)
-            .collect();
-        let shape = [batch.len(), channels, height, width];
-        Tensor::from_data(TensorData::new(data, shape), clip.device())
-    };
-    let cosines = |parameters: &TrainedParameters| {
-        let all: Vec<u32> = (0..count as u32).collect();
-        let features = clip.image_features(pixels(&all), &parameters.affine);
-        values(Classifier::new(&clip, &prompts, parameters).cosine_logits(features))
-    };
-    let expected = arrays.tensor("zero_shot_cosine_logits").data;
-    assert_close(
-        "zero-shot cosines",
-        &cosines(&parameters),
-        &expected,
-        TOLERANCE,
-    );
-
-    let all_weights = arrays.tensor("weights").data;
-    let batch_size = facts["batch_size"].as_u64().unwrap() as usize;
-    let order = arrays.integers("order");
-    let batches: Vec<&[u32]> = order
-        .iter()
-        .flat_map(|epoch| epoch.chunks(batch_size))
-        .collect();
-    let steps = facts["steps"].as_array().unwrap();
-    assert_eq!((steps.len(), batches.len()), (6, 6));
-    for (index, (batch, expected)) in batches.iter().zip(steps).enumerate() {
-        let weights: Vec<f32> = batch.iter().map(|&i| all_weights[i as usize]).collect();
-        let choices = GradientChoices {
-            indices: &[],
-            train: TrainedPart::Both,
-            blocks: TrainedBlocks::All,
-            micro_batch,
-        };
-        let gradient = batch_gradient(
-            &clip,
-            &prompts,
-            &parameters,
-            &pixels(batch),
-            choices,
-            |features| {
-                universal_entropy(
-                    features.probabilities(),
-                    &weights,
-                    UnconfidentWeights::Inverse,
-                    1.0,
-                )
-            },
-        );
-        let context_norm = values(gradient.context.clone())
-            .iter()
-            .map(|x| f64::from(*x).powi(2))
-            .sum::<f64>()
-            .sqrt();
-        for (quantity, found) in [
-            ("loss", gradient.loss),
-            ("conditional_entropy", gradient.conditional_entropy),
-            ("marginal_entropy", gradient.marginal_entropy),
-            ("context_grad_norm", context_norm),
-            ("affine_grad_norm", gradient.affine.norm()),
-        ] {
-            let expected = expected[quantity].as_f64().unwrap();
-            assert!(
-                (found - expected).abs() <= TOLERANCE * expected.abs(),
-                "step {index}, {quantity}: found {found}, expected {expected}"
-            );
-        }
-        let rate = |initial| cosine_annealing(initial, index, batches.len());
-        parameters = parameters.descend(&gradient, rate(0.1), rate(0.03));
-    }
-    let found = parameters.to_host();
-    let finals = arrays.names("final.");
-    assert_eq!(finals.len(), found.len(), "number of trained tensors");
-    for name in finals {
-        let found = &found[name.strip_prefix("final.").unwrap()];
-        assert_close(&name, &found.data, &arrays.tensor(&name).data, TOLERANCE);
-    }
-    let expected = arrays.tensor("final_cosine_logits").data;
-    assert_close("final cosines", &cosines(&parameters), &expected, TOLERANCE);
+    let trajectory = Trajectory::of_six_steps(recording, clip(engine), prompts, &context_tokens);
+    trajectory.replay_six_steps(micro_batch);
 }
 
 #[test]

@@ -4,20 +4,16 @@
 //! of timm's.
 
 mod fixtures;
+#[path = "fixtures/trajectory.rs"]
+mod trajectory;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
-use ueo::adapt::{
-    GradientChoices, TrainedBlocks, TrainedParameters, batch_gradient, cosine_annealing,
-};
-use ueo::method::TrainedPart;
 use ueo::model::{Clip, Engine, Prompts};
-use ueo::objective::{UnconfidentWeights, universal_entropy};
-use ueo::session::Classifier;
 
 use fixtures::{Fixture, TIMM_TOWERS, assert_close};
+use trajectory::{Recording, TOLERANCE, Trajectory};
 
-const TOLERANCE: f64 = 1e-4;
 /// `[SOS]` and `[EOS]` of the fixtures.
 const MARKERS: [u32; 2] = [126, 127];
 
@@ -57,116 +53,19 @@ fn features_equal_open_clip() {
     }
 }
 
-/// Losses, gradient norms, and at the end parameters and cosines, of six recorded steps.
+/// Six recorded steps.
 fn follow_pytorch(name: &str, engine: Engine, micro_batch: Option<usize>) {
-    let facts = fixtures::json(&format!("timm/{name}/training.json"));
-    let arrays = Fixture::open(&format!("timm/{name}/training.safetensors"));
-    let clip = clip(name, engine);
-    let list = |key: &str| -> Vec<Value> { facts[key].as_array().unwrap().clone() };
+    let recording = Recording::open(&format!("timm/{name}/training"));
+    let facts = &recording.facts;
     let tokens = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
     let context_tokens = tokens(&facts["context_token_ids"]);
     let [start, end] = MARKERS;
-    let own = list("class_token_ids")
-        .iter()
-        .map(|class| [tokens(class), vec![end]].concat())
-        .collect();
-    let prompts = Prompts::new(Some(start), context_tokens.len(), own);
-    let affine = clip.zero_shot_affine().clone();
-    let found: Vec<Value> = affine
-        .to_host()
-        .into_iter()
-        .map(|(name, _)| name.into())
-        .collect();
-    assert_eq!(
-        found,
-        list("affine_parameters"),
-        "the order of the affine parameters"
-    );
-    let mut parameters = TrainedParameters {
-        context: clip.text().context_from_tokens(&context_tokens).unwrap(),
-        affine,
-        centring: None,
-    };
-
-    let images = arrays.tensor("images");
-    let [count, channels, height, width]: [usize; 4] = images.shape.clone().try_into().unwrap();
-    let size = channels * height * width;
-    let pixels = |batch: &[u32]| -> Tensor<4> {
-        let data: Vec<f32> = batch
-            .iter()
-            .flat_map(|&index| &images.data[index as usize * size..][..size])
-            .map(|byte| (byte - 128.0) / 64.0)
-            .collect();
-        let shape = [batch.len(), channels, height, width];
-        Tensor::from_data(TensorData::new(data, shape), clip.device())
-    };
-    let cosines = |parameters: &TrainedParameters| {
-        let all: Vec<u32> = (0..count as u32).collect();
-        let features = clip.image_features(pixels(&all), &parameters.affine);
-        values(Classifier::new(&clip, &prompts, parameters).cosine_logits(features))
-    };
-    let expected = arrays.tensor("zero_shot_cosine_logits").data;
-    assert_close(
-        "zero-shot cosines",
-        &cosines(&parameters),
-        &expected,
-        TOLERANCE,
-    );
-
-    let all_weights = arrays.tensor("weights").data;
-    let batch_size = facts["batch_size"].as_u64().unwrap() as usize;
-    let order = arrays.integers("order");
-    let batches: Vec<&[u32]> = order
-        .iter()
-        .flat_map(|epoch| epoch.chunks(batch_size))
-        .collect();
-    let steps = list("steps");
-    assert_eq!((steps.len(), batches.len()), (6, 6));
-    for (index, (batch, expected)) in batches.iter().zip(&steps).enumerate() {
-        let weights: Vec<f32> = batch.iter().map(|&i| all_weights[i as usize]).collect();
-        let choices = GradientChoices {
-            indices: &[],
-            train: TrainedPart::Both,
-            blocks: TrainedBlocks::All,
-            micro_batch,
-        };
-        let loss = UnconfidentWeights::Inverse;
-        let gradient = batch_gradient(
-            &clip,
-            &prompts,
-            &parameters,
-            &pixels(batch),
-            choices,
-            |features| universal_entropy(features.probabilities(), &weights, loss, 1.0),
-        );
-        let squares = values(gradient.context.clone())
-            .into_iter()
-            .map(|x| f64::from(x).powi(2));
-        for (quantity, found) in [
-            ("loss", gradient.loss),
-            ("conditional_entropy", gradient.conditional_entropy),
-            ("marginal_entropy", gradient.marginal_entropy),
-            ("context_grad_norm", squares.sum::<f64>().sqrt()),
-            ("affine_grad_norm", gradient.affine.norm()),
-        ] {
-            let expected = expected[quantity].as_f64().unwrap();
-            assert!(
-                (found - expected).abs() <= TOLERANCE * expected.abs(),
-                "{name}, step {index}, {quantity}: found {found}, expected {expected}"
-            );
-        }
-        let rate = |initial| cosine_annealing(initial, index, batches.len());
-        parameters = parameters.descend(&gradient, rate(0.1), rate(0.03));
-    }
-    let found = parameters.to_host();
-    let finals = arrays.names("final.");
-    assert_eq!(finals.len(), found.len(), "number of trained tensors");
-    for name in finals {
-        let found = &found[name.strip_prefix("final.").unwrap()];
-        assert_close(&name, &found.data, &arrays.tensor(&name).data, TOLERANCE);
-    }
-    let expected = arrays.tensor("final_cosine_logits").data;
-    assert_close("final cosines", &cosines(&parameters), &expected, TOLERANCE);
+    let classes = facts["class_token_ids"].as_array().unwrap().iter();
+    let own = classes.map(|class| [tokens(class), vec![end]].concat());
+    let prompts = Prompts::new(Some(start), context_tokens.len(), own.collect());
+    let clip = clip(name, engine);
+    let trajectory = Trajectory::of_six_steps(recording, clip, prompts, &context_tokens);
+    trajectory.replay_six_steps(micro_batch);
 }
 
 #[test]

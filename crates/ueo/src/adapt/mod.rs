@@ -490,11 +490,12 @@ impl Adaptation<'_> {
         let (train, blocks) = (settings.trained_part(), settings.train_blocks);
         let (gradient, memory) = self.gradient(state, indices, inputs, train, blocks);
         let first_norm = blocks.first_norm(self.clip);
+        let relative_to = settings.has_relative_steps().then_some(&state.parameters);
         let GradientReading {
             context,
             affine,
             cosines,
-        } = gradient.read(&state.parameters, first_norm);
+        } = gradient.read(relative_to, first_norm);
         let rates = settings.rates(state.step, per_epoch, context, affine);
         let record = StepRecord {
             step: state.step + 1,

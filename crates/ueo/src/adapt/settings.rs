@@ -457,9 +457,18 @@ impl Settings {
         (done, (end - begin) * steps_per_epoch)
     }
 
+    /// Whether a step's length is a part of the norm of what it moves.
+    pub fn has_relative_steps(&self) -> bool {
+        self.method.path_lengths().is_some() || self.step_size == StepSize::Relative
+    }
+
     /// What the gradients are multiplied with in a step (from 0).
     ///
     /// `context` and `affine` are the norms of the two groups of parameters.
+    ///
+    /// # Panics
+    ///
+    /// Where steps are relative to the parameters, and the norm of these is missing.
     pub fn rates(
         &self,
         step: usize,

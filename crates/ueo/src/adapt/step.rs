@@ -60,45 +60,61 @@ pub(super) struct GradientReading {
 
 impl BatchGradient {
     /// Copies it from the device at once; norms are summed there. On the processor, where nothing has to be copied, they are summed in
-    /// f64. `parameters` are those of the gradient, whose affine part is of the norms from `first_norm` on.
+    /// f64. `relative_to` are the parameters of the gradient where steps are relative to their norms, the affine ones from the layer
+    /// `first_norm` on.
     pub(super) fn read(
         &self,
-        parameters: &TrainedParameters,
+        relative_to: Option<&TrainedParameters>,
         first_norm: usize,
     ) -> GradientReading {
         let device = self.context.device();
         if is_processor(&device) {
             return GradientReading {
                 context: GroupNorms {
-                    parameters: square_sum(&to_host(&parameters.context).data).sqrt(),
-                    gradient: square_sum(&to_host(&self.context).data).sqrt(),
+                    parameters: relative_to.map(|parameters| length(&parameters.context)),
+                    gradient: length(&self.context),
                 },
                 affine: GroupNorms {
-                    parameters: parameters.affine.length(first_norm),
+                    parameters: relative_to.map(|parameters| parameters.affine.length(first_norm)),
                     gradient: self.affine.norm(),
                 },
                 cosines: to_host(&self.cosine_logits).data,
             };
         }
-        let [images, classes] = self.cosine_logits.dims();
-        let mut read = to_host_together(vec![
-            square_sum_on_device([&parameters.context], &device),
+        let mut tensors = vec![
             square_sum_on_device([&self.context], &device),
-            square_sum_on_device(parameters.affine.trained(first_norm), &device),
             square_sum_on_device(self.affine.tensors(), &device),
-            self.cosine_logits.clone().reshape([images * classes]),
-        ]);
-        let cosines = read.split_off(4);
-        let norms = |parameters: f32, gradient: f32| GroupNorms {
-            parameters: f64::from(parameters).sqrt(),
-            gradient: f64::from(gradient).sqrt(),
-        };
+        ];
+        tensors.extend(relative_to.into_iter().flat_map(|parameters| {
+            [
+                square_sum_on_device([&parameters.context], &device),
+                square_sum_on_device(parameters.affine.trained(first_norm), &device),
+            ]
+        }));
+        let sums = tensors.len();
+        let [images, classes] = self.cosine_logits.dims();
+        tensors.push(self.cosine_logits.clone().reshape([images * classes]));
+        let mut read = to_host_together(tensors);
+        let cosines = read.split_off(sums);
+        let norm = |square_sum: f32| f64::from(square_sum).sqrt();
+        let parameters = |position: usize| read.get(position).copied().map(norm);
         GradientReading {
-            context: norms(read[0], read[1]),
-            affine: norms(read[2], read[3]),
+            context: GroupNorms {
+                parameters: parameters(2),
+                gradient: norm(read[0]),
+            },
+            affine: GroupNorms {
+                parameters: parameters(3),
+                gradient: norm(read[1]),
+            },
             cosines,
         }
     }
+}
+
+/// L2 norm in f64, of a tensor on the processor.
+fn length(tensor: &Tensor<2>) -> f64 {
+    square_sum(&to_host(tensor).data).sqrt()
 }
 
 /// What a gradient is taken of, and in which parts.

@@ -44,17 +44,26 @@ pub struct Rates {
 /// L2 norms of a group of parameters and of its gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupNorms {
-    /// Of the parameters before the step.
-    pub parameters: f64,
+    /// Of the parameters before the step, where steps are relative to it ([`Settings::has_relative_steps`]); nothing else needs it.
+    ///
+    /// [`Settings::has_relative_steps`]: super::Settings::has_relative_steps
+    pub parameters: Option<f64>,
     /// Of the gradient.
     pub gradient: f64,
 }
 
 impl GroupNorms {
     /// What the gradient is multiplied with for a step that is `relative` norms of the parameters long; zero without a gradient.
+    ///
+    /// # Panics
+    ///
+    /// Without the norm of the parameters.
     pub(super) fn rate(self, relative: f64) -> f64 {
+        let parameters = self
+            .parameters
+            .expect("relative steps know what they are relative to");
         match self.gradient > 0.0 {
-            true => relative * self.parameters / self.gradient,
+            true => relative * parameters / self.gradient,
             false => 0.0,
         }
     }

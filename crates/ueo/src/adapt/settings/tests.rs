@@ -69,7 +69,7 @@ fn relative_steps_are_a_path_of_the_rates_length_whatever_the_scale() {
     let walk = |epochs: usize, scale: f64, settings: Settings| {
         let settings = settings.epochs(epochs);
         let norms = |parameters| GroupNorms {
-            parameters,
+            parameters: Some(parameters),
             gradient: scale,
         };
         (0..epochs * 3)
@@ -100,11 +100,31 @@ fn relative_steps_are_a_path_of_the_rates_length_whatever_the_scale() {
         assert!((affine / own.affine - 1.0).abs() < 0.01, "{affine}");
     }
     let still = GroupNorms {
-        parameters: 1.0,
+        parameters: Some(1.0),
         gradient: 0.0,
     };
     let rates = relative.rates(0, 3, still, still);
     assert_eq!((rates.context, rates.affine), (0.0, 0.0));
+}
+
+#[test]
+fn only_relative_steps_need_the_norms_of_the_parameters() {
+    let unread = GroupNorms {
+        parameters: None,
+        gradient: 1.0,
+    };
+    for (settings, relative) in [
+        (Settings::new(Method::Ueo), false),
+        (
+            Settings::new(Method::Ueo).step_size(StepSize::Relative),
+            true,
+        ),
+        (Settings::new(Method::Auto), true),
+    ] {
+        assert_eq!(settings.has_relative_steps(), relative);
+        let rates = std::panic::catch_unwind(|| settings.rates(0, 3, unread, unread));
+        assert_eq!(rates.is_err(), relative);
+    }
 }
 
 #[test]

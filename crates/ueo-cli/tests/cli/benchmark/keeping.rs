@@ -23,8 +23,9 @@ fn without_timing(mut cells: BTreeMap<PathBuf, Value>) -> BTreeMap<PathBuf, Valu
 #[test]
 fn finished_cells_are_kept_and_only_new_ones_run() {
     let place = place();
-    let two_jobs = "benchmark --suite tiny.toml --data . --model model --output two --jobs 2";
-    place.run(two_jobs, 0);
+    // More jobs than there are cells: so many threads no machine has.
+    let jobs = "benchmark --suite tiny.toml --data . --model model --output two --jobs 100000";
+    place.run(jobs, 0);
     place.run(BENCHMARK, 0);
     let first = cells(&place, "out");
     assert_eq!(
@@ -37,6 +38,10 @@ fn finished_cells_are_kept_and_only_new_ones_run() {
         .run(BENCHMARK, 0)
         .says(&["12 cells, 12 done, 0 to do"]);
     assert_eq!(cells(&place, "out"), first, "not even the timing changes");
+
+    let twice = "--methods ueo,ueo --seeds 2,2 --shifts open-partial,open-partial --list";
+    let list = place.run(&format!("{BENCHMARK} {twice}"), 0);
+    assert_eq!(list.stdout.lines().count(), 2, "a cell for each domain");
 
     let all = place.run(&format!("{BENCHMARK} --methods all --list"), 0);
     for method in ueo::method::Method::ALL {

@@ -78,6 +78,15 @@ fn without_labels_it_says_how_many_classes_changed() {
     place
         .run(&ADAPT.replace("--images images", "--images flat"), 0)
         .says(&["changed   the class of", "of 12 images", "without labels"]);
+    // Steps too small for the model change nothing, and somebody should say so.
+    let still = ADAPT
+        .replace("--images images", "--images flat --overwrite")
+        .replace("learning-rate 0.05", "learning-rate 1e-9")
+        .replace("learning-rate 0.02", "learning-rate 1e-9");
+    place.run(&still, 0).says(&[
+        "changed   the class of 0 of 12 images",
+        "--method auto needs no learning rate",
+    ]);
 }
 
 #[test]

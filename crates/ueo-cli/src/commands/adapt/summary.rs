@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ueo::evaluate::{ClassIntervals, Groups, Interval, Threshold};
 use ueo::guard::Keep;
+use ueo::method::Method;
 use ueo_run::{AdaptReport, ImageResult, RunDirectory, RunError};
 
 use crate::commands::{Context, nearby};
@@ -11,6 +12,9 @@ use crate::error::CliError;
 use crate::hints::guard;
 use crate::tables;
 use crate::words::{against_noise, counted, percent, points, quoted};
+
+/// One image in so many that changed its class is few.
+const FEW_CHANGES: usize = 40;
 
 /// What a user wants to know at the end: what changed and whether that means something, and what to do next.
 pub struct Summary<'a> {
@@ -56,9 +60,34 @@ impl<'a> Summary<'a> {
         for line in self.changed() {
             printer.message(line);
         }
+        if self.hardly_moved() {
+            printer.hint(
+                "hardly an image changed its class; if that is less than you expected, --method auto needs no learning rate",
+            );
+        }
         self.show_rejected(context);
         self.show_next(report_path, context);
         Ok(())
+    }
+
+    /// Whether the steps may have been small for this model: training without labels that left nearly all classes as they were.
+    fn hardly_moved(&self) -> bool {
+        let record = &self.report.record;
+        let method = record.request.settings.method;
+        let unjudged = record.zero_shot.is_none() || record.adapted.is_none();
+        unjudged
+            && method.trains()
+            && method != Method::Auto
+            && FEW_CHANGES * self.moved() < self.images.len()
+    }
+
+    /// Images whose class is another one than before.
+    fn moved(&self) -> usize {
+        let moved = self.images.iter().filter(|image| {
+            let adapted = image.adapted.as_ref();
+            adapted.is_some_and(|adapted| adapted.class != image.zero_shot.class)
+        });
+        moved.count()
     }
 
     /// How many images lie below the threshold.
@@ -137,13 +166,9 @@ impl<'a> Summary<'a> {
     fn changed(&self) -> Vec<String> {
         let record = &self.report.record;
         let (Some(before), Some(after)) = (&record.zero_shot, &record.adapted) else {
-            let moved = self.images.iter().filter(|image| {
-                let adapted = image.adapted.as_ref();
-                adapted.is_some_and(|adapted| adapted.class != image.zero_shot.class)
-            });
             return vec![format!(
                 "changed   the class of {} of {}, unjudged without labels",
-                moved.count(),
+                self.moved(),
                 counted(self.images.len(), "image")
             )];
         };

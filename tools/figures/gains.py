@@ -96,7 +96,7 @@ def main() -> None:
     for method, color, shape in METHODS:
         parts += [mark(x, 20, shape, color, False), text(x + 12, 24, TITLES[method], "start")]
         x += 40 + 8 * len(TITLES[method])
-    parts.append(text(x + 10, 24, "filled: clean drawings; hollow or thin: corrupted ones", "start"))
+    parts.append(text(x + 10, 24, "filled: clean drawings; hollow or thin: changed ones", "start"))
     width, height = LEFT + 2 * WIDTH + GAP + 20, bottom + 14
     print(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

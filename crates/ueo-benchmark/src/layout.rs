@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::BenchmarkError;
 use super::suite::{Domain, Suite};
 use ueo::data::{ClassList, Dataset, DatasetOptions, Sample, SourceKind};
+use ueo::session::SkippedImage;
 
 /// A suite's data on disk.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct SuiteData {
     pub domains: Vec<DomainFiles>,
     /// Where the numbers of images are not those of the publication.
     pub differences: Vec<CountDifference>,
+    /// Inputs that cannot be used, under their domain's name.
+    pub skipped: Vec<SkippedImage>,
 }
 
 /// The labelled images of a domain.
@@ -146,8 +149,12 @@ pub fn locate(
         classes,
         domains: Vec::new(),
         differences: Vec::new(),
+        skipped: Vec::new(),
     };
     for (domain, train, test) in &opened {
+        for set in [Some(train), test.as_ref()].into_iter().flatten() {
+            found.skipped.extend(skipped(domain, set));
+        }
         found
             .differences
             .extend(difference(domain, train, domain.images));
@@ -345,6 +352,15 @@ fn labelled(set: &Opened, classes: &[String]) -> Result<LabelledImages, Benchmar
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
+    })
+}
+
+fn skipped<'a>(domain: &Domain, set: &'a Opened) -> impl Iterator<Item = SkippedImage> + use<'a> {
+    let name = domain.name.clone();
+    let entries = set.dataset.skipped.iter();
+    entries.map(move |entry| SkippedImage {
+        id: format!("{name}: {}", entry.id),
+        reason: entry.reason.to_string(),
     })
 }
 

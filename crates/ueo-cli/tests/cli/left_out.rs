@@ -2,16 +2,17 @@
 
 use std::fs;
 
+use crate::benchmark;
 use crate::support::{ADAPT, IMAGES, Workplace};
 
 #[test]
 fn files_that_are_not_taken_are_counted_on_the_screen_and_in_the_record() {
     let place = Workplace::new();
-    for name in ["cat/holiday.heic", "cat/.hidden.png", "notes.docx"] {
+    for name in ["old.zip", "cat/.hidden.png", "notes.docx"] {
         place.write(&format!("images/{name}"), "x");
     }
     let said = [
-        "not taken: 1 file, HEIC picture, a format that is not read: cat/holiday.heic",
+        "not taken: 1 file, ZIP archive, which is not read: old.zip",
         "not taken: 1 file, hidden file: cat/.hidden.png",
         "not taken: 1 file, file with the extension .docx: notes.docx",
     ];
@@ -27,9 +28,43 @@ fn files_that_are_not_taken_are_counted_on_the_screen_and_in_the_record() {
         .map(|count| count["files"].as_u64().unwrap())
         .sum();
     assert_eq!((left_out.len(), files), (3, 3), "{left_out:?}");
-    assert_eq!(left_out[0]["examples"][0], "cat/holiday.heic");
+    assert_eq!(left_out[0]["examples"][0], "old.zip");
     let predicted = place.run("predict --model run --images images --output p.csv", 0);
     predicted.says(&[said[0]]);
+}
+
+#[test]
+fn pictures_of_formats_that_are_not_read_are_skipped_images_of_every_command() {
+    let place = Workplace::new();
+    place.adapt("");
+    for name in ["cat/holiday.heic", "dog/web.AVIF", "raw.cr2"] {
+        place.write(&format!("images/{name}"), "x");
+    }
+    for name in [".DS_Store", "notes.txt", "labels.json"] {
+        place.write(&format!("images/{name}"), "x");
+    }
+    let said = [
+        "warning: 3 inputs were skipped:",
+        "cat/holiday.heic: expected JPEG, PNG,",
+        "found HEIC, which is not read",
+        "dog/web.AVIF: expected",
+        "found AVIF, which is not read",
+        "raw.cr2: expected",
+        "found camera raw, which is not read",
+    ];
+    for command in [
+        &ADAPT.replace("--output run", "--output second"),
+        "predict --model run --images images --output p.csv",
+        "evaluate --model run --images images --output e.json",
+        "discover run --images images --output found",
+        "embed --model run --images images --output e.safetensors",
+    ] {
+        place
+            .run(&format!("{command} --overwrite --strict"), 2)
+            .says(&["3 inputs cannot be used, and none may be skipped"]);
+        place.run(&format!("{command} --overwrite"), 1).says(&said);
+        place.run(&format!("{command} --overwrite --quiet"), 1);
+    }
 }
 
 #[test]
@@ -69,4 +104,23 @@ fn oracle_weights_take_folders_for_labels_however_few_of_them_are_known() {
     }
     let oracle = "--method ueo-oracle --labels-for-oracle images";
     place.run(&format!("{ADAPT} {oracle}"), 0);
+}
+
+#[test]
+fn a_benchmark_lists_the_inputs_that_it_cannot_use() {
+    let place = benchmark::place();
+    place.write("sets/light/cat/holiday.heic", "x");
+    let command = format!("{} --domains light --shifts closed", benchmark::BENCHMARK);
+    let zero_shot = format!("{command} --methods zero-shot");
+    place.run(&format!("{zero_shot} --strict"), 2).says(&[
+        "cannot be used, and none may be skipped",
+        "light: cat/holiday.heic",
+    ]);
+    assert!(!place.path("out").exists());
+    place.run(&zero_shot, 1).says(&[
+        "1 input was skipped:",
+        "light: cat/holiday.heic: expected",
+        "found HEIC, which is not read",
+    ]);
+    place.run(&format!("{zero_shot} --quiet"), 1);
 }

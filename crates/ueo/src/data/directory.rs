@@ -54,6 +54,10 @@ pub(super) fn open(root: &Path, options: &DatasetOptions) -> Result<Dataset, Dat
                     let id = relative_id(root, entry.path());
                     dataset.skip(id, SkipReason::NotAFile);
                 }
+                FileKind::UnreadImage(format) => {
+                    let id = relative_id(root, entry.path());
+                    dataset.skip(id, SkipReason::UnreadFormat { format });
+                }
                 kind => {
                     let reason = LeftOutReason::of(entry.path(), kind);
                     let id = relative_id(root, entry.path());

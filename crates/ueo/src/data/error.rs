@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::image_format::ImageFormat;
 use crate::quote;
 
 use super::LeftOutCount;
@@ -316,6 +317,15 @@ pub enum SkipReason {
     /// Neither a file nor a folder.
     #[error("expected a regular file, found another kind of entry")]
     NotAFile,
+    /// A picture of a format that is not read, by its extension.
+    #[error(
+        "expected {}, found {format}, which is not read",
+        ImageFormat::read_names()
+    )]
+    UnreadFormat {
+        /// The format's name.
+        format: &'static str,
+    },
     /// A file without a byte.
     #[error("expected an image, found an empty file")]
     Empty,

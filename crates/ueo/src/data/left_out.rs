@@ -14,12 +14,10 @@ const EXAMPLES: usize = 5;
 /// Longest extension that is a reason of its own, in characters.
 const MAX_EXTENSION_CHARS: usize = 16;
 
-/// Why a file that does not claim to be a readable image was not taken. Images that cannot be used are
-/// [`Skipped`](super::Skipped) instead.
+/// Why a file that does not claim to be an image was not taken. Images that cannot be used, those of a format that is not
+/// read among them, are [`Skipped`](super::Skipped) instead.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOutReason {
-    /// A picture of a format that is not read, with the format's name.
-    UnreadFormat(&'static str),
     /// A shard in a folder that has pictures too.
     ShardBesidePictures,
     /// A Parquet file in a folder that has pictures or shards too.
@@ -107,14 +105,13 @@ impl LeftOutReason {
         }
     }
 
-    /// Why a file with this name, which is no image that is read, is not taken.
+    /// Why a file with this name, which is no image, is not taken.
     pub(super) fn of(path: &Path, kind: FileKind) -> Self {
         match kind {
-            FileKind::UnreadImage(name) => Self::UnreadFormat(name),
             FileKind::UnreadArchive(name) => Self::UnreadArchive(name),
             FileKind::Shard => Self::ShardBesidePictures,
             FileKind::Rows => Self::TableBesidePictures,
-            FileKind::Image | FileKind::Other => {
+            FileKind::Image | FileKind::UnreadImage(_) | FileKind::Other => {
                 let extension = path.extension().unwrap_or_default().to_string_lossy();
                 let is_extension = extension.chars().count() <= MAX_EXTENSION_CHARS
                     && extension.chars().all(char::is_alphanumeric);
@@ -131,9 +128,6 @@ impl LeftOutReason {
 impl Display for LeftOutReason {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnreadFormat(name) => {
-                write!(formatter, "{name} picture, a format that is not read")
-            }
             Self::ShardBesidePictures => formatter.write_str("shard beside pictures"),
             Self::TableBesidePictures => {
                 formatter.write_str("Parquet file beside pictures or shards")

@@ -281,6 +281,9 @@ impl<'a, S: ArchiveSource> ShardIndex<'a, S> {
                     let leaves_tree = parts.iter().any(|part| *part == b"..");
                     return self.take_image(member, id, leaves_tree);
                 }
+                FileKind::UnreadImage(format) => {
+                    self.dataset.skip(id, SkipReason::UnreadFormat { format });
+                }
                 kind => left_out.add(LeftOutReason::of_member(path, kind), &id),
             }
         }

@@ -48,7 +48,21 @@ Examples:
   ueo benchmark --suite office-home --tables-only --output results/ \\
       --latex table.tex --report
 
-Exit codes: 0 done, 1 done but the training of some cells failed, 2 error, 130 interrupted: the same command continues.";
+Exit codes: 0 done, 1 done but some images were skipped or the training of some cells failed, 2 error, \
+130 interrupted: the same command continues.";
+
+/// The embedded suites by name with what each is, in lines that fit on a terminal.
+fn embedded_suites() -> String {
+    const NAME_COLUMNS: usize = 20;
+    let indent = " ".repeat(NAME_COLUMNS + 2);
+    let text_columns = usize::from(tables::COLUMNS) - indent.len();
+    let suites = Suite::embedded().filter_map(|name| Suite::open(name).ok());
+    let lines = suites.map(|suite| {
+        let about = wrapped(&suite.about, text_columns).replace('\n', &format!("\n{indent}"));
+        format!("  {:NAME_COLUMNS$}{about}\n", suite.name)
+    });
+    lines.collect()
+}
 
 /// Compare methods on the domains and category shifts of a suite
 #[derive(Clone, Debug, Args)]

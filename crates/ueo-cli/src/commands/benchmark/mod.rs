@@ -8,7 +8,7 @@ mod results;
 use std::path::Path;
 
 use ueo::model::Precision;
-use ueo::session::Model;
+use ueo::session::{Model, SessionError};
 use ueo_benchmark::{
     BenchmarkError, CellState, LONGEST_NAME, ModelId, Plan, Results, Suite, SuiteData,
 };
@@ -44,6 +44,10 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
     };
     let data = ueo_benchmark::locate(&suite, data_folder(args, &suite, printer)?, &domains)?;
     warn_of_differences(&data, printer);
+    let skipped = data.skipped.clone();
+    if context.strict && !skipped.is_empty() {
+        return Err(CliError::Session(SessionError::SkippedImages { skipped }));
+    }
     let precision = context.precision.unwrap_or_default();
     let model = open_checkpoint(path, precision, context)?;
     let id = ModelId {
@@ -69,7 +73,10 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
         };
         results::write(args, Some(&suite), of_this_run, printer)?;
     }
-    Ok(ending)
+    Ok(match (ending, context.list_skipped(&skipped)) {
+        (Ending::Complete, ending) => ending,
+        (ending, _) => ending,
+    })
 }
 
 /// Makes the tables again from the cells that are there.

@@ -211,20 +211,26 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
 
-    /// What tells known from unknown images [default: the run's, else msp]
+    /// What tells known from unknown images [default: the run's, else maximum-logit]
     #[arg(long, value_enum, value_name = "SCORE")]
     pub score: Option<Score>,
 
-    /// t in softmax(cosines / t) [default: the run's for its score, else 1 for msp and 0.01 for the others]
+    /// t in softmax(cosines / t) [default: the run's for its score, else 1 for msp and 0.01 for the others]; maximum-logit
+    /// and sigmoid have none
     #[arg(long, value_name = "T", value_parser = positive_number)]
     pub score_temperature: Option<f64>,
 
     /// Confidence from which on an image counts as known: a number, `stored`, or a way to choose it
     ///
     /// `stored` is the threshold of the run. Where there is none for these classes and this score, it is chosen from
-    /// the confidences of these images, without labels, in the way that the run was told (gaussian-mixture at first).
-    /// `gaussian-mixture`, `otsu` or `target-rejection-rate=FRACTION` chooses it from the confidences of these images.
-    #[arg(long, value_name = "VALUE", default_value = "stored")]
+    /// the confidences of these images, without labels, in the way that the run was told (auto if it was told nothing).
+    /// `auto`, `gaussian-mixture`, `otsu` or `target-rejection-rate=FRACTION` chooses it from the confidences of these images.
+    #[arg(
+        long,
+        value_name = "VALUE",
+        default_value = "stored",
+        allow_negative_numbers = true
+    )]
     pub threshold: ThresholdChoice,
 }
 
@@ -248,7 +254,7 @@ impl FromStr for ThresholdChoice {
             (_, _, Ok(method)) => ThresholdRequest::Choose(method),
             _ => {
                 return Err(
-                    "expected `stored`, a number, gaussian-mixture, otsu or target-rejection-rate=FRACTION"
+                    "expected `stored`, a number, auto, gaussian-mixture, otsu or target-rejection-rate=FRACTION"
                         .to_owned(),
                 );
             }
@@ -302,7 +308,40 @@ pub fn positive_number(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use ueo::evaluate::ScoreRule;
+
     use super::*;
+
+    #[test]
+    fn the_help_names_the_defaults_and_ways_that_the_program_has() {
+        let command = ScoreArgs::augment_args(clap::Command::new("ueo"));
+        let help = |name: &str| {
+            let mut arguments = command.get_arguments();
+            let found = arguments
+                .find(|argument| argument.get_id() == name)
+                .unwrap();
+            let help = found.get_long_help().or(found.get_help());
+            help.unwrap().to_string().replace('\n', " ")
+        };
+        let score = ScoreRule::default().score;
+        assert!(help("score").contains(&format!("else {score}]")));
+        let method = ThresholdMethod::default();
+        let threshold = help("threshold");
+        assert!(threshold.contains(&format!("({method} if it was told nothing)")));
+        let refused = "median".parse::<ThresholdChoice>().unwrap_err();
+        for way in [
+            "auto",
+            "gaussian-mixture",
+            "otsu",
+            "target-rejection-rate=0.5",
+        ] {
+            let chosen: ThresholdChoice = way.parse().unwrap();
+            assert!(matches!(chosen.0, ThresholdRequest::Choose(_)));
+            let name = way.split('=').next().unwrap();
+            assert!(threshold.contains(&format!("`{name}")), "{threshold}");
+            assert!(refused.contains(name), "{refused}");
+        }
+    }
 
     #[test]
     fn sizes_have_binary_units() {

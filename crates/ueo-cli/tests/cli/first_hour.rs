@@ -208,6 +208,10 @@ fn the_threshold_can_be_chosen_from_what_is_predicted() {
     place
         .run(&format!("{predict} --threshold otsu --verbose"), 0)
         .says(&["threshold:", "(otsu)"]);
+    // The default score ranges from -1 to 1.
+    place
+        .run(&format!("{predict} --threshold -0.1"), 0)
+        .says(&["at a confidence of -0.100000"]);
     for wrong in ["median", "target-known-acceptance=0.9"] {
         place
             .run(&format!("{predict} --threshold {wrong}"), 2)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use ueo::data::{ClassList, ClassNameMap, DataError};
+use ueo::data::{ClassList, ClassNameMap, DataError, read_utf8};
 
 fn read(bytes: impl AsRef<[u8]>) -> Result<ClassList, DataError> {
     let folder = TempDir::new().unwrap();

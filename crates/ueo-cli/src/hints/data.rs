@@ -7,7 +7,9 @@ use super::Hint;
 impl Hint for DataError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Open { .. } => "check the spelling of the path and that you may read it",
+            Self::Open { .. } | Self::OpenText { .. } => {
+                "check the spelling of the path and that you may read it"
+            }
             Self::NoImages { .. } => {
                 "images are found by extension, such as jpg, png, webp, gif, bmp, tif, jp2, jxl; paths of a list are relative to --image-root or to the list's folder"
             }

@@ -22,7 +22,12 @@ impl ClassNameMap {
     /// # Errors
     /// [`DataError`]; [`DataError::Format`] for a file without ids.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let bytes = read_bounded(path, MAX_CLASS_FILE_BYTES, "bytes in a file of class names")?;
+        let bytes = read_bounded(
+            path,
+            "a file of ids and names",
+            MAX_CLASS_FILE_BYTES,
+            "bytes in a file of class names",
+        )?;
         Self::parse(&bytes, path)
     }
 

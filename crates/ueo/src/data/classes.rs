@@ -33,7 +33,12 @@ impl ClassList {
     /// [`DataError`]. Blank lines, duplicates, names that mean the same and other encodings than UTF-8 are errors that
     /// name the line; files that look like something else are refused, and the hint says what to write.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let bytes = read_bounded(path, MAX_CLASS_FILE_BYTES, "bytes in a class file")?;
+        let bytes = read_bounded(
+            path,
+            "a file of class names",
+            MAX_CLASS_FILE_BYTES,
+            "bytes in a class file",
+        )?;
         Self::parse(&bytes, path)
     }
 

@@ -38,12 +38,25 @@ impl Display for Place {
 pub enum DataError {
     /// The path does not exist or cannot be opened.
     #[error(
-        "expected a folder, a list file, a .tar shard or a .parquet file at {}, but it cannot be opened: {reason}",
+        "expected a folder, a list file, a .tar shard, a .parquet file or an image at {}, but it cannot be opened: {reason}",
         quote::path(path)
     )]
     Open {
         /// The path as given.
         path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// A text file does not exist or cannot be opened.
+    #[error(
+        "expected {expected} at {}, but it cannot be opened: {reason}",
+        quote::path(path)
+    )]
+    OpenText {
+        /// The path as given.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
         /// What the operating system said.
         reason: String,
     },

@@ -1,7 +1,7 @@
 //! Text that users write: UTF-8, with or without a byte order mark, lines that end in any of the three ways.
 
 use std::fs::File;
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use super::DataError;
@@ -16,28 +16,33 @@ pub(super) const MAX_LINE_BYTES: usize = 8 << 10;
 /// Reads a text file of at most 64 MiB.
 ///
 /// # Errors
-/// [`DataError::Open`], [`DataError::Limit`], or [`DataError::Encoding`] with line and byte of the first place that is
+/// [`DataError::OpenText`], [`DataError::Limit`], or [`DataError::Encoding`] with line and byte of the first place that is
 /// not UTF-8 text.
 pub fn read_utf8(path: &Path) -> Result<String, DataError> {
-    let bytes = read_bounded(path, MAX_TEXT_BYTES, "bytes in a text file")?;
+    let bytes = read_bounded(path, "a text file", MAX_TEXT_BYTES, "bytes in a text file")?;
     decode_utf8(&bytes, path).map(str::to_owned)
 }
 
-/// The bytes of a file that must not be longer than a limit. A pipe is read until it passes the limit.
+/// The bytes of a file that must not be longer than a limit. A pipe is read until it passes the limit. `expected` says what the
+/// file should be where it cannot be opened.
 pub(super) fn read_bounded(
     path: &Path,
+    expected: &'static str,
     limit: u64,
     what: &'static str,
 ) -> Result<Vec<u8>, DataError> {
-    let file = File::open(path).map_err(|error| open_error(path, &error))?;
-    let length = file
-        .metadata()
-        .map_err(|error| open_error(path, &error))?
-        .len();
-    if length > limit {
-        return Err(too_long(path, limit, what));
-    }
-    read_limited(file, path, limit, what)
+    let wrong = |error: io::Error| DataError::OpenText {
+        path: path.to_path_buf(),
+        expected,
+        reason: error.to_string(),
+    };
+    let file = File::open(path).map_err(wrong)?;
+    let is_too_long = file.metadata().map_err(wrong)?.len() > limit;
+    let bytes = match is_too_long {
+        true => None,
+        false => read_up_to(file, limit).map_err(wrong)?,
+    };
+    bytes.ok_or_else(|| too_long(path, limit, what))
 }
 
 /// All bytes of a reader, at most `limit` of them.
@@ -47,15 +52,15 @@ pub(super) fn read_limited(
     limit: u64,
     what: &'static str,
 ) -> Result<Vec<u8>, DataError> {
+    let bytes = read_up_to(reader, limit).map_err(|error| open_error(path, &error))?;
+    bytes.ok_or_else(|| too_long(path, limit, what))
+}
+
+/// All bytes of a reader; `None` where there are more than `limit`.
+fn read_up_to(reader: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    reader
-        .take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| open_error(path, &error))?;
-    if bytes.len() as u64 > limit {
-        return Err(too_long(path, limit, what));
-    }
-    Ok(bytes)
+    reader.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// A file that is longer than its limit.

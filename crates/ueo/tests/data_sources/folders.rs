@@ -75,7 +75,7 @@ fn a_path_that_does_not_exist() {
     let text = message(&open(&root.path().join("none")).unwrap_err(), root.path());
     assert!(
         text.starts_with(
-            "expected a folder, a list file, a .tar shard or a .parquet file at ROOT/none, but it cannot be opened: "
+            "expected a folder, a list file, a .tar shard, a .parquet file or an image at ROOT/none, but it cannot be opened: "
         ),
         "{text}"
     );

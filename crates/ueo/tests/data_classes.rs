@@ -93,6 +93,43 @@ fn names_of_a_program_are_checked_like_those_of_a_file() {
 }
 
 #[test]
+fn several_names_in_a_single_line_are_refused() {
+    for (text, found) in [
+        (
+            "airplane,anchor,apple\n",
+            "3 names between commas, \"airplane,anchor,apple\"",
+        ),
+        ("cat; dog; red fox;", "3 names between semicolons"),
+    ] {
+        let said = message(text);
+        assert!(
+            said.starts_with("expected class names in classes.txt, found a single line with "),
+            "{said}"
+        );
+        assert!(said.contains(found), "{said}");
+    }
+    // Names of WordNet have commas, and one name may have one.
+    assert_eq!(read("tench, Tinca tinca, fish\ndog\n").unwrap().len(), 2);
+    assert_eq!(read("crane, machine\n").unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_that_does_not_exist() {
+    let path = Path::new("no/such/classes.txt");
+    let said = ClassList::read(path).unwrap_err().to_string();
+    let expected =
+        "expected a file of class names at no/such/classes.txt, but it cannot be opened: ";
+    assert!(said.starts_with(expected), "{said}");
+    let said = ClassNameMap::read(path).unwrap_err().to_string();
+    assert!(
+        said.starts_with("expected a file of ids and names at "),
+        "{said}"
+    );
+    let said = read_utf8(path).unwrap_err().to_string();
+    assert!(said.starts_with("expected a text file at "), "{said}");
+}
+
+#[test]
 fn an_empty_file() {
     assert_eq!(
         message(""),

@@ -265,18 +265,28 @@ fn read_classes(
     context: &Context,
 ) -> Result<ClassList, CliError> {
     let classes = ClassList::read(path)?;
+    let printer = context.printer;
+    printer.message(format_args!(
+        "{} in {}",
+        counted(classes.len(), "class"),
+        path.display()
+    ));
+    if classes.len() == 1 {
+        printer.warning(
+            "there is one class alone: every image is put into it, and training cannot separate anything",
+        );
+        printer.hint("name more than one class, each on a line of its own");
+    }
     if let Some(names) = class_names {
         return Ok(classes.renamed(&ClassNameMap::read(names)?)?);
     }
     let names = classes.names();
     if let (Some(first), true) = (names.first(), names.iter().all(|name| is_code(name))) {
-        context.printer.warning(format_args!(
+        printer.warning(format_args!(
             "the class names look like ids ({}), in which the model reads nothing",
             quote::whole(first)
         ));
-        context
-            .printer
-            .hint("--class-names FILE gives them names: a table `id,name` (.csv) or JSON");
+        printer.hint("--class-names FILE gives them names: a table `id,name` (.csv) or JSON");
     }
     Ok(classes)
 }

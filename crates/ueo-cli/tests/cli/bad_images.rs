@@ -192,11 +192,38 @@ fn class_files_with_mistakes_name_the_line() {
         (b"cat\nca\xf1on\n", "classes.txt:2: expected UTF-8"),
         (b"\xff\xfec\0a\0t\0", "UTF-16"),
         (b"", "expected one class name per line"),
+        (b"cat,dog,red_fox\n", "3 names between commas"),
     ] {
         place.write("classes.txt", content);
         place.run(ADAPT, 2).says(&["error:", said, "hint:"]);
     }
     assert!(!place.path("run").exists());
+}
+
+#[test]
+fn the_number_of_classes_is_always_said_and_one_alone_is_warned_of() {
+    let place = Workplace::new();
+    place.run(ADAPT, 0).says(&["3 classes in classes.txt"]);
+    place.write("one.txt", "cat\n");
+    let evaluate = "evaluate --model model --images images --classes one.txt";
+    place.run(evaluate, 0).says(&[
+        "1 class in one.txt",
+        "warning: there is one class alone",
+        "hint:",
+    ]);
+}
+
+#[test]
+fn paths_that_do_not_exist_are_named_as_what_they_should_be() {
+    let place = Workplace::new();
+    let classes = ADAPT.replace("classes.txt", "nope.txt");
+    place
+        .run(&classes, 2)
+        .says(&["error: expected a file of class names at nope.txt", "hint:"]);
+    let predict = "predict --model model --classes classes.txt --output p.csv";
+    place
+        .run(&format!("{predict} --images images/nope.png"), 2)
+        .says(&["or an image at images/nope.png", "hint:"]);
 }
 
 #[test]

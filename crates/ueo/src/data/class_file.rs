@@ -65,6 +65,9 @@ fn parse_lines(bytes: &[u8], text: &str, path: &Path) -> Result<Vec<ClassEntry>,
     if let Some(entries) = with_leading_ids(&lines, path)? {
         return Ok(entries);
     }
+    if let Some(found) = joined_names(&lines) {
+        return Err(refused(path, found, "write one name per line"));
+    }
     if let Some((found, fix)) = something_else(&lines) {
         return Err(refused(
             path,
@@ -155,6 +158,23 @@ fn with_leading_ids(
                 }
             })
             .collect(),
+    ))
+}
+
+/// Several names in a single line: what is found. One comma may be part of a name.
+fn joined_names(lines: &[(usize, String)]) -> Option<String> {
+    let mut filled = lines.iter().filter(|(_, line)| !line.is_empty());
+    let (Some((_, line)), None) = (filled.next(), filled.next()) else {
+        return None;
+    };
+    let (separators, names) = [(',', "commas"), (';', "semicolons")]
+        .into_iter()
+        .find(|(separator, _)| line.matches(*separator).count() > 1)
+        .map(|(separator, name)| (name, line.split(separator).filter(|n| !n.trim().is_empty())))?;
+    Some(format!(
+        "a single line with {} names between {separators}, {}",
+        names.count(),
+        quote::quotation(line)
     ))
 }
 

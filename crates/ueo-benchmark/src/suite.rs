@@ -58,8 +58,10 @@ pub struct Suite {
     /// Where the data are if nothing else is said, relative to the current directory.
     pub default_data: Option<PathBuf>,
     /// What to do when they are not there.
+    #[serde(default = "Suite::default_obtain")]
     pub obtain: String,
     /// Folders below the data directory in which the domains may lie, the empty path for the directory itself.
+    #[serde(default = "Suite::default_roots")]
     pub roots: Vec<PathBuf>,
     /// Number of classes.
     pub classes: usize,
@@ -70,14 +72,18 @@ pub struct Suite {
     /// The classes that have unlabeled images, by shift.
     pub shifts: BTreeMap<Shift, ClassRanges>,
     /// The methods that are compared if nothing else is asked for.
+    #[serde(default = "Suite::default_methods")]
     pub methods: Vec<Method>,
     /// Seeds of the methods that train.
+    #[serde(default = "Suite::default_seeds")]
     pub seeds: Vec<u64>,
     /// Where the images come from.
     pub domains: Vec<Domain>,
-    /// Settings chosen for this suite.
+    /// Settings chosen for this suite, where they are not the program's.
+    #[serde(default)]
     pub settings: Profile,
-    /// Settings of the publication.
+    /// Settings of the publication, where they are not the program's.
+    #[serde(default)]
     pub published: Profile,
 }
 
@@ -130,6 +136,32 @@ impl Domain {
 }
 
 impl Suite {
+    fn default_obtain() -> String {
+        "name the folder that has them with --data".to_owned()
+    }
+
+    fn default_roots() -> Vec<PathBuf> {
+        vec![PathBuf::new()]
+    }
+
+    /// All methods that the publication compares, and its upper bound.
+    fn default_methods() -> Vec<Method> {
+        vec![
+            Method::ZeroShot,
+            Method::Upl,
+            Method::Pouf,
+            Method::Dance,
+            Method::EntropyMinimization,
+            Method::InfoMax,
+            Method::Ueo,
+            Method::UeoOracle,
+        ]
+    }
+
+    fn default_seeds() -> Vec<u64> {
+        vec![2023, 2024, 2025]
+    }
+
     /// Names of the embedded suites.
     pub fn embedded() -> impl Iterator<Item = &'static str> {
         EMBEDDED.iter().map(|(name, _)| *name)
@@ -448,6 +480,32 @@ mod tests {
             error.contains("`solids`") && error.contains("held-out"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_a_suite_does_not_say_is_as_in_the_embedded_ones() {
+        let text = r#"
+            name = "mine"
+            about = "What it shows"
+            classes = 4
+            known = "0-2"
+            [shifts]
+            closed = "0-2"
+            [[domains]]
+            name = "light"
+            folders = ["light"]
+        "#;
+        let suite = Suite::parse(text, Path::new("mine.toml")).unwrap();
+        assert_eq!(suite.roots, [PathBuf::new()]);
+        assert!(suite.obtain.contains("--data"));
+        for name in Suite::embedded() {
+            let embedded = Suite::open(name).unwrap();
+            assert_eq!(suite.methods, embedded.methods, "{name}");
+            assert_eq!(suite.seeds, embedded.seeds, "{name}");
+        }
+        for profile in [suite.settings, suite.published] {
+            assert_eq!(profile, Profile::default());
+        }
     }
 
     #[test]

@@ -225,7 +225,8 @@ fn tell(
         printer.data(table).map_err(CliError::Stdout)?;
         let left = found.groups.len().saturating_sub(LISTED);
         if left > 0 {
-            printer.message(format_args!("and {}", counted(left, "smaller group")));
+            let rest = format!("and {}", counted(left, "smaller group"));
+            printer.data(rest).map_err(CliError::Stdout)?;
         }
     }
     let page = directory.page_path();

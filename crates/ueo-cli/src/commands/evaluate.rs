@@ -249,7 +249,8 @@ fn described(measured: &[Measured]) -> Vec<ModelEvaluation<'_>> {
 
 fn show(measured: &[Measured], output: Option<&Path>, context: &Context) -> Result<(), CliError> {
     let printer = context.printer;
-    if !output.is_some_and(is_stdout) {
+    let with_table = !output.is_some_and(is_stdout);
+    if with_table {
         let columns: Vec<(&str, &Evaluation)> = measured
             .iter()
             .map(|one| (one.title.as_str(), &one.evaluation))
@@ -266,13 +267,18 @@ fn show(measured: &[Measured], output: Option<&Path>, context: &Context) -> Resu
             [_] => String::new(),
             _ => format!("{}: ", one.title),
         };
-        printer.message(format_args!(
+        let counts = format!(
             "{of}{} known and {} unknown images, {}, threshold {:.6}",
             one.evaluation.n_known,
             one.evaluation.n_unknown,
             counted(one.predicted.classes.len(), "class"),
             one.predicted.threshold
-        ));
+        );
+        // What the table is about stands where the table stands.
+        match with_table {
+            true => printer.data(counts).map_err(CliError::Stdout)?,
+            false => printer.message(counts),
+        }
     }
     Ok(())
 }

@@ -106,7 +106,11 @@ fn models_stand_side_by_side() {
     // The direction that is better, and the interval of the change.
     assert!(row("AUROC ↑").contains('['));
     assert!(row("FPR at 95 % TPR").contains('↓'));
-    report.says(&["model: 18 known and 6 unknown images", "run: 18 known"]);
+    // What is said about the table goes where the table goes.
+    for counts in ["model: 18 known and 6 unknown images", "run: 18 known"] {
+        assert!(report.stdout.contains(counts), "{}", report.stdout);
+        assert!(!report.stderr.contains(counts), "{}", report.stderr);
+    }
 
     // The same numbers as one by one; the plain checkpoint has the classes of the run.
     let both = place.json("both.json");

@@ -120,7 +120,8 @@ fn show_means(results: &Results, printer: &Printer) -> Result<(), CliError> {
             }
             let (name, title, note) = (results.name(), &table.title, &table.note);
             let above = format!("{name}; {title}, settings `{variant}`. {note}");
-            printer.message(wrapped(&above, tables::COLUMNS.into()));
+            let above = wrapped(&above, tables::COLUMNS.into());
+            printer.data(above).map_err(CliError::Stdout)?;
             let columns = columns_on_screen(&table.header);
             let shown = |row: &Vec<String>| -> Vec<String> {
                 columns.iter().map(|&column| row[column].clone()).collect()

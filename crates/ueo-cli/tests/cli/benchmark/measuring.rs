@@ -10,13 +10,18 @@ use crate::support::{Report, copy_tree};
 #[test]
 fn a_cell_is_an_adaptation_to_the_classes_that_are_present_tested_on_all_images() {
     let place = place();
-    place.run(BENCHMARK, 0).says(&[
+    let report = place.run(BENCHMARK, 0);
+    report.says(&[
         "warning: dark: expected 99 images",
         "found 16",
         "these are fewer",
         "12 cells, 0 done, 12 to do",
         "12 cells done",
     ]);
+    // The title of a table goes where the table goes.
+    let title = "tiny, model, published protocol; domains: means, settings `suite`.";
+    assert!(report.stdout.contains(title), "{}", report.stdout);
+    assert!(!report.stderr.contains(title), "{}", report.stderr);
     let cells = cells(&place, "out");
     assert_eq!(cells.len(), 12, "{:?}", cells.keys());
 

@@ -1,16 +1,47 @@
 //! Checkpoints that cannot be read or written.
 
+use std::path::{Component, Path};
+
 use ueo::checkpoint::CheckpointError;
+use ueo_hub::{ModelName, PREFIX, known_models};
 
 use super::Hint;
+
+/// The repository of the hub that a path, which is not there, may mean: one that `ueo models` lists, or anything written as
+/// `OWNER/NAME` where there is no folder OWNER.
+fn of_hub(path: &Path) -> Option<String> {
+    let mut known = known_models().into_iter();
+    if let Some(model) = known.find(|model| path.ends_with(model.repository)) {
+        return Some(model.repository.to_owned());
+    }
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok());
+    let path = below.unwrap_or(path);
+    let parts: Vec<Component> = path.components().collect();
+    match parts.as_slice() {
+        [Component::Normal(owner), Component::Normal(_)] if !Path::new(owner).exists() => {
+            let text = path.to_str()?;
+            let name: ModelName = format!("{PREFIX}{text}").parse().ok()?;
+            Some(name.repository())
+        }
+        _ => None,
+    }
+}
 
 impl Hint for CheckpointError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NotFound { .. } => {
-                "check the spelling of the path. To begin with: `--model hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K` fetches \
+            Self::NotFound { path } => match of_hub(path) {
+                Some(name) => {
+                    return Some(format!(
+                        "a model of the Hugging Face Hub is named `--model {PREFIX}{name}`, which fetches it the first time"
+                    ));
+                }
+                None => {
+                    "check the spelling of the path. To begin with: `--model hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K` fetches \
                  a checkpoint, and `ueo models` lists others"
-            }
+                }
+            },
             Self::Io { .. } => {
                 "check that the path exists, that you may access it and that the disk is not full"
             }

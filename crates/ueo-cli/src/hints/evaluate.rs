@@ -21,9 +21,10 @@ impl Hint for EvaluateError {
             Self::NoLogitBias => Some(
                 "choose another --score: maximum-logit ranks images in the same order, whatever the bias",
             ),
-            Self::NoKnownImages { .. } => {
-                Some("name labelled images with --threshold-images, or choose another --threshold")
-            }
+            Self::NoKnownImages { .. } => Some(
+                "name labelled images with --threshold-images (the labels of --images are not used for it), or choose another \
+                     --threshold",
+            ),
             Self::Setting { .. }
             | Self::Shape { .. }
             | Self::DifferentImages

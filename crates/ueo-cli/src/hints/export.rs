@@ -12,7 +12,8 @@ impl Hint for ExportError {
         let hint = match self {
             Self::Run(error) => return error.hint(),
             Self::Checkpoint(CheckpointError::Unsupported { .. }) => {
-                "choose another --to: --to hugging-face suits a SigLIP, --to open_clip a CLIP, --to onnx both"
+                "choose another --to: --to hugging-face suits a CLIP with a vision transformer and a SigLIP, --to open_clip a CLIP \
+                 with a vision transformer, a ResNet or another tower, --to onnx all of them"
             }
             Self::Checkpoint(error) => return error.hint(),
             Self::OutputExists {

@@ -48,6 +48,26 @@ fn refused_checkpoints_say_why() {
 }
 
 #[test]
+fn models_of_the_hub_are_recognized_without_their_prefix() {
+    let place = Workplace::new();
+    let known = ueo_hub::known_models()[0].repository;
+    for name in [known, "somebody/some-clip"] {
+        let hint =
+            format!("hint: a model of the Hugging Face Hub is named `--model hf-hub:{name}`");
+        place
+            .run(&format!("inspect --model {name}"), 2)
+            .says(&["error: no such file or directory", &hint]);
+        let adapt = ADAPT.replace("--model model", &format!("--model {name}"));
+        place
+            .run(&adapt, 2)
+            .says(&["error: no such file or directory", &hint]);
+    }
+    place
+        .run("inspect --model images/model.pt", 2)
+        .says(&["hint: check the spelling of the path"]);
+}
+
+#[test]
 fn adapt_refuses_them_before_it_makes_a_directory() {
     let place = Workplace::new();
     copy_tree(&fixture("refused"), &place.path("refused"));

@@ -247,6 +247,8 @@ fn what_cannot_be_exported_is_refused() {
         .says(&[
             "error: rn-hf: an image tower other than a vision transformer",
             "not supported",
+            "hint: choose another --to: ",
+            "--to open_clip a CLIP with a vision transformer, a ResNet",
         ]);
     assert!(!place.path("rn-hf").exists());
     place.run("export rn-run --to open_clip --output rn-clip", 0);

@@ -116,9 +116,9 @@ fn a_threshold_from_labelled_images_needs_some() {
             2,
         )
         .says(&[
-            "target-known-acceptance=0.9 needs labelled images",
+            "target-known-acceptance=0.9 needs labelled images of known classes beside the images at hand",
             "hint:",
-            "--threshold-images",
+            "--threshold-images (the labels of --images are not used for it)",
         ]);
     place.write("list.txt", "images/cat/0.png\n");
     place

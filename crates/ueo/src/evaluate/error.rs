@@ -54,7 +54,10 @@ pub enum EvaluateError {
     )]
     NoLogitBias,
     /// A threshold that rests on images known to be known, without any.
-    #[error("the threshold {method} needs labelled images of known classes, and there are none")]
+    #[error(
+        "the threshold {method} needs labelled images of known classes beside the images at hand, whose labels it does not use, and \
+         there are none"
+    )]
     NoKnownImages {
         /// Spelling of the method.
         method: String,

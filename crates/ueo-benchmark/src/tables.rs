@@ -164,6 +164,12 @@ pub fn best(
     Some(best.0)
 }
 
+/// A number and the thing that is counted.
+fn counted(number: usize, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{ending}")
+}
+
 /// How many cells a number stands for.
 fn cells(pairs: usize, seeds: usize, failed: usize) -> String {
     let failed = match failed {
@@ -180,7 +186,8 @@ pub fn by_shift(results: &Results, variant: &str, group: &str) -> Table {
         format!("{}: by category shift", Results::group_title(group)),
         &["method"],
     );
-    table.note = format!("Percent, averaged over {} domains.", scope.domains.len());
+    let domains = counted(scope.domains.len(), "domain");
+    table.note = format!("Percent, averaged over {domains}.");
     let mut columns: Vec<(usize, Metric)> = Vec::new();
     for (position, shift) in results.shifts.iter().enumerate() {
         columns.push((position, Metric::Accuracy));
@@ -274,8 +281,8 @@ pub fn by_domain(results: &Results, variant: &str, group: &str) -> Table {
         table.header.push(series.method.title().to_owned());
     }
     table.note = format!(
-        "Accuracy / AUROC in percent, averaged over {} category shifts and all seeds.",
-        scope.shifts.len()
+        "Accuracy / AUROC in percent, averaged over {} and all seeds.",
+        counted(scope.shifts.len(), "category shift")
     );
     for &domain in &scope.domains {
         let summary = &results.domains[domain];

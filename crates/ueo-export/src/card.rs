@@ -83,11 +83,14 @@ fn card(subject: &Subject, format: Format, notes: &[String]) -> Result<String, E
         _ => line(format_args!("None: the images had no labels.\n")),
     }
     line(format_args!("## Decision\n"));
+    let score = subject.rule.score;
+    let temperature = match score.has_temperature() {
+        true => format!(" at the temperature {}", subject.rule.temperature),
+        false => String::new(),
+    };
     line(format_args!(
-        "An image counts as known where the score `{}` ({}) at the temperature {} is at least {}.\n",
-        subject.rule.score,
-        subject.rule.score.about(),
-        subject.rule.temperature,
+        "An image counts as known where the score `{score}` ({}){temperature} is at least {}.\n",
+        score.about(),
         subject.threshold.value,
     ));
     let [reject_below, accept_from] = subject.threshold.cuts();

@@ -114,10 +114,13 @@ pub fn run(args: &ExportArgs, context: &Context) -> Result<Ending, CliError> {
     for note in &exported.notes {
         printer.message(format_args!("note: {note}"));
     }
+    let files = match args.to.is_directory() {
+        true => format!("{} in ", counted(exported.files.len(), "file")),
+        false => String::new(),
+    };
     printer.message(format_args!(
-        "{}: {} in {}",
+        "{}: {files}{}",
         args.to.name(),
-        counted(exported.files.len(), "file"),
         args.output.display()
     ));
     Ok(Ending::Complete)

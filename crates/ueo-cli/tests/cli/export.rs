@@ -142,9 +142,15 @@ fn the_licence_of_the_base_is_handed_on() {
     place.write("model/README.md", "---\nlicense: mit\n---\n# A model\n");
     place.adapt("");
     place.run("export run --to hugging-face --output hf", 0);
+    place
+        .run("export run --to onnx --output model.onnx", 0)
+        .says(&["onnx: model.onnx\n"]);
     let card = fs::read_to_string(place.path("hf/README.md")).unwrap();
     assert!(card.starts_with("---\nlicense: mit\n"), "{card}");
     assert!(card.contains("- licence: mit"), "{card}");
+    // The temperature is told of scores that have one.
+    let decision = "`maximum-logit` (largest cosine, without any temperature) is at least ";
+    assert!(card.contains(decision), "{card}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::numbers::{counted, percent, significant};
 use crate::page::{Section, figure, text};
 use crate::plot::{Axis, Bars, Histogram, Ink};
 use crate::run_data::{RunData, Side};
-use ueo::evaluate::{Review, Score, ScoreRule, Threshold, ThresholdMethod, Verdict};
+use ueo::evaluate::{Review, ScoreRule, Threshold, ThresholdMethod, Verdict};
 
 /// The section.
 ///
@@ -29,7 +29,7 @@ pub fn section(run: &RunData) -> Result<Section, ReportError> {
     let body = html! {
         p.quiet {
             "Confidence is what separates known from unknown images: " (rule.score.about())
-            @if rule.score != Score::MaximumLogit { " (" (rule.temperature) ")" } "."
+            @if rule.score.has_temperature() { " (" (rule.temperature) ")" } "."
             @if rule == ScoreRule::msp(1.0) {
                 " At temperature 1 all values lie a little above 1 / classes; only their order and spread matter."
             }

@@ -58,10 +58,12 @@ pub fn settings(run: &RunData) -> Vec<(String, String)> {
     }
     let mut settings = flat(&chosen);
     settings.push(("score".to_owned(), request.score.to_string()));
-    settings.push((
-        "score temperature".to_owned(),
-        significant(request.score_temperature),
-    ));
+    if request.score.has_temperature() {
+        settings.push((
+            "score temperature".to_owned(),
+            significant(request.score_temperature),
+        ));
+    }
     settings.push(("threshold".to_owned(), request.threshold_method.to_string()));
     settings
 }

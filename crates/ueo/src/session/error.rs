@@ -56,7 +56,7 @@ pub enum SessionError {
         skipped: Vec<SkippedImage>,
     },
     /// Images cannot be read and `strict` is set.
-    #[error("{} inputs cannot be used, and none may be skipped{}", skipped.len(), listed(skipped))]
+    #[error("{} cannot be used, and none may be skipped{}", inputs(skipped.len()), listed(skipped))]
     SkippedImages {
         /// These inputs.
         skipped: Vec<SkippedImage>,
@@ -141,6 +141,13 @@ fn nothing_left(known: usize, too_long: usize) -> String {
         (known, too_long) => format!(
             "{known} of its names are those of known classes, and {too_long} are too long for the text tower"
         ),
+    }
+}
+
+fn inputs(number: usize) -> String {
+    match number {
+        1 => "1 input".to_owned(),
+        _ => format!("{number} inputs"),
     }
 }
 

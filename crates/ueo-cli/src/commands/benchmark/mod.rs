@@ -95,7 +95,7 @@ fn warn_of_differences(data: &SuiteData, printer: &Printer) {
         printer.warning(format_args!(
             "{}: expected {} images in {path}, found {} ({} that cannot be used){}",
             difference.domain,
-            difference.expected,
+            counted(difference.expected, "image"),
             difference.found,
             difference.unusable,
             hint.map_or_else(String::new, |hint| format!("; {hint}")),
@@ -182,6 +182,7 @@ fn list(plan: &Plan, printer: &Printer) -> Result<Ending, CliError> {
         printer.data(line.join("\t")).map_err(CliError::Stdout)?;
     }
     let pending = plan.pending().count();
-    printer.message(format_args!("{} cells, {pending} to do", plan.cells.len()));
+    let cells = counted(plan.cells.len(), "cell");
+    printer.message(format_args!("{cells}, {pending} to do"));
     Ok(Ending::Complete)
 }

@@ -102,6 +102,11 @@ impl Score {
         self.description().default_temperature
     }
 
+    /// Whether the temperature changes anything about it.
+    pub fn has_temperature(self) -> bool {
+        !matches!(self, Self::MaximumLogit | Self::Sigmoid)
+    }
+
     /// The axis on which thresholds look at the confidences: that of the score, whatever single images say.
     pub fn axis(self) -> ThresholdAxis {
         self.description().axis

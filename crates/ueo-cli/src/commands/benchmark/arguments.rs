@@ -7,10 +7,13 @@ use clap::{Args, ValueEnum};
 use ueo::method::{Method, ParseMethodError};
 use ueo::text::Template;
 use ueo_benchmark::{
-    BenchmarkError, LONGEST_NAME, Overrides, ProfileName, Protocol, Selection, Shift, check_name,
+    BenchmarkError, LONGEST_NAME, Overrides, ProfileName, Protocol, Selection, Shift, Suite,
+    check_name,
 };
 
 use crate::args::{ByteSize, positive_integer};
+use crate::tables;
+use crate::words::wrapped;
 
 const AFTER_HELP: &str = "\
 A cell is one method on one domain under one category shift with one seed. Each is a file below OUTPUT/cells/, with its \
@@ -21,15 +24,9 @@ OUTPUT/tables/ has means, deviations over seeds, 95 % intervals of a paired boot
 as Markdown, CSV and LaTeX. With --report, OUTPUT/report.html shows them as a page that loads nothing and can be printed.
 
 Embedded suites (--data names the folder of the images):
-  iconnet             65 classes of icons in six styles, none of them trained on; built
-                      by tools/iconnet
-  iconnet-corrupted   one of its styles in fog, noise and four other corruptions
-  iconnet-200         the same with 200 classes
-  iconnet-validation  other classes, to choose settings on
-  office-31, office-home, visda-c, domainnet
-                      photographs and art that you have; the usual folders and
-                      list files are recognized, image counts are compared with
-                      those of the publication
+{suites}
+The usual folders and list files of photographs that you have are recognized; image counts are compared with those of the \
+publication.
 
 Protocols: training sees images of the classes that are present under the shift, without labels (but for ueo-oracle). \
 published: all images of the domain are tested, also those adapted to. held-out: halves are adapted to and the other \
@@ -66,7 +63,7 @@ fn embedded_suites() -> String {
 
 /// Compare methods on the domains and category shifts of a suite
 #[derive(Clone, Debug, Args)]
-#[command(after_long_help = AFTER_HELP)]
+#[command(after_long_help = AFTER_HELP.replace("{suites}", &embedded_suites()))]
 pub struct BenchmarkArgs {
     /// Name of an embedded suite, or a TOML file that describes one [default: iconnet; with --tables-only that of the
     /// results]

@@ -55,8 +55,8 @@ fn say_what_is_to_do(plan: &Plan, printer: &Printer) {
         .filter(|cell| cell.state == CellState::Damaged)
         .count();
     printer.message(format_args!(
-        "{} cells, {} done, {pending} to do{}",
-        plan.cells.len(),
+        "{}, {} done, {pending} to do{}",
+        counted(plan.cells.len(), "cell"),
         plan.cells.len() - pending,
         match damaged {
             0 => String::new(),
@@ -81,8 +81,8 @@ fn say_what_came_of_it(all: &Outcome, output: &Path, printer: &Printer) -> Endin
         return Ending::Complete;
     }
     printer.warning(format_args!(
-        "the training of {} cells failed:",
-        all.failures.len()
+        "the training of {} failed:",
+        counted(all.failures.len(), "cell")
     ));
     for failure in &all.failures {
         printer.message(format_args!("  {failure}"));

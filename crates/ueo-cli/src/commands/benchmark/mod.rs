@@ -20,6 +20,7 @@ use crate::error::CliError;
 use crate::exit::Ending;
 use crate::hub;
 use crate::printer::Printer;
+use crate::words::counted;
 
 /// The suite that is run if nothing else is said.
 const DEFAULT_SUITE: &str = "iconnet";

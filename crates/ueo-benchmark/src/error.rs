@@ -226,6 +226,12 @@ pub enum BenchmarkError {
         /// The suites of the results.
         found: String,
     },
+    /// Each of the names of a choice is that of some cell, but no cell is of all.
+    #[error("expected cells in {} of all that was asked for together, found none", path.display())]
+    NothingChosen {
+        /// The output directory.
+        path: PathBuf,
+    },
     /// The cells of a directory do not belong together.
     #[error("the results of the suite `{suite}` in {} contradict each other: {differences}", path.display())]
     Mixed {

@@ -63,7 +63,8 @@ pub use plan::{CellState, ModelId, Plan, PlannedCell, ProfileName, Selection};
 pub use profile::{Overrides, Profile};
 pub use protocol::{Protocol, halves};
 pub use results::{
-    BASE_VARIANT, Comparison, DomainSummary, Results, Scope, Series, Summary, Value, read_results,
+    BASE_VARIANT, CellFilter, Comparison, DomainSummary, Results, Scope, Series, Summary, Value,
+    read_chosen_results, read_results,
 };
 pub use run::{BenchmarkReporter, RunOptions, RunSummary, hold, run};
 pub use shift::{ClassRanges, Shift};

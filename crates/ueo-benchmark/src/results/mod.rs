@@ -1,6 +1,7 @@
 //! All cells of one suite, model and protocol, and what can be said about some of them together.
 
 mod entry;
+mod filter;
 mod read;
 mod summary;
 
@@ -14,7 +15,8 @@ use ueo::model::Precision;
 use super::protocol::Protocol;
 use entry::Entry;
 
-pub use read::read_results;
+pub use filter::CellFilter;
+pub use read::{read_chosen_results, read_results};
 pub use summary::{Comparison, Summary, Value};
 
 /// The cells of one suite, one model and one protocol.

@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::entry::entries;
-use super::{BASE_VARIANT, DomainSummary, Results};
+use super::{BASE_VARIANT, CellFilter, DomainSummary, Results};
 use crate::BenchmarkError;
 use crate::cell::{Cell, CellFile, CellRequest, Slot};
 use crate::conflict::{self, without_seed};
@@ -24,6 +24,19 @@ use crate::suite::Suite;
 /// [`BenchmarkError::NoResults`], [`BenchmarkError::OtherSuite`] when no cell is of `suite`, [`BenchmarkError::TwoFiles`] and
 /// [`BenchmarkError::Mixed`] when cells contradict each other, and as [`Cell::read_all`].
 pub fn read_results(output: &Path, suite: Option<&Suite>) -> Result<Vec<Results>, BenchmarkError> {
+    read_chosen_results(output, suite, &CellFilter::default())
+}
+
+/// [`read_results`] of some of the cells, as if there were no others.
+///
+/// # Errors
+///
+/// As [`read_results`], [`BenchmarkError::Unknown`] for a name that no cell has, and [`BenchmarkError::NothingChosen`].
+pub fn read_chosen_results(
+    output: &Path,
+    suite: Option<&Suite>,
+    filter: &CellFilter,
+) -> Result<Vec<Results>, BenchmarkError> {
     refuse_two_files(output)?;
     let cells = Cell::read_all(output)?;
     if cells.is_empty() {
@@ -53,7 +66,7 @@ pub fn read_results(output: &Path, suite: Option<&Suite>) -> Result<Vec<Results>
             _ => {}
         }
     }
-    Results::of_cells(cells, &suites, output)
+    Results::of_chosen_cells(cells, &suites, output, filter)
 }
 
 /// Two files about one cell would count it twice.
@@ -81,9 +94,18 @@ impl Results {
     ///
     /// [`BenchmarkError::Mixed`] when the cells of a suite are about other classes, shifts or images.
     pub fn of_cells(
+        cells: Vec<Cell>,
+        suites: &[Suite],
+        output: &Path,
+    ) -> Result<Vec<Self>, BenchmarkError> {
+        Self::of_chosen_cells(cells, suites, output, &CellFilter::default())
+    }
+
+    fn of_chosen_cells(
         mut cells: Vec<Cell>,
         suites: &[Suite],
         output: &Path,
+        filter: &CellFilter,
     ) -> Result<Vec<Self>, BenchmarkError> {
         let requests: Vec<CellRequest> = cells.iter().map(|cell| cell.request.clone()).collect();
         let mut firsts: BTreeMap<(&str, &str, Shift), &CellRequest> = BTreeMap::new();
@@ -107,6 +129,12 @@ impl Results {
         }
         name_other_settings(&mut cells);
         let names = model_names(&cells);
+        filter.choose(&mut cells)?;
+        if cells.is_empty() {
+            return Err(BenchmarkError::NothingChosen {
+                path: output.to_owned(),
+            });
+        }
         let mut setups: BTreeMap<(usize, Setup), Vec<Cell>> = BTreeMap::new();
         for cell in cells {
             let request = &cell.request;

@@ -26,6 +26,9 @@ impl Hint for BenchmarkError {
             }
             Self::Cell { .. } => "remove the file, and the cell is run again",
             Self::NoResults { .. } => "run the benchmark without --tables-only first",
+            Self::NothingChosen { .. } => {
+                "ask for less: --tables-only without the other options shows which cells there are"
+            }
             Self::OtherSuite { .. } => {
                 "leave --suite out, which takes the suite of the results, or name the --output that belongs to the suite"
             }

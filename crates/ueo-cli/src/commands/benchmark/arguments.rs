@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use ueo::method::{Method, ParseMethodError};
 use ueo::text::Template;
 use ueo_benchmark::{
-    BenchmarkError, LONGEST_NAME, Overrides, ProfileName, Protocol, Selection, Shift, Suite,
+    BenchmarkError, CellFilter, LONGEST_NAME, Overrides, ProfileName, Protocol, Selection, Shift, Suite,
     check_name,
 };
 
@@ -91,7 +91,12 @@ pub struct BenchmarkArgs {
     pub list: bool,
 
     /// Make the tables again from the cells in --output, and run none
-    #[arg(long, conflicts_with_all = ["list", "model", "data", "SelectionArgs", "RunningArgs"])]
+    ///
+    /// --domains, --shifts, --methods, --protocol and --variant leave the cells that they name.
+    #[arg(
+        long,
+        conflicts_with_all = ["list", "model", "data", "seeds", "settings", "set", "templates", "RunningArgs"]
+    )]
     pub tables_only: bool,
 
     /// Also write a page in Markdown; what stands outside of its generated part is kept
@@ -148,9 +153,9 @@ pub struct SelectionArgs {
     pub seeds: Vec<u64>,
 
     /// Which images are adapted to and tested: published (all are tested, also those adapted to) or held-out (halves are adapted
-    /// to and the other halves tested)
-    #[arg(long, value_name = "NAME", default_value = "published")]
-    pub protocol: Protocol,
+    /// to and the other halves tested) [default: published; with --tables-only all]
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Option<Protocol>,
 
     /// Which of the suite's settings
     #[arg(long, value_enum, value_name = "PROFILE", default_value = "suite")]
@@ -221,13 +226,15 @@ pub enum SettingsProfile {
     Published,
 }
 
-/// Parses the name of a variant, which is a folder and must not be that of a profile.
+/// Whether a variant is that of a profile.
+fn is_profile(variant: &str) -> bool {
+    let profiles = [ProfileName::Suite, ProfileName::Published].map(ProfileName::name);
+    profiles.contains(&variant)
+}
+
+/// Parses the name of a variant, which is a folder.
 fn variant_name(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.=+".contains(c);
-    let profiles = [ProfileName::Suite, ProfileName::Published].map(ProfileName::name);
-    if profiles.contains(&text) {
-        return Err("is the name of a profile, whose settings are the suite's own".to_owned());
-    }
     if !text.chars().all(plain) {
         return Err("expected letters, digits and - _ . = +".to_owned());
     }
@@ -243,12 +250,37 @@ fn shown_name(text: &str) -> Result<String, String> {
 }
 
 impl SelectionArgs {
+    fn methods(&self) -> Vec<Method> {
+        let methods = self.methods.iter().flat_map(MethodChoice::methods);
+        methods.copied().collect()
+    }
+
+    /// The cells that tables are made of where none is run.
+    pub fn filter(&self) -> CellFilter {
+        CellFilter {
+            domains: self.domains.clone(),
+            shifts: self.shifts.clone(),
+            methods: match self.methods.contains(&MethodChoice::All) {
+                true => Vec::new(),
+                false => self.methods(),
+            },
+            protocol: self.protocol,
+            variant: self.variant.clone(),
+        }
+    }
+
     /// What is asked for, in the words of the library.
     ///
     /// # Errors
     ///
     /// [`BenchmarkError::Override`] for a setting that is no `KEY=VALUE`.
     pub fn selection(&self) -> Result<Selection, BenchmarkError> {
+        if let Some(name) = self.variant.as_deref().filter(|name| is_profile(name)) {
+            return Err(BenchmarkError::Override {
+                place: format!("--variant {name}"),
+                reason: "is the name of a profile, whose settings are the suite's own".to_owned(),
+            });
+        }
         let mut overrides = Overrides::default();
         for setting in &self.set {
             overrides.add(setting)?;
@@ -258,14 +290,9 @@ impl SelectionArgs {
         }
         Ok(Selection {
             shifts: self.shifts.clone(),
-            methods: self
-                .methods
-                .iter()
-                .flat_map(MethodChoice::methods)
-                .copied()
-                .collect(),
+            methods: self.methods(),
             seeds: self.seeds.clone(),
-            protocol: self.protocol,
+            protocol: self.protocol.unwrap_or_default(),
             profile: match self.settings {
                 SettingsProfile::Suite => ProfileName::Suite,
                 SettingsProfile::Published => ProfileName::Published,

@@ -10,7 +10,7 @@ use std::path::Path;
 use ueo::model::Precision;
 use ueo::session::{Model, SessionError};
 use ueo_benchmark::{
-    BenchmarkError, CellState, LONGEST_NAME, ModelId, Plan, Results, Suite, SuiteData,
+    BenchmarkError, CellFilter, CellState, LONGEST_NAME, ModelId, Plan, Results, Suite, SuiteData,
 };
 use ueo_run::{OpenedModel, RunError};
 
@@ -72,7 +72,7 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
                 && results.precision == id.precision
                 && results.protocol == selection.protocol
         };
-        results::write(args, Some(&suite), of_this_run, printer)?;
+        results::write(args, Some(&suite), &CellFilter::default(), of_this_run, printer)?;
     }
     Ok(match (ending, context.list_skipped(&skipped)) {
         (Ending::Complete, ending) => ending,
@@ -84,7 +84,8 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
 fn tabulate(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> {
     if context.writes() {
         let suite = args.suite.as_deref().map(Suite::open).transpose()?;
-        results::write(args, suite.as_ref(), |_| true, context.printer)?;
+        let filter = args.selection.filter();
+        results::write(args, suite.as_ref(), &filter, |_| true, context.printer)?;
     }
     Ok(Ending::Complete)
 }
@@ -94,7 +95,7 @@ fn warn_of_differences(data: &SuiteData, printer: &Printer) {
     for difference in &data.differences {
         let (path, hint) = (difference.path.display(), difference.hint.as_deref());
         printer.warning(format_args!(
-            "{}: expected {} images in {path}, found {} ({} that cannot be used){}",
+            "{}: expected {} in {path}, found {} ({} that cannot be used){}",
             difference.domain,
             counted(difference.expected, "image"),
             difference.found,

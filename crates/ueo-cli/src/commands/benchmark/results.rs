@@ -1,6 +1,6 @@
 //! What is made from the cells of an output directory: tables, pages and a report, and the means on the screen.
 
-use ueo_benchmark::{BenchmarkError, Metric, PaperText, PublishedNumbers, Results, Suite};
+use ueo_benchmark::{BenchmarkError, CellFilter, Metric, PaperText, PublishedNumbers, Results, Suite};
 use ueo_report::write_benchmark_report;
 
 use super::BenchmarkArgs;
@@ -9,8 +9,8 @@ use crate::printer::Printer;
 use crate::tables;
 use crate::words::wrapped;
 
-/// Writes tables, and pages and a report if they are wanted, from all cells of the output directory, and shows the means of
-/// some.
+/// Writes tables, and pages and a report if they are wanted, from all cells of the output directory or those of a filter, and
+/// shows the means of some.
 ///
 /// With `suite`, page and table of a paper are about that suite alone.
 ///
@@ -20,10 +20,11 @@ use crate::words::wrapped;
 pub fn write(
     args: &BenchmarkArgs,
     suite: Option<&Suite>,
+    filter: &CellFilter,
     shown: impl Fn(&Results) -> bool,
     printer: &Printer,
 ) -> Result<(), CliError> {
-    let all = ueo_benchmark::read_results(&args.output, suite)?;
+    let all = ueo_benchmark::read_chosen_results(&args.output, suite, filter)?;
     warn_of_unknown_suites(&all, printer);
     ueo_benchmark::write_tables(&all, &args.output)?;
     let of_suite = |results: &&Results| suite.is_none_or(|suite| suite.name == results.suite);

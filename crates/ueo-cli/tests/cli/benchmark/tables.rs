@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{BENCHMARK, SUITE, cell, cells, files, place};
-use crate::support::copy_tree;
+use crate::support::{Workplace, copy_tree};
 
 #[test]
 fn models_suites_and_protocols_share_a_directory_and_its_tables() {
@@ -173,6 +173,60 @@ fn variants_stand_beside_each_other_and_tables_equal_their_cells() {
         page.contains("# Results on tiny") && page.contains("## Flat and sharp weights"),
         "{page}"
     );
+}
+
+#[test]
+fn tables_of_some_of_the_cells() {
+    let place = place();
+    place.run(&format!("{BENCHMARK} --methods zero-shot"), 0);
+    place.run(
+        &format!("{BENCHMARK} --methods zero-shot --protocol held-out --domains light"),
+        0,
+    );
+    let tables = |more: &str, code| {
+        let command = format!("benchmark --suite tiny.toml --tables-only --output out {more}");
+        place.run(&command, code)
+    };
+    let all = tables("", 0).stdout;
+    assert!(all.contains("published protocol") && all.contains("held-out protocol"));
+    let some = tables("--protocol published --domains dark --shifts closed", 0).stdout;
+    assert!(
+        some.contains("1 of 2 domains and 1 of 2 category shifts"),
+        "{some}"
+    );
+    assert!(!some.contains("held-out protocol"), "{some}");
+    let text = fs::read_to_string(place.path("out/tables/results.md")).unwrap();
+    assert!(text.contains("dark") && !text.contains("light"), "{text}");
+    let same = "--methods all --variant suite";
+    assert_eq!(tables(same, 0).stdout, all);
+    for (wrong, said) in [
+        (
+            "--methods ueo",
+            "expected a method of these results (zero-shot), found `ueo`",
+        ),
+        ("--domains night", "(dark, domains, light), found `night`"),
+        ("--variant long", "(suite), found `long`"),
+        ("--shifts open", "found `open`"),
+    ] {
+        tables(wrong, 2).says(&[said]);
+    }
+    tables("--protocol held-out --domains dark", 2).says(&["found none", "hint: ask for less"]);
+}
+
+#[test]
+fn the_help_names_every_embedded_suite() {
+    let place = Workplace::new();
+    let help = place.run("benchmark --help", 0).stdout;
+    for name in ueo_benchmark::Suite::embedded() {
+        let about = ueo_benchmark::Suite::open(name).unwrap().about;
+        let line = help
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{help}"));
+        let begun = line.trim_start().strip_prefix(name).unwrap().trim();
+        assert!(about.starts_with(begun) && !begun.is_empty(), "{line}");
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }
 
 #[test]

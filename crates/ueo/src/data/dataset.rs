@@ -299,8 +299,13 @@ fn read_exactly(file: File, length: u64) -> io::Result<Vec<u8>> {
 /// A path as an id: `/` between the parts on every platform.
 pub(super) fn id_of(path: &Path) -> String {
     path.components()
-        .filter(|part| !matches!(part, Component::CurDir))
-        .map(|part| text_of_bytes(part.as_os_str().as_encoded_bytes()))
+        .enumerate()
+        .filter_map(|(place, part)| match part {
+            // The slash that an absolute path begins with is the first one between the parts, behind a drive too.
+            Component::RootDir => (place == 0).then(String::new),
+            Component::CurDir => None,
+            part => Some(text_of_bytes(part.as_os_str().as_encoded_bytes())),
+        })
         .collect::<Vec<_>>()
         .join("/")
 }
@@ -321,5 +326,23 @@ pub(super) fn open_error(path: &Path, error: &Error) -> DataError {
     DataError::Open {
         path: path.to_path_buf(),
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_slash_between_two_parts() {
+        for (path, id) in [
+            ("./cat/1.png", "cat/1.png"),
+            ("../cat/./1.png", "../cat/1.png"),
+            ("/work//cat/1.png", "/work/cat/1.png"),
+        ] {
+            assert_eq!(id_of(Path::new(path)), id);
+        }
+        #[cfg(windows)]
+        assert_eq!(id_of(Path::new("C:\\work\\1.png")), "C:/work/1.png");
     }
 }

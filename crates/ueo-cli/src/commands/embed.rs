@@ -16,7 +16,7 @@ use crate::exit::Ending;
 use crate::interrupt::Interrupt;
 use crate::output::{is_stdout, write_file};
 use crate::reporter::ProgressReporter;
-use crate::target::check_file;
+use crate::target::{Input, check_file, check_harmless};
 use crate::words::counted;
 
 const AFTER_HELP: &str = "\
@@ -90,6 +90,10 @@ pub fn run(args: &EmbedArgs, context: &Context) -> Result<Ending, CliError> {
     if context.writes() {
         let extensions = &["safetensors"];
         check_file(&args.output, args.overwrite, extensions, ".safetensors")?;
+        let mut inputs = Input::of_model(&args.model.model, args.model.base.as_deref());
+        inputs.extend(args.images.clone().map(Input::Images));
+        inputs.extend(args.texts.clone().map(Input::File));
+        check_harmless(&args.output, &inputs)?;
     }
     let texts = args.texts.as_deref().map(read_texts).transpose()?;
     // Texts are encoded without what a run has learned, so a run may be asked in any sentence.

@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::exit::Ending;
 use crate::output::{is_stdout, write_file};
 use crate::tables;
-use crate::target::check_file;
+use crate::target::{Input, check_file, check_harmless};
 use crate::words::counted;
 
 const AFTER_HELP: &str = "\
@@ -135,6 +135,7 @@ struct ModelEvaluation<'a> {
 pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     if let Some(output) = args.output.as_ref().filter(|_| context.writes()) {
         check_file(output, args.overwrite, &["json"], ".json")?;
+        check_harmless(output, &inputs(args))?;
     }
     let paths: Vec<&PathBuf> = args.model.iter().chain(&args.models).collect();
     let all_are_runs = paths.iter().all(|path| RunDirectory::recognizes(path));
@@ -163,6 +164,16 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<Ending, CliError> {
     // The images are the same for all, and so are those that cannot be read.
     let skipped = measured.first().map(|first| &first.predicted.skipped);
     Ok(skipped.map_or(Ending::Complete, |skipped| context.list_skipped(skipped)))
+}
+
+/// What the command reads.
+fn inputs(args: &EvaluateArgs) -> Vec<Input> {
+    let models = args.model.iter().chain(&args.models);
+    let models = models.flat_map(|model| Input::of_model(model, args.base.as_deref()));
+    let files = [&args.score.classes, &args.names.class_names];
+    let files = files.into_iter().flatten().cloned().map(Input::File);
+    let images = Input::Images(args.images.images.clone());
+    models.chain(files).chain([images]).collect()
 }
 
 /// What the run directories among the models were asked: plain checkpoints beside them are measured on the same classes, in the

@@ -18,7 +18,7 @@ use crate::output::is_stdout;
 use crate::prediction_table::{Format, PredictionTable};
 use crate::reporter::ProgressReporter;
 use crate::tables;
-use crate::target::{check_file, directory_of};
+use crate::target::{Input, check_file, check_harmless, directory_of};
 use crate::words::counted;
 
 /// Rows after which those who watch the table see them: a batch.
@@ -104,6 +104,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
         let extensions = &["csv", "jsonl", "parquet"];
         let expected = ".csv, .jsonl or .parquet";
         check_file(output, args.overwrite, extensions, expected)?;
+        check_harmless(output, &inputs(args))?;
     }
     let names = &args.names;
     let templates = &names.prompt.templates;
@@ -174,6 +175,15 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<Ending, CliError> {
     }
     summarize(&predicted, output, context);
     Ok(context.list_skipped(&predicted.skipped))
+}
+
+/// What the command reads.
+fn inputs(args: &PredictArgs) -> Vec<Input> {
+    let mut inputs = Input::of_model(&args.model.model, args.model.base.as_deref());
+    inputs.push(Input::Images(args.images.images.clone()));
+    let files = [&args.score.classes, &args.names.class_names];
+    inputs.extend(files.into_iter().flatten().cloned().map(Input::File));
+    inputs
 }
 
 /// Where the features of a pass are kept that is not over.

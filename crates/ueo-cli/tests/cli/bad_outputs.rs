@@ -203,3 +203,59 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
         .run("predict --model run --images images --output p.csv", 2)
         .says(&["error: the run in run is not finished", "hint:", "--resume"]);
 }
+
+#[test]
+fn no_output_replaces_what_the_command_reads() {
+    let place = Workplace::new();
+    place.adapt("--no-report");
+    place.write("classes.csv", "id,name\nn1,cat\nn2,dog\n");
+    place.write("list.csv", "cat/0.png,cat\ndog/0.png,dog\n");
+    let of_classes = "predict --model model --classes classes.csv";
+    for (command, file) in [
+        (
+            "embed --model model --images images",
+            "model/model.safetensors",
+        ),
+        (
+            "embed --model run --images images",
+            "model/model.safetensors",
+        ),
+        (
+            "embed --model run --images images",
+            "run/adapted.safetensors",
+        ),
+        ("evaluate run --images images", "run/run.json"),
+        ("evaluate run --images images", "model/config.json"),
+        (
+            "evaluate model --classes classes.txt --images images",
+            "model/preprocessor_config.json",
+        ),
+        ("predict --model run --images images", "run/predictions.csv"),
+        (
+            &format!("{of_classes} --images list.csv --image-root images"),
+            "list.csv",
+        ),
+        (&format!("{of_classes} --images images"), "classes.csv"),
+        (
+            &format!("{of_classes} --images images"),
+            "model/../classes.csv",
+        ),
+    ] {
+        let before = fs::read(place.path(file)).unwrap();
+        place
+            .run(&format!("{command} --output {file} --overwrite"), 2)
+            .says(&["error: ", " is one of ", "hint: name another --output"]);
+        assert!(fs::read(place.path(file)).unwrap() == before, "{file}");
+    }
+    // What lies beside the inputs is replaced as ever.
+    for _ in 0..2 {
+        place.run(
+            "evaluate run --images images --output run/evaluation.json --overwrite",
+            0,
+        );
+        place.run(
+            "predict --model run --images images --output images/p.csv --overwrite",
+            0,
+        );
+    }
+}

@@ -331,7 +331,9 @@ impl Task<'_> {
         record.threshold = Some(measured.threshold);
         directory.write(|directory| {
             directory.write_predictions(&results, &record)?;
-            self.write_result(directory, &last)
+            self.write_result(directory, &last)?;
+            record.adapted_sha256 = Some(directory.adapted_sha256()?);
+            Ok(())
         })?;
         record.status = RunStatus::Finished;
         record.adapted = measured.evaluation;

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use ueo::adapt::{AdaptState, StepRecord, TrainedParameters};
 use ueo::budget::{BudgetError, read_within};
 use ueo::checkpoint::Adapted;
@@ -20,7 +21,7 @@ use super::predictions::{self, ImageResult, Thresholds};
 use super::record::{RECORD_BUDGET, RunRecord};
 use super::records::{Numbering, RecordWriter, read_records};
 use super::state;
-use super::tensorboard::EventFile;
+use super::tensorboard::{EVENT_FILE, EventFile};
 
 pub(crate) const RECORD: &str = "run.json";
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -256,6 +257,52 @@ impl RunDirectory {
             path,
             reason: error.to_string(),
         })
+    }
+
+    /// SHA-256 of the trained parameters' file.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub(crate) fn adapted_sha256(&self) -> Result<String, RunError> {
+        let path = self.file(ADAPTED);
+        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
+        let digest = Sha256::digest(&bytes);
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether the trained parameters are not those that the record was written with, as far as it says.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Io`].
+    pub(crate) fn has_other_adapted(&self, record: &RunRecord) -> Result<bool, RunError> {
+        Ok(match &record.adapted_sha256 {
+            Some(expected) => *expected != self.adapted_sha256()?,
+            None => false,
+        })
+    }
+
+    /// Whether a file is one of those that a run consists of, whatever run.
+    pub fn owns(file: &Path) -> bool {
+        const OWN: [&str; 8] = [
+            RECORD,
+            METRICS,
+            EPOCHS,
+            ADAPTED,
+            STATE,
+            PREDICTIONS,
+            REPORT,
+            EVENT_FILE,
+        ];
+        let is_run = |folder: Option<&Path>| folder.is_some_and(Self::recognizes);
+        let (folder, name) = (file.parent(), file.file_name());
+        let is_own = name.is_some_and(|name| OWN.iter().any(|own| name == *own));
+        let is_checkpoint = file
+            .extension()
+            .is_some_and(|e| e == "json" || e == "safetensors");
+        let of_copy = folder.filter(|folder| folder.ends_with(STANDALONE) && is_checkpoint);
+        (is_own && is_run(folder)) || is_run(of_copy.and_then(Path::parent))
     }
 
     /// Opens `metrics.jsonl` for appending, with exactly the records of the first `steps` steps.

@@ -116,6 +116,12 @@ pub enum RunError {
         /// What is wrong.
         reason: String,
     },
+    /// The trained parameters in a run's directory are not its own.
+    #[error("{} is not what the run beside it wrote", path.display())]
+    OtherAdapted {
+        /// The file of the parameters.
+        path: PathBuf,
+    },
     /// The checkpoint of a run is not where it was.
     #[error("the base checkpoint of the run is not at {}", path.display())]
     BaseMoved {

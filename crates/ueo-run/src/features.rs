@@ -3,13 +3,16 @@
 //! The file is a series of checked frames, as in an event file: a header that says what the features are of, and a frame per
 //! batch. A frame that was being written when the process died is cut off.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use ueo::adapt::{CallerError, TrainedParameters, UnreadableImage};
+use ueo::data::DatasetOptions;
 use ueo::disk::DiskFile;
+use ueo::image::Preprocessing;
 use ueo::model::Precision;
 use ueo::session::{ENCODING_BATCH, FeatureStore, ImageFeatures, Model};
 
@@ -75,8 +78,34 @@ impl FeatureKey {
 }
 
 impl FeatureKey {
+    /// The same features of images that lie there, are opened so and go into the model so: ids alone are relative to all that.
+    pub fn of_images_at(
+        self,
+        path: &Path,
+        options: &DatasetOptions,
+        preprocessing: &Preprocessing,
+    ) -> Self {
+        // Both: a list's images lie beside the link to it, and a link may lead elsewhere later.
+        let places = |path: &Path| (std::path::absolute(path).ok(), fs::canonicalize(path).ok());
+        let DatasetOptions {
+            image_root,
+            columns,
+        } = options;
+        // The images of a shard or of a Parquet file lie in it. Files of their own are too many to ask for.
+        let file = fs::metadata(path).ok().filter(fs::Metadata::is_file);
+        let file = file.map(|file| (file.len(), file.modified().ok()));
+        let matters = [
+            format!("{preprocessing:?}"),
+            format!("{:?}", places(path)),
+            format!("{:?}", image_root.as_deref().map(places)),
+            format!("{columns:?}"),
+            format!("{file:?}"),
+        ];
+        self.and(matters.into_iter())
+    }
+
     /// The same features where something else matters for them too.
-    pub fn and(mut self, matters: impl Iterator<Item = String>) -> Self {
+    fn and(mut self, matters: impl Iterator<Item = String>) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(self.digest.as_bytes());
         for text in matters {
@@ -319,8 +348,8 @@ mod tests {
         let kept = || FeatureLog::open(&path, &key("a")).unwrap().kept();
         assert_eq!(kept(), all);
 
-        let length = std::fs::metadata(&path).unwrap().len();
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let length = fs::metadata(&path).unwrap().len();
+        let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_len(length - 1).unwrap();
         assert_eq!(kept(), batches[0]);
         let mut log = FeatureLog::open(&path, &key("a")).unwrap();

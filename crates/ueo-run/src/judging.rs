@@ -104,7 +104,12 @@ pub fn measure(
     } = job;
     let method = request.settings.method;
     let ids = ids.iter().copied();
-    let key = FeatureKey::new(model, request.precision, parameters, ids);
+    let options = request.image_options();
+    let key = FeatureKey::new(model, request.precision, parameters, ids).of_images_at(
+        &request.images,
+        &options,
+        &model.preprocessing,
+    );
     let encoded = encode_images_keeping(
         &mut directory.features(&key)?,
         model,

@@ -83,6 +83,12 @@ impl OpenedModel {
                     reason: error.to_string(),
                 })?;
         model.method = record.request.settings.method;
+        let centred = model.parameters.centring.is_some();
+        if centred != model.method.centres() || directory.has_other_adapted(&record)? {
+            return Err(RunError::OtherAdapted {
+                path: directory.file(ADAPTED),
+            });
+        }
         model.preprocessing.exif_orientation = record.request.exif_orientation;
         Ok(Self {
             model,

@@ -106,7 +106,7 @@ pub fn predict_rows(
 ) -> Result<PredictedRows, RunError> {
     let known = request.known_classes(opened)?;
     let images = request.open_images(opened, &known, reporter)?;
-    let mut store = FeatureFile::open(features, feature_key(opened, &images))?;
+    let mut store = FeatureFile::open(features, feature_key(opened, request, &images))?;
     let question = request.question(opened, known.names());
     let model = &opened.model;
     let made = ueo::session::predict_rows(model, &images, question, &mut store, row, reporter);
@@ -123,12 +123,12 @@ pub fn predict_rows(
 }
 
 /// What the features of a pass depend on.
-fn feature_key(opened: &OpenedModel, images: &Images) -> FeatureKey {
+fn feature_key(opened: &OpenedModel, request: &PredictRequest, images: &Images) -> FeatureKey {
     let model = &opened.model;
-    let preprocessing = &model.preprocessing;
     let ids = (0..images.len()).map(|index| images.id(index));
     let key = FeatureKey::new(model, model.clip.precision(), &model.parameters, ids);
-    key.and([format!("{preprocessing:?}"), format!("{:?}", images.path())].into_iter())
+    let options = request.image_options();
+    key.of_images_at(&request.images, &options, &model.preprocessing)
 }
 
 impl PredictRequest {

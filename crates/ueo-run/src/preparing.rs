@@ -64,8 +64,12 @@ impl Task<'_> {
         let (model, images) = (self.job.model, self.images);
         let ids = (0..images.len()).map(|index| images.id(index));
         let parameters = &model.parameters;
-        let precision = self.job.request.precision;
-        let key = FeatureKey::new(model, precision, parameters, ids);
+        let request = self.job.request;
+        let key = FeatureKey::new(model, request.precision, parameters, ids).of_images_at(
+            &request.images,
+            &request.image_options(),
+            &model.preprocessing,
+        );
         let encoded = encode_images_keeping(
             &mut directory.features(&key)?,
             model,
@@ -74,7 +78,7 @@ impl Task<'_> {
             Stage::ZeroShot,
             reporter,
         )?;
-        match list_skipped(&encoded, images, self.job.request.strict, reporter) {
+        match list_skipped(&encoded, images, request.strict, reporter) {
             Ok(skipped) => Ok((encoded, skipped)),
             Err(error) => {
                 // The user may repair the images; they are to be looked at again.
@@ -152,6 +156,7 @@ impl Task<'_> {
             zero_shot_threshold: Some(measured.threshold),
             threshold: None,
             kept_epoch: None,
+            adapted_sha256: None,
             zero_shot_signs: Some(measured.signs),
             adapted_signs: None,
             warnings: Vec::new(),

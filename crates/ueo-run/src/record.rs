@@ -166,6 +166,9 @@ pub struct RunRecord {
     /// The epoch whose parameters are the result (0: the zero-shot model's), once the run is finished.
     #[serde(default)]
     pub kept_epoch: Option<usize>,
+    /// SHA-256 of `adapted.safetensors`, once the run is finished; runs before this field do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapted_sha256: Option<String>,
     /// What the predictions of the zero-shot model look like without labels, on the test view.
     #[serde(default)]
     pub zero_shot_signs: Option<Signs>,

@@ -250,6 +250,7 @@ fn extend(record: &mut RunRecord, epochs: Option<usize>, output: &Path) -> Resul
     record.adapted = None;
     record.adapted_signs = None;
     record.kept_epoch = None;
+    record.adapted_sha256 = None;
     record.warnings = Vec::new();
     Ok(true)
 }

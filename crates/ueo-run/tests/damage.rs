@@ -337,3 +337,123 @@ fn writing_follows_no_symbolic_link() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("symbolic link"), "{error}: {source}");
 }
+
+/// Lists 40 images, and makes two folders in which the same names are images of cats and of dogs.
+fn two_folders(place: &Place) -> [PathBuf; 2] {
+    let names: Vec<String> = (0..40).map(|number| format!("{number}.png")).collect();
+    fs::write(place.path("list.txt"), names.join("\n") + "\n").unwrap();
+    ["cat", "dog"].map(|kind| {
+        let folder = place.path(format!("of-{kind}"));
+        fs::create_dir(&folder).unwrap();
+        for name in &names {
+            let image = place.path(format!("images/{kind}/0-0.png"));
+            fs::copy(image, folder.join(name)).unwrap();
+        }
+        folder
+    })
+}
+
+#[test]
+fn a_prediction_never_goes_on_with_features_of_other_images() {
+    let place = Place::new(1);
+    let [cats, dogs] = two_folders(&place);
+    let opened = OpenedModel::open(&model(), None, &Device::cpu(), None).unwrap();
+    let request = |folder: &Path| ueo_run::PredictRequest {
+        images: place.path("list.txt"),
+        image_root: Some(folder.to_owned()),
+        columns: Default::default(),
+        classes: Some(ueo::data::ClassList::from_names(place.request().classes)),
+        labels: Default::default(),
+        score: None,
+        score_temperature: None,
+        threshold: ueo_run::ThresholdRequest::At(0.4),
+        top_k: 1,
+        strict: false,
+    };
+    let predict = |folder: &Path, kept: &Path, stop: &mut StopAfter| {
+        let mut confidences = Vec::new();
+        let mut row = |row: &ueo::session::ImagePrediction| {
+            confidences.push(row.confidence);
+            Ok(())
+        };
+        let made = ueo_run::predict_rows(&opened, &request(folder), kept, &mut row, stop);
+        made.map(|_| confidences)
+    };
+    let whole = |folder: &Path, name: &str| {
+        predict(
+            folder,
+            &place.path(name),
+            &mut StopAfter::batches(usize::MAX),
+        )
+        .unwrap()
+    };
+    let (of_cats, of_dogs) = (whole(&cats, "all-cats"), whole(&dogs, "all-dogs"));
+    assert!(of_cats != of_dogs);
+    let kept = place.path("kept");
+    predict(&cats, &kept, &mut StopAfter::batches(1)).unwrap_err();
+    assert!(whole(&dogs, "kept") == of_dogs);
+}
+
+#[test]
+fn a_run_never_begins_with_features_of_other_images() {
+    let place = Place::new(1);
+    let [cats, dogs] = two_folders(&place);
+    let mut request = place.request();
+    request.images = place.path("list.txt");
+    request.standalone = false;
+    request.image_root = Some(dogs);
+    let reference = place.path("reference");
+    adapt(begin(&request, false), &reference).unwrap();
+    let of_cats = AdaptRequest {
+        image_root: Some(cats),
+        ..request.clone()
+    };
+    let run = place.path("run");
+    let mut stop = StopAfter::batches(1);
+    ueo_run::adapt(begin(&of_cats, false), &run, &Device::cpu(), &mut stop).unwrap_err();
+    adapt(begin(&request, false), &run).unwrap();
+    let read = |run: &Path| fs::read(run.join("predictions.csv")).unwrap();
+    assert!(read(&run) == read(&reference));
+}
+
+#[test]
+fn the_parameters_of_another_run_are_refused() {
+    let place = Place::new(1);
+    let request = place.request();
+    let (run, other, centred) = (
+        place.path("run"),
+        place.path("other"),
+        place.path("centred"),
+    );
+    adapt(begin(&request, false), &run).unwrap();
+    let mut seeded = request.clone();
+    seeded.settings.seed += 1;
+    adapt(begin(&seeded, false), &other).unwrap();
+    let mut centring = request.clone();
+    centring.settings = ueo::Settings::new(ueo::Method::HalfCentring);
+    adapt(begin(&centring, false), &centred).unwrap();
+    let open = |run: &Path| OpenedModel::open(run, None, &Device::cpu(), None);
+    let refused = |run: &Path| matches!(open(run), Err(RunError::OtherAdapted { .. }));
+    let name = "adapted.safetensors";
+    let own = fs::read(run.join(name)).unwrap();
+    fs::copy(other.join(name), run.join(name)).unwrap();
+    assert!(refused(&run));
+    // Runs of earlier versions do not say which are theirs; a method that centres or does not tells.
+    let forget = |run: &Path| {
+        edit(&run.join("run.json"), |lines| {
+            let others = lines
+                .into_iter()
+                .filter(|line| !line.contains("adapted_sha256"));
+            others.collect::<Vec<_>>().join("\n")
+        });
+    };
+    forget(&run);
+    assert!(!refused(&run));
+    fs::copy(centred.join(name), run.join(name)).unwrap();
+    assert!(refused(&run));
+    forget(&centred);
+    fs::write(centred.join(name), &own).unwrap();
+    assert!(refused(&centred));
+    fs::write(run.join(name), own).unwrap();
+    open(&run).unwrap();
+}

@@ -38,6 +38,9 @@ impl Hint for RunError {
             Self::Unfinished { path } => return Some(resume(path)),
             Self::AlreadyAdapted { .. } => "name the checkpoint that the run started from",
             Self::Record { .. } => "the run was written by another version or has been edited",
+            Self::OtherAdapted { .. } => {
+                "put the run's own file back, or start the run again with another --output"
+            }
             Self::State { .. } => "the file is damaged; start the run again",
             Self::BaseMoved { .. } => {
                 "name its new place with --base, or once for all with `ueo run move RUN --base PATH`"

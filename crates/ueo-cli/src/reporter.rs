@@ -85,8 +85,12 @@ fn left_out(count: &LeftOutCount) -> String {
         true => ", ...",
         false => "",
     };
+    let what = match count.labels_only {
+        true => "labels not taken",
+        false => "not taken",
+    };
     format!(
-        "not taken: {}, {}: {}{more}",
+        "{what}: {}, {}: {}{more}",
         counted(count.files, "file"),
         count.reason,
         examples.join(", ")

@@ -4,9 +4,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -276,5 +282,85 @@ fn mutations_are_read_or_refused() {
     {
         let grown = peak_kib() - before;
         assert!(grown < 300 << 10, "{grown} KiB");
+    }
+}
+
+/// A file with three images and an optional column of some type.
+fn with_column<T: DataType>(column: &str, values: &[T::T], are_there: [i16; 3]) -> Vec<u8> {
+    let schema = format!("message rows {{ required binary image; optional {column}; }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+    let mut rows = file.next_row_group().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    let images = ["first", "second", "third"].map(ByteArray::from);
+    let typed = column.typed::<ByteArrayType>();
+    typed.write_batch(&images, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    let typed = column.typed::<T>();
+    typed.write_batch(values, Some(&are_there), None).unwrap();
+    column.close().unwrap();
+    rows.close().unwrap();
+    file.close().unwrap();
+    bytes
+}
+
+#[test]
+fn whole_numbers_are_labels_in_every_type() {
+    let columns = ParquetColumns::default();
+    let files = [
+        with_column::<Int32Type>("int32 label", &[2, 0], [1, 0, 1]),
+        with_column::<FloatType>("float label", &[2.0, 0.0], [1, 0, 1]),
+        with_column::<DoubleType>("double label", &[2.0, f64::NAN, 0.0], [1, 1, 1]),
+        with_column::<DoubleType>("double label", &[2.0, 0.5, -0.0], [1, 1, 1]),
+    ];
+    for bytes in files {
+        let dataset = index_parquet_bytes(&bytes, &columns).unwrap();
+        let labels: Vec<_> = (0..3).map(|row| dataset.samples.label(row)).collect();
+        assert_eq!(labels, [Some("2"), None, Some("0")]);
+        assert!(dataset.left_out.is_empty());
+    }
+}
+
+#[test]
+fn a_column_that_is_called_label_and_is_none_is_told() {
+    let files = [
+        (
+            with_column::<BoolType>("boolean label", &[true, false, true], [1; 3]),
+            "truth values",
+        ),
+        (
+            with_column::<Int64Type>("int64 label (TIMESTAMP(MILLIS,true))", &[1, 2, 3], [1; 3]),
+            "dates or times",
+        ),
+        (
+            with_column::<Int32Type>("int32 label (DATE)", &[1, 2, 3], [1; 3]),
+            "dates or times",
+        ),
+        (
+            with_column::<Int32Type>("int32 label (DECIMAL(4,2))", &[1, 2, 3], [1; 3]),
+            "decimal fractions",
+        ),
+    ];
+    for (bytes, kind) in files {
+        let dataset = index_parquet_bytes(&bytes, &ParquetColumns::default()).unwrap();
+        assert!(
+            (0..3).all(|row| dataset.samples.label(row).is_none()),
+            "{kind}"
+        );
+        let reason = LeftOutReason::LabelColumn("label".into(), kind);
+        assert_eq!(dataset.left_out.files(&reason), 1, "{kind}");
+        let count = &dataset.left_out.counts()[0];
+        assert!(count.labels_only && count.reason.contains("column `label` holds"));
+        let asked = ParquetColumns {
+            label: Some("label".into()),
+            ..ParquetColumns::default()
+        };
+        let error = index_parquet_bytes(&bytes, &asked).unwrap_err();
+        assert!(
+            error.to_string().contains("a column `label` of labels"),
+            "{error}"
+        );
     }
 }

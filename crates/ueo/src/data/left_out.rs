@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quote;
+
 use super::format::FileKind;
 
 /// Names that are kept of each reason.
@@ -18,6 +20,8 @@ const MAX_EXTENSION_CHARS: usize = 16;
 /// read among them, are [`Skipped`](super::Skipped) instead.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOutReason {
+    /// The labels of a Parquet file, whose rows were taken: the name of their column, and what it holds.
+    LabelColumn(String, &'static str),
     /// A shard in a folder that has pictures too.
     ShardBesidePictures,
     /// A Parquet file in a folder that has pictures or shards too.
@@ -47,6 +51,9 @@ pub struct LeftOutCount {
     pub files: usize,
     /// The first names in byte order, a handful at most, exactly as they are: escape them to show them.
     pub examples: Vec<String>,
+    /// Whether only the labels of these files were not taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub labels_only: bool,
 }
 
 /// Counts of the files that were not taken, by reason. The same for every order in which files are found.
@@ -90,6 +97,7 @@ impl LeftOut {
                 reason: reason.to_string(),
                 files: *files,
                 examples: examples.iter().cloned().collect(),
+                labels_only: matches!(reason, LeftOutReason::LabelColumn(..)),
             })
             .collect()
     }
@@ -128,6 +136,11 @@ impl LeftOutReason {
 impl Display for LeftOutReason {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LabelColumn(column, kind) => write!(
+                formatter,
+                "Parquet file whose column `{}` holds {kind}, expected whole numbers or texts",
+                quote::whole(column)
+            ),
             Self::ShardBesidePictures => formatter.write_str("shard beside pictures"),
             Self::TableBesidePictures => {
                 formatter.write_str("Parquet file beside pictures or shards")

@@ -3,7 +3,7 @@
 //! Hugging Face data sets describe their columns under the key `huggingface` of the file: which are pictures, and the
 //! names of a `ClassLabel`. Other files are told by the names and types of their columns.
 
-use parquet::basic::{ConvertedType, Type};
+use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,8 @@ pub(super) struct FoundColumns {
     /// Position of the column of encoded bytes among all columns.
     pub image: usize,
     pub label: Option<LabelColumn>,
+    /// Where there is none, a column with a usual name that cannot be one, and what it holds.
+    pub no_label: Option<(String, &'static str)>,
 }
 
 /// A column of labels.
@@ -131,7 +133,15 @@ pub(super) fn find(
         position,
         names: features.names_of(&top_name(&columns[position])),
     });
-    Ok(FoundColumns { image, label })
+    let no_label = match &label {
+        Some(_) => None,
+        None => unusual_label(columns),
+    };
+    Ok(FoundColumns {
+        image,
+        label,
+        no_label,
+    })
 }
 
 /// The column of this name that can hold images.
@@ -175,12 +185,54 @@ fn usual_image(columns: &[ColumnDescPtr], features: &Features) -> Option<usize> 
 fn label_named(columns: &[ColumnDescPtr], name: &str) -> Option<usize> {
     columns.iter().position(|column| {
         matches!(column.path().parts(), [own] if own == name)
-            && column.max_rep_level() == 0
-            && match column.physical_type() {
-                Type::INT32 | Type::INT64 => true,
-                Type::BYTE_ARRAY => is_text(column),
-                _ => false,
-            }
+            && in_place_of_labels(column).is_none()
+    })
+}
+
+/// What a column holds that cannot hold labels.
+fn in_place_of_labels(column: &ColumnDescriptor) -> Option<&'static str> {
+    if column.max_rep_level() > 0 {
+        return Some("lists");
+    }
+    match (column.physical_type(), column.logical_type_ref()) {
+        _ if is_time(column) => Some("dates or times"),
+        (Type::INT32 | Type::INT64, _) if column.converted_type() == ConvertedType::DECIMAL => {
+            Some("decimal fractions")
+        }
+        (Type::INT32 | Type::INT64, Some(LogicalType::Decimal { .. })) => Some("decimal fractions"),
+        // Whole numbers become floats as soon as one is missing.
+        (Type::INT32 | Type::INT64 | Type::FLOAT | Type::DOUBLE, _) => None,
+        (Type::BYTE_ARRAY, _) if is_text(column) => None,
+        (Type::BOOLEAN, _) => Some("truth values"),
+        (Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY | Type::INT96, _) => Some("binary values"),
+    }
+}
+
+fn is_time(column: &ColumnDescriptor) -> bool {
+    let converted = matches!(
+        column.converted_type(),
+        ConvertedType::DATE
+            | ConvertedType::TIME_MILLIS
+            | ConvertedType::TIME_MICROS
+            | ConvertedType::TIMESTAMP_MILLIS
+            | ConvertedType::TIMESTAMP_MICROS
+            | ConvertedType::INTERVAL
+    );
+    let logical = matches!(
+        column.logical_type_ref(),
+        Some(LogicalType::Date | LogicalType::Time { .. } | LogicalType::Timestamp { .. })
+    );
+    converted || logical || column.physical_type() == Type::INT96
+}
+
+/// A column with a usual name that cannot hold labels, and what it holds.
+fn unusual_label(columns: &[ColumnDescPtr]) -> Option<(String, &'static str)> {
+    LABEL_COLUMNS.iter().find_map(|name| {
+        columns.iter().find_map(|column| {
+            let top = top_name(column);
+            let kind = in_place_of_labels(column).unwrap_or("structures");
+            (fold(&top) == *name).then_some((top, kind))
+        })
     })
 }
 
@@ -209,7 +261,9 @@ fn is_text(column: &ColumnDescriptor) -> bool {
 fn in_words(column: &ColumnDescriptor) -> String {
     let kind = match column.physical_type() {
         Type::BYTE_ARRAY if is_text(column) => "text",
-        Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY => "binary",
+        _ if is_time(column) => "date or time",
+        Type::BYTE_ARRAY => "binary",
+        Type::FIXED_LEN_BYTE_ARRAY => "binary of fixed length",
         Type::INT32 | Type::INT64 | Type::INT96 => "whole number",
         Type::FLOAT | Type::DOUBLE => "number",
         Type::BOOLEAN => "truth value",

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use parquet::basic::{CompressionCodec, Type};
 use parquet::column::page::Page;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::dataset::id_of;
@@ -19,7 +21,9 @@ use super::parquet_columns::{LabelColumn, WrongColumns, find};
 use super::parquet_file::{Column, KeptPages, Source, in_words, needs_dictionary};
 use super::parquet_pages::{Chunk, Codec, PageKind};
 use super::samples::{NewSample, Store};
-use super::{DataError, Dataset, ParquetColumns, ParquetFile, SkipReason, SourceKind};
+use super::{
+    DataError, Dataset, LeftOutReason, ParquetColumns, ParquetFile, SkipReason, SourceKind,
+};
 
 /// What every file ends with, after the length of its table of contents.
 const MAGIC: &[u8] = b"PAR1";
@@ -94,6 +98,8 @@ struct Contents {
     images: Column,
     /// One per row, or none at all where there are no labels.
     labels: Vec<Option<Box<str>>>,
+    /// Where there are none, a column that looks as if it were theirs, and what it holds.
+    no_label: Option<(String, &'static str)>,
 }
 
 /// Why a file is not taken.
@@ -127,6 +133,10 @@ fn add(
             return Ok(());
         }
     };
+    if let Some((column, kind)) = contents.no_label {
+        let reason = LeftOutReason::LabelColumn(column, kind);
+        dataset.left_out.add(reason, id);
+    }
     let chunks = &contents.images.chunks;
     let rows = chunks.last().map_or(0, |last| last.first_row + last.rows);
     let file = ParquetFile::new(number, source, contents.images, Arc::clone(kept));
@@ -160,7 +170,11 @@ impl Contents {
             }
             None => Vec::new(),
         };
-        Ok(Self { images, labels })
+        Ok(Self {
+            images,
+            labels,
+            no_label: found.no_label,
+        })
     }
 }
 
@@ -272,8 +286,21 @@ fn read_labels(
     match column.description.physical_type() {
         Type::INT32 => values_of::<Int32Type>(source, column, |value| number(i64::from(*value))),
         Type::INT64 => values_of::<Int64Type>(source, column, |value| number(*value)),
+        Type::FLOAT => values_of::<FloatType>(source, column, |value| {
+            whole(f64::from(*value)).and_then(number)
+        }),
+        Type::DOUBLE => {
+            values_of::<DoubleType>(source, column, |value| whole(*value).and_then(number))
+        }
         _ => values_of::<ByteArrayType>(source, column, text_of),
     }
+}
+
+/// A number without decimal places; others, which are no classes, and those that are missing are no labels.
+fn whole(value: f64) -> Option<i64> {
+    // Larger ones are not exact.
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    (value.fract() == 0.0 && value.abs() <= LARGEST).then_some(value as i64)
 }
 
 fn text_of(value: &ByteArray) -> Option<Box<str>> {

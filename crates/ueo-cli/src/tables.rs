@@ -197,11 +197,18 @@ pub fn threshold(threshold: &Threshold) -> String {
 /// The band in which a person should look, and how often images outside of it are judged wrongly.
 fn review(review: Review) -> String {
     let errors = review.errors.map_or_else(String::new, |errors| {
-        format!(
-            "; expected errors: {:.1} % of known images below it, {:.1} % of unknown ones above",
-            100.0 * errors.known_rejected,
-            100.0 * errors.unknown_accepted
-        )
+        let side = |share: Option<f64>, what: &str| {
+            share.map(|share| format!("{:.1} % of {what}", 100.0 * share))
+        };
+        let sides = [
+            side(errors.known_rejected, "known images below it"),
+            side(errors.unknown_accepted, "unknown images above it"),
+        ];
+        let sides: Vec<String> = sides.into_iter().flatten().collect();
+        match sides.is_empty() {
+            true => String::new(),
+            false => format!("; expected errors: {}", sides.join(", ")),
+        }
     });
     format!(
         "; review from {:.6} to {:.6}{errors}",

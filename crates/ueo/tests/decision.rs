@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ueo::evaluate::{
     ClassDraw, ClassMeasure, ClassStatistics, CosinesOf, EvaluateError, Finding, GroupTest, Groups,
-    Predictions, Reference, Score, ScoreRule, ScoredClasses, Scores, Threshold, ThresholdAxis,
-    ThresholdMethod, Verdict, auroc, choose_threshold, decide, left_out_confidences, matched_auroc,
-    predictions,
+    Predictions, Reference, ReviewErrors, Score, ScoreRule, ScoredClasses, Scores, Threshold,
+    ThresholdAxis, ThresholdMethod, Verdict, auroc, choose_threshold, decide, left_out_confidences,
+    matched_auroc, predictions,
 };
 
 #[derive(Deserialize)]
@@ -252,7 +252,24 @@ fn verdicts_follow_the_band_and_labels_tell_its_errors() {
         .unwrap()
         .errors
         .unwrap();
-    assert_eq!((errors.known_rejected, errors.unknown_accepted), (0.2, 0.5));
+    let found = |errors: ReviewErrors| (errors.known_rejected, errors.unknown_accepted);
+    assert_eq!(found(errors), (Some(0.2), Some(0.5)));
+    let of = |known: &[f64], unknown: &[f64]| {
+        let review = review.calibrated(known, unknown).unwrap();
+        found(review.errors.unwrap())
+    };
+    assert_eq!(
+        of(&known, &[]),
+        (Some(0.2), None),
+        "from no image follows nothing"
+    );
+    assert_eq!(of(&[], &[low, high]), (None, Some(0.5)));
+    let written = serde_json::from_str(r#"{"known_rejected": 0.2, "unknown_accepted": 0.5}"#);
+    assert_eq!(
+        written.map(found).unwrap(),
+        (Some(0.2), Some(0.5)),
+        "runs of earlier versions"
+    );
     assert!(review.calibrated(&[f64::NAN], &[]).is_err());
     threshold.review = None;
     assert_eq!(threshold.verdict(threshold.value), Verdict::Accept);

@@ -73,8 +73,12 @@ fn review(run: &RunData, threshold: &Threshold, band: Review) -> Markup {
             " on), " (counted(count(Verdict::Reject), "image")) " rejected (below " (significant(band.reject_below)) "); a \
             person should look at the " (counted(count(Verdict::Review), "image")) " between."
             @if let Some(errors) = band.errors {
-                " By the labels, expect to reject " (percent(errors.known_rejected)) " of the known images so, and to accept "
-                (percent(errors.unknown_accepted)) " of the unknown ones."
+                @if let Some(share) = errors.known_rejected {
+                    " By the labels, expect to reject " (percent(share)) " of the known images so."
+                }
+                @if let Some(share) = errors.unknown_accepted {
+                    " By the labels, expect to accept " (percent(share)) " of the unknown ones."
+                }
             }
         }
     }

@@ -119,10 +119,10 @@ pub struct Review {
 /// zero for want of images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReviewErrors {
-    /// Share of the known images that are rejected without a look.
-    pub known_rejected: f64,
-    /// Share of the unknown images that are accepted without a look.
-    pub unknown_accepted: f64,
+    /// Share of the known images that are rejected without a look; `None` where none are labelled.
+    pub known_rejected: Option<f64>,
+    /// Share of the unknown images that are accepted without a look; `None` where none are labelled.
+    pub unknown_accepted: Option<f64>,
 }
 
 impl Review {
@@ -135,7 +135,9 @@ impl Review {
     pub fn calibrated(self, known: &[f64], unknown: &[f64]) -> Result<Self, EvaluateError> {
         super::evaluation::check_confidences(known)?;
         super::evaluation::check_confidences(unknown)?;
-        let expected = |errors: usize, images: usize| (errors + 1) as f64 / (images + 2) as f64;
+        let expected = |errors: usize, images: usize| {
+            (images > 0).then(|| (errors + 1) as f64 / (images + 2) as f64)
+        };
         let rejected = known.iter().filter(|value| **value < self.reject_below);
         let accepted = unknown.iter().filter(|value| **value >= self.accept_from);
         Ok(Self {

@@ -349,3 +349,20 @@ fn numbers_that_count_from_one_are_noticed() {
     let report = evaluate("from-zero.txt");
     assert!(!report.stderr.contains("count from 1"), "{}", report.stderr);
 }
+
+#[test]
+fn images_of_unknown_classes_alone_are_measured_where_labels_are_asked_for() {
+    let place = Workplace::new();
+    place.write("known.txt", "axe\nbee\n");
+    let all = "--classes known.txt --images images --labels folders";
+    place
+        .run(&format!("evaluate model {all} --output e.json"), 0)
+        .says(&["0 known and 24 unknown images"]);
+    let measured = place.json("e.json");
+    assert!(measured["auroc"].is_null() && measured["overall_accuracy"].is_null());
+    assert!(measured["unknown_recall_at_threshold"].is_number());
+    place.run(&format!("predict --model model {all} --output p.csv"), 0);
+    let adapt = format!("adapt --model model {all} --epochs 1 --output run");
+    place.run(&adapt, 0);
+    assert_eq!(place.json("run/run.json")["adapted"]["n_known"], 0);
+}

@@ -80,7 +80,7 @@ pub struct UnlabelledCount {
 /// The labels of a set, and how they were understood.
 #[derive(Clone, Debug)]
 pub struct ReadLabels {
-    /// The labels, if one of them at least is a known class.
+    /// The labels, if one of them at least is a known class or labels were asked for.
     pub labels: Option<Labels>,
     /// How they were understood.
     pub record: LabelRecord,
@@ -190,7 +190,9 @@ impl Images {
         let labelling = Labelling::of(self.dataset(), &list, self.label_choice())?;
         let record = LabelRecord::new(self.label_choice(), &labelling);
         reporter.report(Event::Labels(&record));
-        if record.known_images == 0 {
+        // Who asks for labels means those that are there, however many of them are known classes.
+        let are_asked_for = matches!(record.choice, LabelChoice::Folders | LabelChoice::List);
+        if record.known_images == 0 && !(are_asked_for && record.unknown_images > 0) {
             return Ok(ReadLabels {
                 labels: None,
                 record,

@@ -1,6 +1,6 @@
 //! What is done in memory.
 
-use ueo::adapt::AdaptError;
+use ueo::adapt::{AdaptError, FINITE};
 use ueo::model::ModelError;
 use ueo::session::SessionError;
 
@@ -16,8 +16,17 @@ impl Hint for SessionError {
             Self::Data(error) => return error.hint(),
             Self::Evaluate(error) => return error.hint(),
             Self::Setting(error) | Self::Adapt(AdaptError::Setting(error)) => return error.hint(),
-            Self::Adapt(AdaptError::NotFinite { .. }) => {
-                "lower --context-learning-rate and --affine-learning-rate; the last good state was kept"
+            // No learning rate has acted yet.
+            Self::Adapt(AdaptError::NotFinite {
+                step: 1,
+                expected: FINITE,
+                ..
+            }) => {
+                "choose the settings of the loss, such as --trade-off, nearer to their defaults; if they are, the checkpoint is damaged"
+            }
+            Self::Adapt(AdaptError::NotFinite { .. }) | Self::NotFinite { trained: true, .. } => {
+                "lower --context-learning-rate and --affine-learning-rate and begin again, with --overwrite or another --output: \
+                 the training has diverged, and --resume would end here again"
             }
             Self::NotFinite { .. } => {
                 "the checkpoint is damaged, or was trained until its numbers were useless: take another one"

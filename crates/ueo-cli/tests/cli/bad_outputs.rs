@@ -184,10 +184,25 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
     let place = Workplace::new();
     let arguments = ADAPT.replace("0.05", "1e30").replace("0.02", "1e30");
     place.run(&arguments, 2).says(&[
-        "error: step 2 of 6: the",
-        "expected a finite number",
+        "error: step 1 of 6: the norm of the context after it is",
+        "expected at most 1e6",
         "hint: lower --context-learning-rate",
+        "begin again",
     ]);
+    let state = place.path("run/state.safetensors");
+    let bytes = fs::read(state).unwrap();
+    let state = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (_, context) = state
+        .iter()
+        .find(|(name, _)| name.contains("context"))
+        .unwrap();
+    let values = context.data().chunks_exact(4);
+    let mut values = values.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    assert!(
+        values.all(|value| value.abs() < 1e3),
+        "the state before the step is kept"
+    );
+
     assert!(place.path("run/state.safetensors").exists());
     assert!(!place.path("run/adapted.safetensors").exists());
     assert_eq!(
@@ -195,7 +210,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
             .unwrap()
             .lines()
             .count(),
-        1
+        0
     );
     let table = place.run("inspect --model run", 0).stdout;
     assert!(table.contains("not finished, 6 steps in all"), "{table}");
@@ -258,4 +273,14 @@ fn no_output_replaces_what_the_command_reads() {
             0,
         );
     }
+}
+
+#[test]
+fn a_loss_that_is_no_number_before_any_rate_acts_is_the_settings_fault() {
+    let place = Workplace::new();
+    place.run(&format!("{ADAPT} --trade-off 1e300"), 2).says(&[
+        "error: step 1 of 6: the",
+        "expected a finite number",
+        "hint: choose the settings of the loss, such as --trade-off",
+    ]);
 }

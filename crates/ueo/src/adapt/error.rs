@@ -9,6 +9,9 @@ use crate::method::{InvalidSetting, MethodError};
 /// The error of a caller's [`Observer`](super::Observer).
 pub type CallerError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a loss and a gradient have to be.
+pub const FINITE: &str = "a finite number";
+
 /// Why an adaptation stopped before its end.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -25,8 +28,9 @@ pub enum AdaptError {
     /// There is nothing to adapt to.
     #[error("expected at least one image to adapt to, found none")]
     NoImages,
-    /// The loss or a gradient became infinite or not a number; the parameters of the step before are kept.
-    #[error("step {step} of {total}: the {quantity} is {value}, expected a finite number")]
+    /// The loss or a gradient became infinite or not a number, or a step would lead to parameters that are useless; those before the
+    /// step are kept.
+    #[error("step {step} of {total}: the {quantity} is {value:e}, expected {expected}")]
     NotFinite {
         /// The step, from 1.
         step: usize,
@@ -36,6 +40,8 @@ pub enum AdaptError {
         quantity: &'static str,
         /// Its value.
         value: f64,
+        /// What would be accepted: [`FINITE`], or a number that sound parameters never come near.
+        expected: &'static str,
     },
     /// The device was lost or ran out of memory; the state that was saved last can be gone on with, also on another device.
     #[error("step {step}")]

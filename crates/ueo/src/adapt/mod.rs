@@ -36,13 +36,18 @@ pub use crate::method::InvalidSetting;
 pub use activation_cache::ActivationCache;
 pub use cost::{Cost, Saving};
 pub use epochs::{Epochs, ParseEpochsError};
-pub use error::{AdaptError, CallerError};
+pub use error::{AdaptError, CallerError, FINITE};
 pub use pixel_source::{PixelBatch, PixelSource, UnreadableImage};
 pub use settings::{Augmentation, Settings, cosine_annealing};
 pub use step::{BatchGradient, GradientChoices, TrainedParameters, batch_gradient};
 pub use step_size::{GroupNorms, Rates, StepSize};
 pub use trained_blocks::{ParseTrainedBlocksError, TrainedBlocks};
 pub use watch::{BestEpoch, WatchState};
+
+/// Every finite number will do.
+const ANY_FINITE: (f64, &str) = (f64::INFINITY, FINITE);
+/// Parameters of published checkpoints have norms of some hundreds at most.
+const SOUND: (f64, &str) = (1e6, "at most 1e6");
 
 /// Told about every step; decides whether to go on.
 pub trait Observer {
@@ -509,20 +514,34 @@ impl Adaptation<'_> {
             affine_grad_norm: affine.gradient,
             images_per_sec: 0.0,
         };
-        for (quantity, value) in [
-            ("loss", record.loss),
-            ("gradient norm of the context", record.context_grad_norm),
+        // The longest that the parameters can be after the step: a state that no step can follow on is not kept.
+        let reach = |norms: GroupNorms, rate: f64| norms.parameters + rate * norms.gradient;
+        for (quantity, value, (limit, expected)) in [
+            ("loss", record.loss, ANY_FINITE),
+            ("gradient norm of the context", context.gradient, ANY_FINITE),
             (
                 "gradient norm of the affine parameters",
-                record.affine_grad_norm,
+                affine.gradient,
+                ANY_FINITE,
+            ),
+            (
+                "norm of the context after it",
+                reach(context, rates.context),
+                SOUND,
+            ),
+            (
+                "norm of the affine parameters after it",
+                reach(affine, rates.affine),
+                SOUND,
             ),
         ] {
-            if !value.is_finite() {
+            if !value.is_finite() || value.abs() > limit {
                 return Err(AdaptError::NotFinite {
                     step: record.step,
                     total: settings.epochs.count(per_epoch) * per_epoch,
                     quantity,
                     value,
+                    expected,
                 });
             }
         }

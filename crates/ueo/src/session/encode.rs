@@ -162,7 +162,9 @@ fn encode_together(
     };
     while encoded.images() < total {
         let batch = match own.as_mut().and_then(Iterator::next) {
-            Some(batch) => encode_batch(tower, batch, source)?,
+            Some(batch) => {
+                encode_batch(tower, batch, source).map_err(|error| error.after(stage))?
+            }
             None => ImageFeatures::default(),
         };
         let before = encoded.images();
@@ -273,6 +275,7 @@ pub(super) fn check_features(
             return Err(SessionError::NotFinite {
                 input: name(row),
                 square_norm,
+                trained: false,
             });
         }
     }

@@ -14,7 +14,7 @@ use crate::model::ModelError;
 use crate::quote;
 use crate::text::TextError;
 
-use super::SkippedImage;
+use super::{SkippedImage, Stage};
 
 /// Skipped inputs that an error message lists before it only counts.
 const LISTED: usize = 5;
@@ -77,6 +77,8 @@ pub enum SessionError {
         input: String,
         /// Sum of the squares of its numbers.
         square_norm: f32,
+        /// Whether the model is the one that an adaptation has just ended with.
+        trained: bool,
     },
     /// Labels are needed but the images have none.
     #[error("{} gives no labels, which {needed_for} needs", path.display())]
@@ -162,4 +164,20 @@ fn listed(skipped: &[SkippedImage]) -> String {
         let _ = write!(text, "\n  and {} more", skipped.len() - LISTED);
     }
     text
+}
+
+impl SessionError {
+    /// The same error of a pass: what is wrong with the model comes from the training if that has just ended.
+    pub(super) fn after(self, stage: Stage) -> Self {
+        match self {
+            Self::NotFinite {
+                input, square_norm, ..
+            } => Self::NotFinite {
+                input,
+                square_norm,
+                trained: stage == Stage::Adapted,
+            },
+            other => other,
+        }
+    }
 }

@@ -7,11 +7,15 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::method::InvalidSetting;
+
 /// Steps that [`Epochs::Auto`] is after: both protocols of the publication, 50 epochs of small sets and 5 of DomainNet, take about as many.
 const STEPS_WANTED: usize = 2_500;
 /// Fewest and most epochs of [`Epochs::Auto`], those of the publication.
 const FEWEST: usize = 5;
 const MOST: usize = 50;
+/// Most epochs that can be asked for: more than anybody waits for.
+const LIMIT: usize = 1_000_000_000;
 
 /// Passes over the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,22 @@ impl Epochs {
         match self {
             Self::Auto => None,
             Self::Count(count) => Some(count),
+        }
+    }
+
+    /// Checks the number.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] where it is 0 or so large that steps could not be counted.
+    pub fn validate(self) -> Result<(), InvalidSetting> {
+        match self {
+            Self::Count(count) if !(1..=LIMIT).contains(&count) => Err(InvalidSetting::Range {
+                setting: "epochs",
+                expected: format!("at least 1 and at most {LIMIT}").into(),
+                found: count.to_string(),
+            }),
+            Self::Auto | Self::Count(_) => Ok(()),
         }
     }
 
@@ -120,6 +140,20 @@ mod tests {
             assert_eq!(Epochs::Auto.count(steps_per_epoch), epochs);
         }
         assert_eq!(Epochs::Count(7).count(1), 7);
+    }
+
+    #[test]
+    fn numbers_that_nobody_can_count_to_are_refused() {
+        for wrong in [0, LIMIT + 1, 1 << 63, usize::MAX] {
+            let error = Epochs::Count(wrong).validate().unwrap_err().to_string();
+            assert!(
+                error.contains("at least 1 and at most 1000000000"),
+                "{error}"
+            );
+        }
+        for right in [Epochs::Auto, 1.into(), LIMIT.into()] {
+            right.validate().unwrap();
+        }
     }
 
     #[test]

@@ -279,9 +279,7 @@ impl Settings {
     ///
     /// [`InvalidSetting`] names the first value that makes no sense and what would.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
-        if let Epochs::Count(count) = self.epochs {
-            at_least_one("epochs", count)?;
-        }
+        self.epochs.validate()?;
         at_least_one("views", self.views.unwrap_or(1))?;
         at_least_one("batch-size", self.batch_size)?;
         at_least_one("micro-batch", self.micro_batch.unwrap_or(1))?;

@@ -184,6 +184,11 @@ fn write_header(table: &mut csv::Writer<Output>, top_k: usize) -> io::Result<()>
     Ok(table.write_record(header.chain(runners_up(top_k)).chain(last))?)
 }
 
+/// A number as in the lines of a .jsonl and in a run's predictions.csv: a small one has an exponent.
+fn number(value: f64) -> String {
+    Value::from(value).to_string()
+}
+
 fn write_csv(table: &mut csv::Writer<Output>, image: &ImagePrediction) -> io::Result<()> {
     let (label, truth) = match &image.true_label {
         Some(label) => (label.name.clone(), decision(label.class.is_some())),
@@ -192,7 +197,7 @@ fn write_csv(table: &mut csv::Writer<Output>, image: &ImagePrediction) -> io::Re
     let first = [
         csv_cell(&image.path).into_owned(),
         csv_cell(&image.label).into_owned(),
-        image.confidence.to_string(),
+        number(image.confidence),
         decision(image.known).to_owned(),
         verdict(image.verdict).to_owned(),
     ];
@@ -200,7 +205,7 @@ fn write_csv(table: &mut csv::Writer<Output>, image: &ImagePrediction) -> io::Re
     let probable = image
         .top
         .iter()
-        .flat_map(|(label, probability)| [csv_cell(label).into_owned(), probability.to_string()])
+        .flat_map(|(label, probability)| [csv_cell(label).into_owned(), number(*probability)])
         .skip(1);
     let last = [csv_cell(&label).into_owned(), truth.to_owned()];
     Ok(table.write_record(first.into_iter().chain(probable).chain(last))?)
@@ -230,4 +235,19 @@ fn json(image: &ImagePrediction) -> Map<String, Value> {
     put("true_label", label.map(|label| label.name.as_str()).into());
     put("true_decision", truth.into());
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_as_in_the_predictions_of_a_run() {
+        for value in [2.0468742123967473e-7, 1.5e-5, 0.25, 1.0, -3.5, 0.0, 1e17] {
+            let mut table = csv::Writer::from_writer(Vec::new());
+            table.serialize([value]).unwrap();
+            let line = String::from_utf8(table.into_inner().unwrap()).unwrap();
+            assert_eq!(number(value), line.trim_end());
+        }
+    }
 }

@@ -240,7 +240,8 @@ fn extend(record: &mut RunRecord, epochs: Option<usize>, output: &Path) -> Resul
             asked: epochs,
         });
     }
-    record.total_steps = record.total_steps / begun.max(1) * epochs;
+    Epochs::Count(epochs).validate()?;
+    record.total_steps = (record.total_steps / begun.max(1)).saturating_mul(epochs);
     record.epochs = Some(epochs);
     settings.restart_after.push(begun);
     settings.epochs = Epochs::Count(epochs);
@@ -334,7 +335,14 @@ const GROUP: &str = "settings";
 /// The first setting in which a command differs from what was begun.
 fn difference(begun: &AdaptRequest, asked: &AdaptRequest) -> Option<Difference> {
     // A request is always JSON.
-    let values = |request| serde_json::to_value(request).unwrap_or_default();
+    let values = |request: &AdaptRequest| {
+        let mut values = serde_json::to_value(request).unwrap_or_default();
+        // What files leave out at its default has a name.
+        values["labels"] = serde_json::to_value(request.labels).unwrap_or_default();
+        let step_size = serde_json::to_value(request.settings.step_size);
+        values[GROUP]["step_size"] = step_size.unwrap_or_default();
+        values
+    };
     let (begun, asked) = (values(begun), values(asked));
     differing("", &begun, &asked)
 }
@@ -436,6 +444,14 @@ mod tests {
         expect(
             |r| r.settings.context_learning_rate = 0.5,
             ["context-learning-rate", "0.0001", "0.5"],
+        );
+        expect(
+            |r| r.labels = ueo::data::LabelChoice::None,
+            ["labels", "auto", "none"],
+        );
+        expect(
+            |r| r.settings.step_size = ueo::adapt::StepSize::Relative,
+            ["step-size", "gradient", "relative"],
         );
         expect(
             |r| r.images = "/photos".into(),

@@ -22,8 +22,8 @@ impl Hint for EvaluateError {
                 "choose another --score: maximum-logit ranks images in the same order, whatever the bias",
             ),
             Self::NoKnownImages { .. } => Some(
-                "name labelled images with --threshold-images (the labels of --images are not used for it), or choose another \
-                     --threshold",
+                "choose another --threshold; `ueo adapt` takes labelled images for it with --threshold-images (those of \
+                 --images are not used)",
             ),
             Self::Setting { .. }
             | Self::Shape { .. }

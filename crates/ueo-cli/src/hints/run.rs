@@ -15,7 +15,10 @@ impl Hint for RunError {
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "check the permissions, or choose another place",
                 io::ErrorKind::StorageFull => {
-                    "free some space and continue with --resume; finished steps are kept"
+                    "free some space; then the same command goes on, `ueo adapt` with --resume: what is finished is kept"
+                }
+                io::ErrorKind::NotFound => {
+                    "the run is not whole: take the file from a copy of the run, or begin it again with `ueo adapt --overwrite`"
                 }
                 _ => return None,
             },

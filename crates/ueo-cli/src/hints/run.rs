@@ -12,13 +12,17 @@ impl Hint for RunError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Session(error) => return error.hint(),
+            Self::Io {
+                action: "read",
+                source,
+                ..
+            } if source.kind() == io::ErrorKind::NotFound => {
+                "the run is not whole: take the file from a copy of the run, or begin it again with `ueo adapt --overwrite`"
+            }
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "check the permissions, or choose another place",
                 io::ErrorKind::StorageFull => {
                     "free some space; then the same command goes on, `ueo adapt` with --resume: what is finished is kept"
-                }
-                io::ErrorKind::NotFound => {
-                    "the run is not whole: take the file from a copy of the run, or begin it again with `ueo adapt --overwrite`"
                 }
                 _ => return None,
             },

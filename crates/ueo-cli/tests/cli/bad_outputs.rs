@@ -185,7 +185,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
     let arguments = ADAPT.replace("0.05", "1e30").replace("0.02", "1e30");
     place.run(&arguments, 2).says(&[
         "error: step 1 of 6: the norm of the context after it is",
-        "expected at most 1e6",
+        "expected a finite number of at most 1e6",
         "hint: lower --context-learning-rate",
         "begin again",
     ]);

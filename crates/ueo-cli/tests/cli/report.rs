@@ -258,3 +258,21 @@ fn there_must_be_a_finished_run() {
         .run("report run", 2)
         .says(&["not finished", "hint:", "--resume"]);
 }
+
+#[test]
+fn a_run_that_lacks_a_file_is_told_what_to_do() {
+    let place = Workplace::new();
+    place.adapt("--no-report");
+    for file in ["predictions.csv", "metrics.jsonl"] {
+        let path = place.path("run").join(file);
+        let content = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        place.run("report run", 2).says(&[
+            "error: cannot read",
+            file,
+            "hint: the run is not whole",
+        ]);
+        fs::write(path, content).unwrap();
+    }
+    place.run("report run", 0);
+}

@@ -47,7 +47,7 @@ pub use watch::{BestEpoch, WatchState};
 /// Every finite number will do.
 const ANY_FINITE: (f64, &str) = (f64::INFINITY, FINITE);
 /// Parameters of published checkpoints have norms of some hundreds at most.
-const SOUND: (f64, &str) = (1e6, "at most 1e6");
+const SOUND: (f64, &str) = (1e6, "a finite number of at most 1e6");
 
 /// Told about every step; decides whether to go on.
 pub trait Observer {

@@ -20,6 +20,7 @@ use ueo::session::{
 
 use super::RunError;
 use super::directory::{PREDICTIONS, STATE};
+use super::discovering::adapted_sha256;
 use super::held::HeldDirectory;
 use super::judging::{AdaptedTo, Job, fingerprint, measure};
 use super::opening::load_base;
@@ -332,7 +333,7 @@ impl Task<'_> {
         directory.write(|directory| {
             directory.write_predictions(&results, &record)?;
             self.write_result(directory, &last)?;
-            record.adapted_sha256 = Some(directory.adapted_sha256()?);
+            record.adapted_sha256 = adapted_sha256(directory.path())?;
             Ok(())
         })?;
         record.status = RunStatus::Finished;

@@ -6,7 +6,6 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use ueo::adapt::{AdaptState, StepRecord, TrainedParameters};
 use ueo::budget::{BudgetError, read_within};
 use ueo::checkpoint::Adapted;
@@ -16,6 +15,7 @@ use ueo::model::Clip;
 use ueo::write_atomically;
 
 use super::RunError;
+use super::discovering::adapted_sha256;
 use super::held::HeldDirectory;
 use super::predictions::{self, ImageResult, Thresholds};
 use super::record::{RECORD_BUDGET, RunRecord};
@@ -259,28 +259,14 @@ impl RunDirectory {
         })
     }
 
-    /// SHA-256 of the trained parameters' file.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError::Io`].
-    pub(crate) fn adapted_sha256(&self) -> Result<String, RunError> {
-        let path = self.file(ADAPTED);
-        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
-        let digest = Sha256::digest(&bytes);
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
     /// Whether the trained parameters are not those that the record was written with, as far as it says.
     ///
     /// # Errors
     ///
-    /// [`RunError::Io`].
+    /// [`RunError::Session`].
     pub(crate) fn has_other_adapted(&self, record: &RunRecord) -> Result<bool, RunError> {
-        Ok(match &record.adapted_sha256 {
-            Some(expected) => *expected != self.adapted_sha256()?,
-            None => false,
-        })
+        let expected = &record.adapted_sha256;
+        Ok(expected.is_some() && *expected != adapted_sha256(&self.path)?)
     }
 
     /// Whether a file is one of those that a run consists of, whatever run.

@@ -184,7 +184,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state() {
     let place = Workplace::new();
     let arguments = ADAPT.replace("0.05", "1e30").replace("0.02", "1e30");
     place.run(&arguments, 2).says(&[
-        "error: step 1 of 6: the norm of the context after it is",
+        "error: step 1 of 6: the length of the context's step is",
         "expected a finite number of at most 1e6",
         "hint: lower --context-learning-rate",
         "begin again",

@@ -46,7 +46,7 @@ pub use watch::{BestEpoch, WatchState};
 
 /// Every finite number will do.
 const ANY_FINITE: (f64, &str) = (f64::INFINITY, FINITE);
-/// Parameters of published checkpoints have norms of some hundreds at most.
+/// No sound step is longer: parameters of published checkpoints have norms of some hundreds at most.
 const SOUND: (f64, &str) = (1e6, "a finite number of at most 1e6");
 
 /// Told about every step; decides whether to go on.
@@ -514,8 +514,8 @@ impl Adaptation<'_> {
             affine_grad_norm: affine.gradient,
             images_per_sec: 0.0,
         };
-        // The longest that the parameters can be after the step: a state that no step can follow on is not kept.
-        let reach = |norms: GroupNorms, rate: f64| norms.parameters + rate * norms.gradient;
+        // A state that no step can follow on is not kept. What was sound before the step is lost by its length alone.
+        let length = |norms: GroupNorms, rate: f64| rate * norms.gradient;
         for (quantity, value, (limit, expected)) in [
             ("loss", record.loss, ANY_FINITE),
             ("gradient norm of the context", context.gradient, ANY_FINITE),
@@ -525,13 +525,13 @@ impl Adaptation<'_> {
                 ANY_FINITE,
             ),
             (
-                "norm of the context after it",
-                reach(context, rates.context),
+                "length of the context's step",
+                length(context, rates.context),
                 SOUND,
             ),
             (
-                "norm of the affine parameters after it",
-                reach(affine, rates.affine),
+                "length of the affine parameters' step",
+                length(affine, rates.affine),
                 SOUND,
             ),
         ] {

@@ -221,7 +221,7 @@ mod tests {
 
     fn lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, DataError> {
         // Two bytes at a time, so that every end of a line also falls between two reads.
-        let reader = std::io::BufReader::with_capacity(2, bytes);
+        let reader = io::BufReader::with_capacity(2, bytes);
         let mut lines = Lines::new(reader, Path::new("x"), 1 << 20, "bytes");
         let mut found = Vec::new();
         while let Some(line) = lines.next_line()? {

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use ueo::method::{Method, ParseMethodError};
 use ueo::text::Template;
 use ueo_benchmark::{
-    BenchmarkError, CellFilter, LONGEST_NAME, Overrides, ProfileName, Protocol, Selection, Shift, Suite,
-    check_name,
+    BenchmarkError, CellFilter, LONGEST_NAME, Overrides, ProfileName, Protocol, Selection, Shift,
+    Suite, check_name,
 };
 
 use crate::args::{ByteSize, positive_integer};

@@ -72,7 +72,13 @@ pub fn run(args: &BenchmarkArgs, context: &Context) -> Result<Ending, CliError> 
                 && results.precision == id.precision
                 && results.protocol == selection.protocol
         };
-        results::write(args, Some(&suite), &CellFilter::default(), of_this_run, printer)?;
+        results::write(
+            args,
+            Some(&suite),
+            &CellFilter::default(),
+            of_this_run,
+            printer,
+        )?;
     }
     Ok(match (ending, context.list_skipped(&skipped)) {
         (Ending::Complete, ending) => ending,

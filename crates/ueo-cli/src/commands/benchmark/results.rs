@@ -1,6 +1,8 @@
 //! What is made from the cells of an output directory: tables, pages and a report, and the means on the screen.
 
-use ueo_benchmark::{BenchmarkError, CellFilter, Metric, PaperText, PublishedNumbers, Results, Suite};
+use ueo_benchmark::{
+    BenchmarkError, CellFilter, Metric, PaperText, PublishedNumbers, Results, Suite,
+};
 use ueo_report::write_benchmark_report;
 
 use super::BenchmarkArgs;

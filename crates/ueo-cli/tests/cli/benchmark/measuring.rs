@@ -194,7 +194,7 @@ fn training_that_fails_is_a_result() {
          --set context-learning-rate=1e30 --set affine-learning-rate=1e30"
     );
     place.run(&arguments, 1).says(&[
-        "training of 1 cells failed",
+        "training of 1 cell failed",
         "light closed ueo 1",
         "expected a finite",
     ]);

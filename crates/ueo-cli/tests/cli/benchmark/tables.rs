@@ -20,12 +20,11 @@ fn models_suites_and_protocols_share_a_directory_and_its_tables() {
     );
     let other = BENCHMARK.replace("--model model", "--model other");
     place.run(&format!("{other} {more} --model-name ViT-B/16"), 0);
-    place
-        .run(
-            &format!("{BENCHMARK} {more} --model-name RN50 --protocol held-out"),
-            0,
-        )
-        .says(&["tiny, RN50, held-out protocol"]);
+    let held_out = place.run(
+        &format!("{BENCHMARK} {more} --model-name RN50 --protocol held-out"),
+        0,
+    );
+    assert!(held_out.stdout.contains("tiny, RN50, held-out protocol"));
     place.write(
         "second.toml",
         SUITE.replace("name = \"tiny\"", "name = \"second\""),

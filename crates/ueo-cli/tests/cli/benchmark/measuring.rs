@@ -202,5 +202,5 @@ fn training_that_fails_is_a_result() {
     let cell = cell(&cells, "wild/light/closed/ueo-1.json");
     assert_eq!(cell["results"], Value::Null);
     assert!(cell["failure"].as_str().unwrap().contains("finite"));
-    place.run(&arguments, 0).says(&["1 cells, 1 done, 0 to do"]);
+    place.run(&arguments, 0).says(&["1 cell, 1 done, 0 to do"]);
 }

@@ -118,7 +118,7 @@ fn a_threshold_from_labelled_images_needs_some() {
         .says(&[
             "target-known-acceptance=0.9 needs labelled images of known classes beside the images at hand",
             "hint:",
-            "--threshold-images (the labels of --images are not used for it)",
+            "--threshold-images (those of --images are not used)",
         ]);
     place.write("list.txt", "images/cat/0.png\n");
     place

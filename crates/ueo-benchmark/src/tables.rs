@@ -7,7 +7,7 @@ use super::BenchmarkError;
 use super::escape::{latex_text, markdown_text};
 use super::harm::harm;
 use super::measurements::Metric;
-use super::results::{Results, Series, Summary};
+use super::results::{Results, Series, Summary, counted};
 use super::shift::Shift;
 use super::table::{NOTHING, Table, difference, marked, value};
 use ueo::method::Method;
@@ -162,12 +162,6 @@ pub fn best(
     // The first of equals.
     let best = merits.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
     Some(best.0)
-}
-
-/// A number and the thing that is counted.
-fn counted(number: usize, one: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {one}{ending}")
 }
 
 /// How many cells a number stands for.

@@ -24,8 +24,6 @@ ENOUGH = 3
 CORRUPTED = ("solid", "duotone", "gradient")
 # Held-out domains that also exist as a camera would meet them, as `domain-kind-severity`.
 PHOTOGRAPHED = ("duotone", "gradient")
-# Suites that ask for those versions; the others take drawings as they are.
-CHANGED_SUITES = ("iconnet-65", "iconnet-200", "iconnet-validation")
 
 
 def distinct_first(drawings: list[Drawing]) -> list[tuple[Drawing, bool]]:
@@ -85,20 +83,25 @@ def at_most(paths: list[str], most: int | None) -> list[str]:
     return [path for path in paths if path in kept]
 
 
-def write_suite(directory: Path, name: str, classes: list[str], ranges: dict, paths: dict[str, list[str]]) -> None:
-    """suite.json and, per domain, a list file of `path label` lines with labels in the order of `classes`."""
+def write_suite(
+    directory: Path, name: str, classes: list[str], ranges: dict, paths: dict[str, list[str]], own: set[str]
+) -> None:
+    """suite.json and, per domain, a list file of `path label` lines with labels in the order of `classes`.
+
+    `own` are the domains that are drawn; the others are changed versions of them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     folders = {cls.replace(" ", "_"): label for label, cls in enumerate(classes)}
     domains = []
     for domain, entries in sorted(paths.items()):
-        if name not in CHANGED_SUITES and "-" in domain:
+        if domain not in own and not ranges.get("changed", True):
             continue
         kept = at_most([p for p in entries if p.split("/")[1] in folders], ranges.get("most_per_class"))
         lines = [f"../../tree/{p} {folders[p.split('/')[1]]}" for p in kept]
         if lines:
             domains.append(domain)
             (directory / f"{domain}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    spans = {shift: spans for shift, spans in ranges.items() if shift != "most_per_class"}
+    spans = {shift: spans for shift, spans in ranges.items() if isinstance(spans, list)}
     written = {"name": name, "classes": classes, "known": spans["known"][0][1], "ranges": spans, "domains": domains}
     (directory / "suite.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     (directory / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
@@ -110,7 +113,7 @@ def build(output: Path, processes: int) -> list[str]:
     by_domain = classified(read_drawings(), written["candidates"])
     chosen = suites(by_domain, written, rules["sides"]["target"])
     wanted = set().union(*chosen.values())
-    changed = set().union(*(chosen[name] for name in CHANGED_SUITES))
+    changed = set().union(*(chosen[name] for name, suite in written["suites"].items() if suite.get("changed", True)))
     tree = output / "tree"
     jobs = [
         (tree, cls.replace(" ", "_"), domain, drawing, variant, cls in changed)
@@ -126,7 +129,7 @@ def build(output: Path, processes: int) -> list[str]:
         for entries in paths.values():
             entries.sort()
         for name, classes in chosen.items():
-            write_suite(output / "suites" / name, name, classes, written["suites"][name], paths)
+            write_suite(output / "suites" / name, name, classes, written["suites"][name], paths, set(by_domain))
         lines = []
         for domain, entries in sorted(paths.items()):
             digests = pool.map(pixel_digest, [tree / p for p in entries], chunksize=256)

@@ -4,6 +4,7 @@ Every function takes `[h, w, 3]` in 0..1 and a seeded generator, and returns the
 """
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -80,8 +81,11 @@ def jpeg(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 CORRUPTIONS = {f.__name__: f for f in (fog, noise, blur, contrast, pixelate, jpeg)}
 
 
+def changed(image: np.ndarray, change: Callable, seed: int) -> np.ndarray:
+    """`image` u8 `[h, w, 3]` after `change(image in 0..1, generator)`, u8."""
+    return np.asarray(to_image(change(image.astype(np.float64) / 255, np.random.default_rng(seed))))
+
+
 def corrupt(image: np.ndarray, name: str, seed: int) -> np.ndarray:
     """`image` u8 `[h, w, 3]` under the named corruption, u8."""
-    rng = np.random.default_rng(seed)
-    changed = CORRUPTIONS[name](image.astype(np.float64) / 255, rng)
-    return np.floor(changed.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return changed(image, CORRUPTIONS[name], seed)

@@ -7,7 +7,7 @@ same shape in 0..1. No photograph is involved: grounds are made of noise.
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .corrupt import from_image, jpeg_at, plasma, to_image
+from .corrupt import changed, from_image, jpeg_at, plasma, to_image
 
 SEVERITIES = (1, 2, 3, 4, 5)
 # What each severity does, chosen on iconnet-validation: zero-shot accuracy falls from step to step: scene to a quarter at 5, camera to two thirds.
@@ -101,5 +101,4 @@ PHOTOGRAPHS = {f.__name__: f for f in (scene, camera)}
 
 def photograph(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:
     """`image` u8 `[h, w, 3]` in the named way at the severity, u8."""
-    changed = PHOTOGRAPHS[name](image.astype(np.float64) / 255, severity, np.random.default_rng(seed))
-    return np.floor(changed.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return changed(image, lambda x, rng: PHOTOGRAPHS[name](x, severity, rng), seed)

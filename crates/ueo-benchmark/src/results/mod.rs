@@ -19,6 +19,12 @@ pub use filter::CellFilter;
 pub use read::{read_chosen_results, read_results};
 pub use summary::{Comparison, Summary, Value};
 
+/// A number and the thing that is counted.
+pub(crate) fn counted(number: usize, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{ending}")
+}
+
 /// The cells of one suite, one model and one protocol.
 #[derive(Clone, Debug)]
 pub struct Results {
@@ -143,8 +149,7 @@ impl Results {
         let (domains, shifts) = (scope.domains.len(), scope.shifts.len());
         let of = |count: usize, all: Option<usize>, name: &str| match all {
             Some(all) if all > count => format!("{count} of {all} {name}s"),
-            _ if count == 1 => format!("1 {name}"),
-            _ => format!("{count} {name}s"),
+            _ => counted(count, name),
         };
         let all = self.of_suite.as_ref();
         format!(
